@@ -1,0 +1,1 @@
+"""dispatch: LLM requests to the right model, at the right provider, at the right moment."""

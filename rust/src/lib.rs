@@ -1,0 +1,33 @@
+//! The core of dispatch: what needs atomics on shared memory, or runs once per byte.
+//!
+//! Imports go down only:
+//!
+//! ```text
+//!  py                                        conversions; the only modules that see Python
+//!  engine | snapshot                         acquire and settle; what metrics read
+//!  select | limit | health | ring | maglev   one algorithm a file
+//!  board | json | sse | http1 | tls          shared memory; bytes in, facts out
+//!  units | rng | error
+//! ```
+//!
+//! Nothing here reads a clock, draws from the system's randomness, waits, or calls back.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod board;
+pub mod engine;
+pub mod error;
+pub mod health;
+pub mod http1;
+pub mod json;
+pub mod limit;
+pub mod maglev;
+#[cfg(feature = "python")]
+mod py;
+pub mod ring;
+pub mod rng;
+pub mod select;
+pub mod snapshot;
+pub mod sse;
+pub mod tls;
+pub mod units;

@@ -1,0 +1,10 @@
+//! The face to Python: conversions only. Each class is documented in `python/dispatch/_core.pyi`.
+
+use pyo3::prelude::*;
+
+/// The extension module `dispatch._core`.
+#[pymodule]
+#[pyo3(name = "_core")]
+fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))
+}
