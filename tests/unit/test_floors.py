@@ -1,0 +1,67 @@
+"""The rules of the tree that import-linter cannot see."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "python" / "dispatch"
+CORE_SOURCES = Path(__file__).parents[2] / "rust" / "src"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+MAY_IMPORT_CORE = {"routing", "wire", "transport", "server.supervisor", "simulate"}
+"""Everyone else goes through these, so that the extension's face can change in few places."""
+
+PURE = {"providers", "policy", "wire"}
+"""Bytes in, verdicts out: what is tested without a loop, and replayed from recordings."""
+
+IMPURE_MODULES = {"asyncio", "anyio", "socket", "ssl", "time", "random", "uvloop", "aiohttp", "httptools", "logging"}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def is_under(name: str, folders: set[str]) -> bool:
+    return any(name == folder or name.startswith(f"{folder}.") for folder in folders)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_few_modules_import_the_core(path: Path) -> None:
+    if "dispatch._core" in imports_of(path):
+        assert is_under(name_of(path), MAY_IMPORT_CORE)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if is_under(name_of(path), PURE)], ids=name_of)
+def test_the_pure_floor_has_no_socket_no_clock_and_no_await(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+
+    assert not {name.split(".")[0] for name in imports_of(path)} & IMPURE_MODULES
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.Await)]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.name != "__init__.py"], ids=name_of)
+def test_a_module_says_what_it_is_and_what_it_offers(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    names = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets if isinstance(target, ast.Name)}
+
+    assert ast.get_docstring(tree)
+    assert "__all__" in names or path.name == "__main__.py"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted(CORE_SOURCES.rglob("*.rs"))], ids=lambda path: path.stem)
+def test_a_module_is_one_idea(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
