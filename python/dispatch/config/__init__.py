@@ -1,0 +1,34 @@
+"""The configuration: `load` a file, `discover` without one, `resolve` the secrets that it names."""
+
+from __future__ import annotations
+
+from dispatch.config.load import Config, build, discover, load, locate
+from dispatch.config.plans import Fallback, Model, Plan, Pool, pools
+from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Key, Limits, Price, Retry, Server
+
+__all__ = [
+    "FROM_CLIENT",
+    "Capabilities",
+    "Certificate",
+    "Config",
+    "Defaults",
+    "Endpoint",
+    "Fallback",
+    "Key",
+    "Limits",
+    "Model",
+    "Plan",
+    "Pool",
+    "Price",
+    "Retry",
+    "Secret",
+    "Secrets",
+    "Server",
+    "build",
+    "discover",
+    "load",
+    "locate",
+    "pools",
+    "resolve",
+]

@@ -1,0 +1,89 @@
+"""What this machine offers when nothing is configured: keys in the environment, a local Ollama, and always `echo`.
+
+Models found this way are patterns (`openai/*`): nobody has to list a provider's models, and no bare name is taken. The part behind
+the slash is the name that the provider gets.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["discovered", "is_listening"]
+
+_PROBE_S = 0.1
+"""Loopback answers or refuses at once; only a firewall that swallows packets takes longer."""
+
+_OLLAMA_PORT = 11_434
+
+# Prefix, variable with the key, provider, base URL ("" = the provider's own), whether it takes stream_options. The base URLs are those
+# that each vendor documents for OpenAI's SDK.
+_HOSTED: tuple[tuple[str, str, str, str, bool], ...] = (
+    ("openai", "OPENAI_API_KEY", "openai", "", True),
+    ("anthropic", "ANTHROPIC_API_KEY", "openai_compatible", "https://api.anthropic.com/v1", True),
+    ("groq", "GROQ_API_KEY", "openai_compatible", "https://api.groq.com/openai/v1", True),
+    ("deepseek", "DEEPSEEK_API_KEY", "openai_compatible", "https://api.deepseek.com/v1", True),
+    ("mistral", "MISTRAL_API_KEY", "openai_compatible", "https://api.mistral.ai/v1", False),
+    ("openrouter", "OPENROUTER_API_KEY", "openai_compatible", "https://openrouter.ai/api/v1", True),
+)
+
+
+def discovered(environ: Mapping[str, str], probe: Callable[[str, int], bool]) -> dict[str, Any]:
+    """Return, as it would be written, a configuration of what is found.
+
+    Args:
+        environ: where keys and `OLLAMA_HOST` are looked for.
+        probe: tells whether something listens on a host and port; asked for loopback only.
+    """
+    endpoints: list[dict[str, Any]] = [{"name": "builtin.echo", "provider": "echo"}]
+    models: dict[str, Any] = {"echo": "builtin.echo"}
+    for prefix, variable, provider, base_url, has_usage in _HOSTED:
+        if not environ.get(variable, "").strip():
+            continue
+        endpoint: dict[str, Any] = {"name": prefix, "provider": provider, "model": "*", "base_url": base_url, "api_key": f"env:{variable}"}
+        if prefix == "openai":
+            endpoint |= _openai_extras(environ)
+        if not has_usage:
+            endpoint["capabilities"] = {"stream_usage": False}
+        endpoints.append(endpoint)
+        models[f"{prefix}/*"] = prefix
+    if url := _ollama(environ, probe):
+        endpoints.append({"name": "ollama", "provider": "openai_compatible", "model": "*", "base_url": url})
+        models["ollama/*"] = "ollama"
+    return {"endpoints": endpoints, "models": models}
+
+
+def is_listening(host: str, port: int) -> bool:
+    """Whether something accepts TCP connections there."""
+    try:
+        with socket.create_connection((host, port), timeout=_PROBE_S):
+            return True
+    except OSError:
+        return False
+
+
+def _openai_extras(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what OpenAI's SDK reads from the environment beside the key."""
+    variables = {"organization": "OPENAI_ORG_ID", "project": "OPENAI_PROJECT_ID"}
+    options = {key: environ[name] for key, name in variables.items() if environ.get(name)}
+    return {"base_url": environ.get("OPENAI_BASE_URL", ""), "options": options}
+
+
+def _ollama(environ: Mapping[str, str], probe: Callable[[str, int], bool]) -> str:
+    """Return the base URL of Ollama's OpenAI door, empty if there is none. `OLLAMA_HOST` is taken at its word, without a probe."""
+    given = environ.get("OLLAMA_HOST", "").strip()
+    if given:
+        parts = urlsplit(given if "//" in given else f"//{given}")
+        # A server is told 0.0.0.0 by the same variable; a client reaches that on loopback.
+        host = "127.0.0.1" if parts.hostname in (None, "0.0.0.0") else parts.hostname
+        return f"{parts.scheme or 'http'}://{host}:{_port(parts.netloc)}/v1"
+    return f"http://127.0.0.1:{_OLLAMA_PORT}/v1" if probe("127.0.0.1", _OLLAMA_PORT) else ""
+
+
+def _port(netloc: str) -> int:
+    _, _, digits = netloc.rpartition(":")
+    return int(digits) if digits.isdecimal() else _OLLAMA_PORT

@@ -1,0 +1,188 @@
+"""The configuration as it is written: frozen structs, unknown keys refused, units in the names.
+
+The text under a field is its entry in `docs/configuration.md` (`python -m dispatch.config.reference`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+__all__ = ["Capabilities", "Certificate", "Count", "Defaults", "Endpoint", "Key", "Limits", "Price", "Retry", "Seconds", "Server"]
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400 * 7)]
+Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be asked of an endpoint, or by a key. A limit that is left out does not exist."""
+
+    requests_per_min: Count | None = None
+    """Requests in any 60 seconds."""
+    tokens_per_min: Count | None = None
+    """Input and output tokens together in any 60 seconds, reserved by estimate and corrected by the provider's count."""
+    input_tokens_per_min: Count | None = None
+    """Input tokens in any 60 seconds."""
+    uncached_input_tokens_per_min: Count | None = None
+    """Input tokens that the provider's cache did not hold, in any 60 seconds."""
+    output_tokens_per_min: Count | None = None
+    """Output tokens in any 60 seconds."""
+    concurrency: Count | None = None
+    """Requests in flight at once."""
+    burst_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    """Seconds of the rate that may be used at one moment. Buckets run at limit / (60 + `burst_s`), so no minute exceeds the limit."""
+
+
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """US dollars per million tokens."""
+
+    input: Rate = 0.0
+    """Per million input tokens."""
+    output: Rate = 0.0
+    """Per million output tokens, reasoning included."""
+    cached_input: Rate | None = None
+    """Per million input tokens read from the provider's cache; left out: the price of `input`."""
+
+
+class Certificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate chain and its private key, PEM files."""
+
+    cert: str
+    """Path of the chain."""
+    key: str
+    """Path of the private key."""
+
+
+class Capabilities(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Corrections to what the provider is known to support; left out: as the provider says."""
+
+    stream_usage: bool | None = None
+    """Takes `stream_options.include_usage`. Where false, the output of a stream is estimated."""
+
+
+class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a failed attempt is made again, inside one pool."""
+
+    attempts: Annotated[int, Meta(ge=1, le=16)] = 3
+    """Tries in all, the first one included. A retry budget (20 % of requests) bounds them in sum."""
+    base_s: Seconds = 0.25
+    """The wait before try k + 1 is drawn from 0 to min(`cap_s`, `base_s` * 2^k)."""
+    cap_s: Seconds = 8.0
+    """Longest wait that is drawn. A provider's Retry-After is kept even if it is longer."""
+    unknown: bool = False
+    """Send again what may have been executed and billed already: a connection that ended without an answer byte."""
+
+
+class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Held for every model; each key may be repeated in a model."""
+
+    deadline_s: Seconds = 600.0
+    """One deadline over waiting, retries, fallback and the whole stream. A client may shorten it, never extend it."""
+    connect_s: Seconds = 5.0
+    """Name lookup, TCP and TLS together."""
+    first_token_s: Seconds = 60.0
+    """Longest wait for the first byte of an answer."""
+    stall_s: Seconds = 30.0
+    """Longest silence inside an answer."""
+    retry: Retry = Retry()
+    """Retries."""
+    commit: Literal["first"] = "first"
+    """When an answer can no longer be taken back: `first`, with the first piece of content that the client gets."""
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The sidecar itself."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. One that is not loopback needs `keys`."""
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 8080
+    """TCP port; 0 lets the system choose."""
+    workers: Annotated[int, Meta(ge=1, le=16)] | None = None
+    """Processes. Left out: as many as the machine or the container gives CPUs, 16 at most."""
+    unix: str | None = None
+    """Path of a Unix socket to listen on in place of TCP."""
+    tls: Certificate | None = None
+    """Serve HTTPS with this certificate."""
+    max_body_bytes: Count = 32 * 1024 * 1024
+    """Longest request body; more is 413."""
+    max_answer_bytes: Count = 64 * 1024 * 1024
+    """Longest answer that is held; more is 502."""
+    buffer_bytes: Count = 256 * 1024 * 1024
+    """Memory of one worker for bodies and held answers. When it is spent, new bodies wait 1 s, then get 503."""
+    keepalive_s: Seconds = 15.0
+    """Silence before the head of a stream, and comments after it, go to a client that still waits for content."""
+    idle_s: Seconds = 75.0
+    """A client's connection without a request is closed after this."""
+    read_timeout_s: Seconds = 30.0
+    """A client that has begun a request and sends nothing more for this long gets 408."""
+    write_timeout_s: Seconds = 30.0
+    """A client that takes nothing for this long is dropped."""
+    drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
+    """After SIGTERM, further seconds in which connections are still accepted (and told to close)."""
+    cors_origins: tuple[str, ...] = ()
+    """Web origins that may call from a browser, such as `http://localhost:3000`."""
+    hosts: tuple[str, ...] = ()
+    """Names beside loopback that `Host` may carry while no keys are configured."""
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model at one base URL under one credential."""
+
+    name: str
+    """Name in plans, metrics and logs. Endpoints and models share one namespace."""
+    provider: str
+    """The API that it speaks: a module of `dispatch.providers`, or an entry point of that group."""
+    model: str = ""
+    """The model's name at the provider; `*` passes on the name that the client asked for."""
+    base_url: str = ""
+    """What that provider's own SDK takes (OpenAI: with `/v1`). Left out: the provider's public address, if it has one."""
+    api_key: str = ""
+    """`env:NAME`, `file:/path`, or `from_client` to send the client's own credential. A literal key is refused."""
+    weight: Annotated[int, Meta(ge=0, le=65_535)] = 1
+    """Share under the weighted strategies; 0 takes no new requests."""
+    draining: bool = False
+    """Take no new requests, finish those in flight."""
+    limits: Limits = Limits()
+    """What may be asked of it."""
+    price: Price | None = None
+    """What it costs."""
+    profile: dict[str, Annotated[float, Meta(ge=0, le=1)]] = field(default_factory=dict)
+    """How good it is, by name, each from 0 to 1: `{accuracy: 0.9, creativity: 0.95}`."""
+    capabilities: Capabilities = Capabilities()
+    """What it can do, where that differs from its provider's normal case."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Settings that only its provider has."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Header fields added to each request. No credentials: those belong in `api_key`."""
+    forward_headers: tuple[str, ...] = ()
+    """Further request header fields that are passed on from the client."""
+    proxy: str | None = None
+    """`http://host:port` to reach it through (CONNECT). Left out: `HTTPS_PROXY` and `NO_PROXY`; empty: none."""
+    ca_file: str | None = None
+    """PEM file of the authorities to trust in place of the system's."""
+    client_cert: Certificate | None = None
+    """Certificate to show to it."""
+    idle_s: Seconds = 4.0
+    """A kept connection is dropped after this; below the 5 s after which uvicorn and Node close theirs."""
+
+    @property
+    def passes_name(self) -> bool:
+        """Whether the client's model name travels on."""
+        return self.model == "*"
+
+
+class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key that clients present to the sidecar."""
+
+    name: str
+    """Name in metrics and logs."""
+    key: str
+    """`env:NAME`, `file:/path`, or `sha256:` and the 64 hex digits of the key's digest. A literal key is refused."""
+    models: tuple[str, ...] | None = None
+    """Models it may use; left out: all."""
+    limits: Limits = Limits()
+    """What may be asked with it."""
+    admin: bool = False
+    """May read `/metrics` and `/admin` from other machines."""

@@ -1,0 +1,51 @@
+"""Find what a folder and its entry point group offer: one module, one thing of that kind.
+
+The kind's name is the module's name (`dispatch/providers/azure.py` is `provider: azure`), so that adding a thing adds one file and
+changes none. Other distributions add theirs by an entry point in the group of the folder's dotted name; the built-in one wins a clash,
+so that installing a package cannot change what a present configuration means.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.metadata import EntryPoint, entry_points
+
+__all__ = ["load", "names"]
+
+
+def names(group: str) -> tuple[str, ...]:
+    """List what `group` (a package such as `dispatch.providers`) offers, sorted, without importing any of it.
+
+    A package may name modules that are not of its kind in a tuple `SUPPORT`.
+    """
+    return tuple(sorted({*_modules(group), *(point.name for point in entry_points(group=group))}))
+
+
+def load(group: str, name: str, attribute: str) -> object:
+    """Import `name` of `group` and return its `attribute` (for an entry point: what that points to).
+
+    Raises:
+        LookupError: nothing of that name; the message lists what there is.
+        TypeError: the module lacks the attribute.
+    """
+    if name in _modules(group):
+        module = importlib.import_module(f"{group}.{name}")
+        try:
+            return getattr(module, attribute)
+        except AttributeError:
+            raise TypeError(f"module {group}.{name} has no {attribute}") from None
+    point = _entry_point(group, name)
+    if point is None:
+        raise LookupError(f"no {name!r} in {group}; there is: {', '.join(names(group))}")
+    return point.load()
+
+
+def _modules(group: str) -> frozenset[str]:
+    package = importlib.import_module(group)
+    support = getattr(package, "SUPPORT", ())
+    return frozenset(info.name for info in pkgutil.iter_modules(package.__path__) if info.name not in support)
+
+
+def _entry_point(group: str, name: str) -> EntryPoint | None:
+    return next(iter(entry_points(group=group, name=name)), None)

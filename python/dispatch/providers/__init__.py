@@ -1,0 +1,8 @@
+"""Providers: one module for each API dialect. Translation only: no socket, no clock, no retry, no log."""
+
+from __future__ import annotations
+
+__all__ = ["SUPPORT"]
+
+SUPPORT = ("base", "chat", "classify")
+"""Modules of this folder that are no providers."""
