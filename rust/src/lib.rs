@@ -5,7 +5,8 @@
 //! ```text
 //!  py                                        conversions; the only modules that see Python
 //!  engine | snapshot                         acquire and settle; what metrics read
-//!  select | limit | health | ring | maglev   one algorithm a file
+//!  select                                    strategies, one a file
+//!  limit | health | ring | maglev            one algorithm a file
 //!  board | json | sse | http1 | tls          shared memory; bytes in, facts out
 //!  units | rng | error
 //! ```
