@@ -16,7 +16,10 @@ use super::{Ask, Spec, Strategy, View};
 use crate::rng::{Rng, mix};
 
 /// Where "bounded" means nothing any more. Precedents: `HAProxy` and Envoy recommend 1.25 to 2.
-pub(super) const BOUND_MAX: f64 = 1_000.0;
+pub(super) const BOUND_MAX: f64 = 100.0;
+
+/// The choices that `least_work` has by default.
+const KEYLESS_CHOICES: usize = 4;
 
 /// Parts that one is counted in. Whole numbers keep the bound exact to the request.
 const MICRO: u32 = 1_000_000;
@@ -46,7 +49,7 @@ pub(super) fn build<H: Homes + 'static>(spec: &Spec<'_>, homes: impl FnOnce(&[u6
         weights: spec.weights.into(),
         #[expect(clippy::cast_sign_loss, reason = "checked: 0, or at least 1")]
         bound_micro: (spec.bounded_load * f64::from(MICRO)).round() as u64,
-        keyless: LeastWork::new(spec),
+        keyless: LeastWork::new(spec.weights, KEYLESS_CHOICES),
     })
 }
 

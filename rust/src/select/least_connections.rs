@@ -1,7 +1,7 @@
 //! Fewest requests in flight for its weight, out of a sample: the power of `d` choices.
 //!
 //! `n` requests on `n` endpoints fill the fullest one with `ln ln n / ln d + O(1)`; with a single random draw each it holds
-//! about `ln n / ln ln n` (Mitzenmacher 2001, IEEE TPDS 12:10). `choices: 0` compares all positions: the best balance, and the
+//! about `ln n / ln ln n` (Mitzenmacher 2001, IEEE TPDS 12:10): two draws have nearly all of the gain. `choices: 0` compares all positions: the best balance, and the
 //! worst answer to an endpoint that fails fast, because it always looks idle.
 //!
 //! Loads are divided by weights. Equal loads go by weight, so that an idle pool is shared by weight too.
@@ -12,13 +12,10 @@ use super::sample::Sampler;
 use super::{Ask, Spec, Strategy, View};
 use crate::rng::Rng;
 
-/// Two draws have nearly all of the gain, and a third one costs another cache miss.
-const CHOICES: usize = 2;
-
 struct LeastConnections(Sampler);
 
 pub(super) fn build(spec: &Spec<'_>) -> Box<dyn Strategy> {
-    Box::new(LeastConnections(Sampler::new(spec.weights, spec.choices.unwrap_or(CHOICES))))
+    Box::new(LeastConnections(Sampler::new(spec.weights, spec.choices)))
 }
 
 impl Strategy for LeastConnections {

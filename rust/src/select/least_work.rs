@@ -20,9 +20,6 @@ use super::sample::Sampler;
 use super::{Ask, Spec, Strategy, View};
 use crate::rng::Rng;
 
-/// Within 10 % of a scan at 16 to 64 endpoints, and a wrong signal attracts 4/n of the traffic at most.
-const CHOICES: usize = 4;
-
 /// `g`, a token owed in tokens of prompt. 30 to 300 prompt tokens for each request in flight differ by a few percent in p99,
 /// only 0 is worse; with answers of 200 to 400 tokens a quarter lies in the middle of that.
 const DECODE_PART: f64 = 0.25;
@@ -31,13 +28,13 @@ const DECODE_PART: f64 = 0.25;
 pub(super) struct LeastWork(Sampler);
 
 impl LeastWork {
-    pub(super) fn new(spec: &Spec<'_>) -> Self {
-        Self(Sampler::new(spec.weights, spec.choices.unwrap_or(CHOICES)))
+    pub(super) fn new(weights: &[u32], choices: usize) -> Self {
+        Self(Sampler::new(weights, choices))
     }
 }
 
 pub(super) fn build(spec: &Spec<'_>) -> Box<dyn Strategy> {
-    Box::new(LeastWork::new(spec))
+    Box::new(LeastWork::new(spec.weights, spec.choices))
 }
 
 impl Strategy for LeastWork {

@@ -73,9 +73,8 @@ pub trait Strategy: Send + Sync {
 pub struct Spec<'a> {
     /// One weight for each position; 0 drains it.
     pub weights: &'a [u32],
-    /// Positions to draw and compare, 0 = all of them; `None` = what the strategy takes by itself.
-    /// Strategies that compare nothing leave it unread.
-    pub choices: Option<usize>,
+    /// Positions to draw and compare, 0 = all of them. Strategies that compare nothing leave it unread.
+    pub choices: usize,
     /// Longest queue that a hash may build up, as a multiple of the fair one, at least 1; 0 = unbounded.
     pub bounded_load: f64,
     /// Names of the endpoints. Hashes are taken from them, so that every worker and every reload has the same tables.
@@ -113,7 +112,7 @@ pub const POSITIONS_MAX: usize = 1 << 16;
 
 /// Builds the strategy called `name`, which may be an alias.
 ///
-/// `choices`: `None` takes the strategy's own number, 0 compares all positions. `bounded_load`: 0 switches it off.
+/// `choices`: how many positions are drawn and compared, 0 for all. `bounded_load`: 0 switches it off.
 ///
 /// # Errors
 ///
@@ -121,7 +120,7 @@ pub const POSITIONS_MAX: usize = 1 << 16;
 pub fn build(
     name: &str,
     weights: &[u32],
-    choices: Option<usize>,
+    choices: usize,
     bounded_load: f64,
     names: &[&str],
     seed: u64,
@@ -152,8 +151,8 @@ fn check(canonical: &str, spec: &Spec<'_>) -> Result<(), TableError> {
             format!("{positions} weights for {names} endpoints; one each is expected"),
         ));
     }
-    if let Some(choices) = spec.choices.filter(|&choices| choices > sample::CHOICES_MAX) {
-        let reason = format!("{choices} choices; expected 0 (all endpoints) to {}", sample::CHOICES_MAX);
+    if spec.choices > sample::CHOICES_MAX {
+        let reason = format!("{} choices; expected 0 (all endpoints) to {}", spec.choices, sample::CHOICES_MAX);
         return Err(TableError::new("choices", reason));
     }
     if HASHES.contains(&canonical) {
@@ -190,7 +189,7 @@ fn even(weights: &[u32]) -> Vec<u32> {
 mod tests {
     use super::*;
 
-    fn refusal(name: &str, choices: Option<usize>, bounded_load: f64, names: &[&str]) -> String {
+    fn refusal(name: &str, choices: usize, bounded_load: f64, names: &[&str]) -> String {
         let found = build(name, &[1, 1], choices, bounded_load, names, 0);
         found.err().map_or_else(|| "built".into(), |error| error.to_string())
     }
@@ -199,18 +198,17 @@ mod tests {
     fn a_wrong_table_is_refused_with_its_place() {
         let names = ["a", "b"];
         assert!(
-            refusal("fastest", None, 0.0, &names)
-                .starts_with("strategy: unknown strategy \"fastest\"; known are least_")
+            refusal("fastest", 2, 0.0, &names).starts_with("strategy: unknown strategy \"fastest\"; known are least_")
         );
-        assert!(refusal("random", None, 0.0, &["a"]).starts_with("weights: 2 weights for 1 endpoints"));
-        assert!(refusal("least_work", Some(17), 0.0, &names).starts_with("choices: 17 choices"));
-        assert!(refusal("random", None, 1.25, &names).starts_with("bounded_load: only with a hash"));
+        assert!(refusal("random", 2, 0.0, &["a"]).starts_with("weights: 2 weights for 1 endpoints"));
+        assert!(refusal("least_work", 17, 0.0, &names).starts_with("choices: 17 choices"));
+        assert!(refusal("random", 2, 1.25, &names).starts_with("bounded_load: only with a hash"));
         for bound in [0.5, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(refusal("maglev", None, bound, &names).starts_with("bounded_load: "), "{bound}");
+            assert!(refusal("maglev", 2, bound, &names).starts_with("bounded_load: "), "{bound}");
         }
         for hash in HASHES {
-            assert!(refusal(hash, None, 0.0, &["a", "a"]).starts_with("endpoints: "), "{hash}");
-            assert_eq!(refusal(hash, None, 1.25, &names), "built");
+            assert!(refusal(hash, 2, 0.0, &["a", "a"]).starts_with("endpoints: "), "{hash}");
+            assert_eq!(refusal(hash, 2, 1.25, &names), "built");
         }
     }
 
@@ -218,7 +216,7 @@ mod tests {
     fn every_name_and_alias_builds_and_the_table_is_sorted() {
         assert!(STRATEGIES.is_sorted_by_key(|&(name, _)| name));
         for name in STRATEGIES.iter().map(|&(name, _)| name).chain(ALIASES.iter().map(|&(alias, _)| alias)) {
-            assert_eq!(refusal(name, Some(2), 0.0, &["a", "b"]), "built", "{name}");
+            assert_eq!(refusal(name, 2, 0.0, &["a", "b"]), "built", "{name}");
         }
     }
 }

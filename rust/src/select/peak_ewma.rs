@@ -13,13 +13,10 @@ use super::sample::Sampler;
 use super::{Ask, Spec, Strategy, View};
 use crate::rng::Rng;
 
-/// As in Finagle, tower and linkerd.
-const CHOICES: usize = 2;
-
 struct PeakEwma(Sampler);
 
 pub(super) fn build(spec: &Spec<'_>) -> Box<dyn Strategy> {
-    Box::new(PeakEwma(Sampler::new(spec.weights, spec.choices.unwrap_or(CHOICES))))
+    Box::new(PeakEwma(Sampler::new(spec.weights, spec.choices)))
 }
 
 impl Strategy for PeakEwma {
