@@ -1,10 +1,13 @@
 //! The face to Python: conversions only. Each class is documented in `python/dispatch/_core.pyi`.
 
+mod tls;
+
 use pyo3::prelude::*;
 
 /// The extension module `dispatch._core`.
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    tls::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

@@ -1,0 +1,1 @@
+"""The only client sockets: connections to providers, plain and TLS."""
