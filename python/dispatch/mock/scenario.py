@@ -153,6 +153,12 @@ def _hook(kind: type, value: object) -> object:
     raise NotImplementedError(kind)
 
 
+def _located(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Split msgspec's text, ``REASON - at `$.PATH` `` or ``... - at `key` in `$.PATH` ``."""
+    reason, _, place = str(error).partition(" - at ")
+    return reason, place.rpartition("$")[2].removesuffix("`")
+
+
 def merge(patches: list[dict[str, Any]], where: str) -> Behaviour:
     """Merge patches, the last wins, into a behaviour.
 
@@ -165,8 +171,8 @@ def merge(patches: list[dict[str, Any]], where: str) -> Behaviour:
     try:
         return msgspec.convert(merged, Behaviour, strict=False, dec_hook=_hook)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `")
-        raise ConfigError(where + path.removesuffix("`").removeprefix("$"), reason) from None
+        reason, path = _located(error)
+        raise ConfigError(where + path, reason) from None
 
 
 def build(source: object) -> Scenario:
@@ -178,8 +184,8 @@ def build(source: object) -> Scenario:
     try:
         scenario = msgspec.convert(source if source is not None else {}, Scenario, strict=False)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `")
-        raise ConfigError(path.removesuffix("`").removeprefix("$."), reason) from None
+        reason, path = _located(error)
+        raise ConfigError(path.removeprefix("."), reason) from None
     places = [
         ("defaults", scenario.defaults),
         *((f"models.{name}", patch) for name, patch in scenario.models.items()),
