@@ -77,6 +77,7 @@ def check_endpoints(endpoints: tuple[Endpoint, ...], models: Mapping[str, Any]) 
         if endpoint.api_key and endpoint.api_key != "from_client":
             _check_secret(endpoint.api_key, f"{path}.api_key", "env:NAME, file:/path or from_client")
         _check_headers(endpoint, path)
+        _check_at_provider(endpoint, path)
     for name in models:
         _check_name(name, join("models", name), pattern=True)
         if name in taken:
@@ -145,6 +146,18 @@ def _check_secret(reference: str, path: str, expected: str) -> None:
     if not _SECRET.fullmatch(reference):
         # What was found is not repeated: it is most likely the secret.
         raise ConfigError(path, f"expected {expected}; a key that is written out is refused")
+
+
+def _check_at_provider(endpoint: Endpoint, path: str) -> None:
+    """Let the provider check what only it knows. It is reached through the loader: providers stand a floor above the configuration."""
+    provider: Any = extensions.load(PROVIDERS, endpoint.provider, "PROVIDER")
+    try:
+        provider.check(endpoint)
+    except ConfigError as error:
+        raise ConfigError(f"{path}.{error.path}" if error.path else path, error.reason) from None
+    except ValueError as error:
+        # The provider's last guard against a header field that could end its line.
+        raise ConfigError(path, str(error)) from None
 
 
 def _check_headers(endpoint: Endpoint, path: str) -> None:

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 __all__ = ["SUPPORT"]
 
-SUPPORT = ("base", "chat", "classify")
+SUPPORT = ("base", "chat", "classify", "echo_answers")
 """Modules of this folder that are no providers."""
