@@ -65,7 +65,7 @@ class Pool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     """Their names."""
     strategy: str = "least_work"
     """How one is picked; aliases: `weighted_round_robin`, `least_request`, `p2c`."""
-    choices: Annotated[int, Meta(ge=0, le=128)] = 0
+    choices: Annotated[int, Meta(ge=0, le=16)] = 0
     """Random candidates per decision; 0 looks at all. Left out: 4 for `least_work`, 2 for `least_connections` and `peak_ewma`."""
     bounded_load: Annotated[float, Meta(ge=0, le=100)] = 0.0
     """Under a hash strategy, the most that an endpoint may carry as a multiple of its fair share, such as 1.25; 0: no bound."""

@@ -15,11 +15,11 @@ use crate::rng::Rng;
 /// Largest sample. Beyond it the gain over a scan is gone, and the sample would not fit into two cache lines.
 pub(crate) const CHOICES_MAX: usize = 16;
 
-/// Least part of the picks that a position gets while it is idle, as long as the pool has at most 16.
-const EXPLORED_EACH: f64 = 0.005;
+/// Least part of the picks that a position gets while it is idle, as long as the pool has at most 16: 0.5 %, out of 2^64.
+const EXPLORED_EACH: u64 = u64::MAX / 200;
 
 /// Largest part of the picks that explore: 8 % of a fair share each in a large pool.
-const EXPLORED_TOTAL: f64 = 0.08;
+const EXPLORED_TOTAL: u64 = u64::MAX / 100 * 8;
 
 /// Positions drawn so far, the first one first.
 #[derive(Clone, Copy, Debug)]
@@ -48,17 +48,16 @@ pub(crate) struct Sampler {
     alias: Alias,
     /// Size of a sample; 0 = all positions.
     choices: usize,
-    /// Chance that a pick explores.
-    explored: f64,
+    /// Chance that a pick explores, out of 2^64.
+    explored: u64,
 }
 
 impl Sampler {
     /// Draws `choices` positions at a time, 0 = all of them.
-    #[expect(clippy::cast_precision_loss, reason = "at most 65,536 positions")]
     pub(crate) fn new(weights: &[u32], choices: usize) -> Self {
         let alias = Alias::new(weights);
         let live = alias.len();
-        let explored = if live > 1 { (EXPLORED_EACH * live as f64).min(EXPLORED_TOTAL) } else { 0.0 };
+        let explored = if live > 1 { EXPLORED_EACH.saturating_mul(live as u64).min(EXPLORED_TOTAL) } else { 0 };
         Self { weights: weights.into(), alias, choices: if choices >= live { 0 } else { choices }, explored }
     }
 
@@ -88,7 +87,7 @@ impl Sampler {
     ///
     /// One with requests in flight is being learned of already, so exploring never adds to a queue or to a hanging endpoint.
     pub(crate) fn explore(&self, view: &dyn View, rng: &mut Rng) -> Option<usize> {
-        if rng.unit() >= self.explored {
+        if rng.next_u64() >= self.explored {
             return None;
         }
         let at = self.alias.draw_evenly(rng);
@@ -109,20 +108,23 @@ impl Sampler {
             return self.cheapest_of_all(view, rng, |at| cost(at, usable(learned(at)).unwrap_or(unknown)));
         }
         let drawn = self.draw(self.choices, view, rng);
-        let mut estimates = [None; CHOICES_MAX];
+        let mut estimates = [0.0; CHOICES_MAX];
         for (estimate, &at) in estimates.iter_mut().zip(drawn.positions()) {
-            *estimate = usable(learned(usize::from(at)));
+            *estimate = usable(learned(usize::from(at))).unwrap_or(0.0);
         }
-        let unknown = mean(estimates.iter().copied().flatten());
-        let mut best: Option<(usize, f64)> = None;
-        for (&at, estimate) in drawn.positions().iter().zip(estimates) {
-            let found = cost(usize::from(at), estimate.unwrap_or(unknown));
+        let estimates = &mut estimates[..drawn.len];
+        if estimates.contains(&0.0) {
+            let unknown = mean(estimates.iter().copied().filter(|&estimate| estimate > 0.0));
+            estimates.iter_mut().filter(|estimate| **estimate == 0.0).for_each(|estimate| *estimate = unknown);
+        }
+        let (mut best, mut least) = (drawn.positions().first().copied(), f64::INFINITY);
+        for (&at, &estimate) in drawn.positions().iter().zip(&*estimates) {
+            let found = cost(usize::from(at), estimate);
             // A tie keeps the first draw, which went by weight already.
-            if best.is_none_or(|(_, least)| found < least) {
-                best = Some((usize::from(at), found));
-            }
+            best = if found < least { Some(at) } else { best };
+            least = if found < least { found } else { least };
         }
-        best.map(|(at, _)| at)
+        best.map(usize::from)
     }
 
     fn cheapest_of_all(&self, view: &dyn View, rng: &mut Rng, cost: impl Fn(usize) -> f64) -> Option<usize> {
