@@ -1,1 +1,237 @@
-//! (being written)
+//! One call per decision: `admit` a client's request, `acquire` a place for an attempt, `settle` both.
+//!
+//! An engine is one generation of tables over the board. A reload builds another over the same board; leases of the old one keep its tables
+//! alive, and limits, breakers, averages and loads carry over because they live in the rows that names keep.
+//!
+//! Time and randomness are arguments, so a decision can be replayed.
+
+mod budget;
+mod lease;
+mod pool;
+mod refusal;
+mod tables;
+mod ticket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+pub use lease::{Ending, Lease};
+pub use pool::{Pool, Wish};
+pub use refusal::Refusal;
+pub use tables::{EndpointTable, GateTable, PoolTable, Tables};
+pub use ticket::{Outcome, Ticket};
+
+use crate::board::Board;
+use crate::error::TableError;
+use crate::health::FAILURES;
+use crate::health::breaker::{self, State};
+use crate::health::ewma;
+use crate::limit::{self, Gate, Limits, Use, inflight};
+use crate::select::{self, Strategy};
+use crate::units::Nanos;
+
+/// The outcome word of requests that a limit of their key or model refused: beside the failures.
+pub const REFUSED: usize = FAILURES.len();
+
+/// The routing of one configuration, as one worker sees it.
+pub struct Engine {
+    board: Arc<Board>,
+    column: usize,
+    endpoints: Vec<(u16, Limits)>,
+    keys: Vec<Option<Limits>>,
+    models: Vec<Option<Limits>>,
+    pools: Vec<Arc<Pool>>,
+}
+
+/// What an endpoint allows now, for metrics and the admin page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gauges {
+    /// Its row.
+    pub slot: u16,
+    /// Units that fit at once now, by limit.
+    pub remaining: Vec<(&'static str, u64)>,
+    /// Its breaker.
+    pub breaker: State,
+    /// Time for which the provider asked to be left alone.
+    pub cooling: Nanos,
+    /// Average time to first token, s.
+    pub latency_s: Option<f32>,
+    /// Average time per token of work, s.
+    pub pace_s: Option<f32>,
+}
+
+impl Engine {
+    /// Tables made ready for the worker with this column.
+    ///
+    /// # Errors
+    /// What does not fit the board, or no strategy can work with.
+    pub fn new(board: &Arc<Board>, column: usize, tables: &Tables) -> Result<Self, TableError> {
+        if column >= board.sizes().workers as usize {
+            return Err(TableError::new(
+                "worker",
+                format!("{column} is not below the board's {}", board.sizes().workers),
+            ));
+        }
+        tables.check(board)?;
+        let pools =
+            (0..tables.pools.len()).map(|at| build_pool(board, column, tables, at)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            board: Arc::clone(board),
+            column,
+            endpoints: tables.endpoints.iter().map(|row| (row.slot, Limits::new(&row.limits))).collect(),
+            keys: by_slot(&tables.keys),
+            models: by_slot(&tables.models),
+            pools,
+        })
+    }
+
+    /// The pool at a place of the tables.
+    #[must_use]
+    pub fn pool(&self, index: usize) -> Option<&Arc<Pool>> {
+        self.pools.get(index)
+    }
+
+    /// Whether a model of this slot is configured.
+    #[must_use]
+    pub fn has_model(&self, slot: u16) -> bool {
+        limits_of(&self.models, slot).is_some()
+    }
+
+    /// Whether a key of this slot is configured.
+    #[must_use]
+    pub fn has_key(&self, slot: u16) -> bool {
+        limits_of(&self.keys, slot).is_some()
+    }
+
+    /// Takes a client's request in: a place and units on its key and its model, all or nothing. Both have been checked to exist.
+    ///
+    /// # Errors
+    /// A refusal, which is booked for model and key.
+    pub fn admit(self: &Arc<Self>, model: u16, key: Option<u16>, tokens: Use, now: Nanos) -> Result<Ticket, Refusal> {
+        let mut taken: [Option<(&Limits, Gate<'_>)>; 2] = [None, None];
+        for (place, (limits, gate)) in self.gates(model, key).enumerate() {
+            if let Err(block) = limits.reserve(gate, tokens, now) {
+                for (limits, gate) in taken.into_iter().flatten() {
+                    limits.refund(gate, tokens, None, now, now);
+                    limit::release(gate);
+                }
+                self.refuse(model, key);
+                return Err(block.into());
+            }
+            taken[place] = Some((limits, gate));
+        }
+        Ok(Ticket::new(Arc::clone(self), model, key, tokens, now))
+    }
+
+    /// Counts a request of `model` that ended without a ticket: a failure number or [`REFUSED`].
+    pub fn count(&self, model: u16, outcome: usize) {
+        self.board.model(usize::from(model)).outcomes().at(outcome).fetch_add(1, Relaxed);
+    }
+
+    /// A request of `model` waits for a place.
+    pub fn enqueue(&self, model: u16) {
+        inflight::add(self.board.model(usize::from(model)).queued(), self.column, 1);
+    }
+
+    /// It waits no more. Called once for each `enqueue`.
+    pub fn dequeue(&self, model: u16) {
+        inflight::sub(self.board.model(usize::from(model)).queued(), self.column, 1);
+    }
+
+    /// What each endpoint allows now.
+    #[must_use]
+    pub fn gauges(&self, now: Nanos) -> Vec<Gauges> {
+        self.endpoints.iter().map(|(slot, limits)| self.gauge(*slot, limits, now)).collect()
+    }
+
+    fn gauge(&self, slot: u16, limits: &Limits, now: Nanos) -> Gauges {
+        let row = self.board.endpoint(usize::from(slot));
+        Gauges {
+            slot,
+            remaining: limits.remaining(self.gate(row.in_flight(), row.buckets()), now),
+            breaker: breaker::state(row.breaker().load(Relaxed), now),
+            cooling: Nanos(row.not_before().load(Relaxed)).since(now),
+            latency_s: ewma::faded(row.latency().load(Relaxed), now),
+            pace_s: ewma::value(row.pace().load(Relaxed)),
+        }
+    }
+
+    fn refuse(&self, model: u16, key: Option<u16>) {
+        self.count(model, REFUSED);
+        if let Some(key) = key {
+            self.board.key(usize::from(key)).refused().fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Limits and state of the model and of the key, in the order in which they are taken.
+    fn gates(&self, model: u16, key: Option<u16>) -> impl Iterator<Item = (&Limits, Gate<'_>)> {
+        let key = key.and_then(|slot| {
+            let row = self.board.key(usize::from(slot));
+            Some((limits_of(&self.keys, slot)?, self.gate(row.in_flight(), row.buckets())))
+        });
+        let row = self.board.model(usize::from(model));
+        let model = limits_of(&self.models, model).map(|limits| (limits, self.gate(row.in_flight(), row.buckets())));
+        key.into_iter().chain(model)
+    }
+
+    fn gate<'a>(&self, in_flight: &'a crate::board::Columns, buckets: &'a [AtomicU64; 8]) -> Gate<'a> {
+        Gate { in_flight, buckets, workers: self.board.sizes().workers as usize, column: self.column }
+    }
+}
+
+fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> Result<Arc<Pool>, TableError> {
+    let table = &tables.pools[at];
+    let rows: Vec<&EndpointTable> = table
+        .endpoints
+        .iter()
+        .filter_map(|slot| tables.endpoints.iter().find(|endpoint| endpoint.slot == *slot))
+        .collect();
+    let places = rows.iter().zip(&table.pairs).map(|(row, pair)| pool::Place {
+        slot: row.slot,
+        pair: *pair,
+        limits: Limits::new(&row.limits),
+        draining: row.draining || row.weight == 0,
+    });
+    let within = |error: TableError| TableError::new(format!("pools[{at}].{}", error.path), error.reason);
+    Ok(Arc::new(Pool {
+        board: Arc::clone(board),
+        column,
+        slot: usize::from(table.slot),
+        strategy: build_strategy(table, &rows).map_err(within)?,
+        places: places.collect(),
+        budget: budget::Budget::new(table.retry_percent, table.retry_per_s),
+    }))
+}
+
+/// Limits at the place of their slot.
+fn by_slot(rows: &[GateTable]) -> Vec<Option<Limits>> {
+    let length = rows.iter().map(|row| usize::from(row.slot) + 1).max().unwrap_or(0);
+    let mut limits = vec![None; length];
+    for row in rows {
+        limits[usize::from(row.slot)] = Some(Limits::new(&row.limits));
+    }
+    limits
+}
+
+fn limits_of(limits: &[Option<Limits>], slot: u16) -> Option<&Limits> {
+    limits.get(usize::from(slot))?.as_ref()
+}
+
+fn build_strategy(table: &PoolTable, rows: &[&EndpointTable]) -> Result<Box<dyn Strategy>, TableError> {
+    let weights: Vec<u32> = rows.iter().map(|row| row.weight).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+    // One seed for all pools: a session's key goes to the same endpoint through whichever pool it comes.
+    select::build(&table.strategy, &weights, table.choices as usize, table.bounded_load, &names, 0)
+}
+
+fn count_tokens(cells: &[AtomicU64], used: Use) {
+    for (cell, tokens) in cells.iter().zip([used.input, used.output, used.cached]) {
+        if tokens > 0 {
+            cell.fetch_add(u64::from(tokens), Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "engine/tests.rs"]
+mod tests;

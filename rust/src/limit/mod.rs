@@ -1,1 +1,203 @@
-//! (being written)
+//! What may be used of an endpoint, a key or a model: five rates and a number of places, reserved all or nothing.
+//!
+//! A reservation is made before anything is sent, from an estimate, and settled once when the truth is known (CONTRACT 5):
+//! a success is reconciled in both directions; a failure or cancellation is given back only while the reservation is younger than the
+//! burst takes to drain, for afterwards the bucket has refilled by itself and giving back would let up to three times the limit through.
+
+pub mod gcra;
+pub mod inflight;
+
+use std::sync::atomic::AtomicU64;
+
+use gcra::Rate;
+
+use crate::board::Columns;
+use crate::units::Nanos;
+
+/// The names of the rates, in the order of their buckets on the board.
+pub const KINDS: [&str; 5] = [
+    "requests_per_min",
+    "tokens_per_min",
+    "input_tokens_per_min",
+    "uncached_input_tokens_per_min",
+    "output_tokens_per_min",
+];
+
+/// Limits as a configuration gives them. 0 is "no limit" everywhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spec {
+    /// Per minute, in the order of [`KINDS`].
+    pub per_minute: [u64; 5],
+    /// Requests at once, over all workers.
+    pub concurrency: u32,
+    /// How many seconds' worth may come at once.
+    pub burst_s: f64,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self { per_minute: [0; 5], concurrency: 0, burst_s: 1.0 }
+    }
+}
+
+/// What a request is thought to use, or has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// Prompt tokens.
+    pub input: u32,
+    /// Answer tokens.
+    pub output: u32,
+    /// Prompt tokens that the provider had in its cache.
+    pub cached: u32,
+}
+
+impl Use {
+    /// Units per kind of limit.
+    const fn units(&self) -> [u64; 5] {
+        let (input, output) = (self.input as u64, self.output as u64);
+        [1, input + output, input, self.input.saturating_sub(self.cached) as u64, output]
+    }
+
+    /// What was used, where 0 means that it is not known and the estimate stands.
+    #[must_use]
+    pub const fn or(self, estimate: Self) -> Self {
+        Self {
+            input: if self.input == 0 { estimate.input } else { self.input },
+            output: if self.output == 0 { estimate.output } else { self.output },
+            cached: self.cached,
+        }
+    }
+}
+
+/// Why a reservation is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// The name of the limit: one of [`KINDS`] or `concurrency`.
+    pub why: &'static str,
+    /// Nanoseconds until it fits; `None` when nobody can know.
+    pub wait: Option<u64>,
+}
+
+const FULL: Block = Block { why: "concurrency", wait: None };
+
+/// The state of one target's limits on the board.
+#[derive(Clone, Copy)]
+pub struct Gate<'a> {
+    /// Requests in flight.
+    pub in_flight: &'a Columns,
+    /// The buckets, the first five words.
+    pub buckets: &'a [AtomicU64; 8],
+    /// Columns in use.
+    pub workers: usize,
+    /// The own column.
+    pub column: usize,
+}
+
+/// Limits ready for use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    rates: [Rate; 5],
+    /// The kinds that are limited; the first `active` are valid.
+    kinds: [u8; 5],
+    active: usize,
+    concurrency: u32,
+}
+
+impl Limits {
+    /// Limits by specification.
+    #[must_use]
+    pub fn new(spec: &Spec) -> Self {
+        let rates = spec.per_minute.map(|limit| Rate::per_minute(limit, spec.burst_s));
+        let (mut kinds, mut active) = ([0; 5], 0);
+        for kind in (0..5u8).filter(|kind| !rates[usize::from(*kind)].is_off()) {
+            kinds[active] = kind;
+            active += 1;
+        }
+        Self { rates, kinds, active, concurrency: spec.concurrency }
+    }
+
+    fn limited(&self) -> impl Iterator<Item = (usize, &Rate)> {
+        self.kinds[..self.active].iter().map(|kind| (usize::from(*kind), &self.rates[usize::from(*kind)]))
+    }
+
+    /// Whether `wanted` would fit now; the longest wait of all that do not.
+    ///
+    /// # Errors
+    /// The limit that holds it back longest; a full line, whose end nobody knows, comes first.
+    pub fn peek(&self, gate: Gate<'_>, wanted: Use, now: Nanos) -> Result<(), Block> {
+        if self.concurrency != 0 && inflight::load(gate.in_flight, gate.workers) >= u64::from(self.concurrency) {
+            return Err(FULL);
+        }
+        let units = wanted.units();
+        let mut block: Option<Block> = None;
+        for (kind, rate) in self.limited() {
+            if let Err(wait) = gcra::peek(&gate.buckets[kind], rate, units[kind], now) {
+                let longest = block.and_then(|block| block.wait).unwrap_or(0);
+                if wait > longest {
+                    block = Some(Block { why: KINDS[kind], wait: Some(wait) });
+                }
+            }
+        }
+        block.map_or(Ok(()), Err)
+    }
+
+    /// Takes a place and all units, or nothing.
+    ///
+    /// # Errors
+    /// The limit that refused.
+    pub fn reserve(&self, gate: Gate<'_>, wanted: Use, now: Nanos) -> Result<(), Block> {
+        if !inflight::take(gate.in_flight, gate.workers, gate.column, self.concurrency) {
+            return Err(FULL);
+        }
+        let units = wanted.units();
+        for (done, (kind, rate)) in self.limited().enumerate() {
+            if let Err(wait) = gcra::take(&gate.buckets[kind], rate, units[kind], now) {
+                for (kind, rate) in self.limited().take(done) {
+                    gcra::give_back(&gate.buckets[kind], rate, units[kind], now);
+                }
+                release(gate);
+                return Err(Block { why: KINDS[kind], wait: Some(wait) });
+            }
+        }
+        Ok(())
+    }
+
+    /// After a success: charges what was used beyond the estimate, gives back what was not used.
+    pub fn reconcile(&self, gate: Gate<'_>, estimate: Use, used: Use, now: Nanos) {
+        let (estimate, used) = (estimate.units(), used.units());
+        // The request itself was used in any case.
+        for (kind, rate) in self.limited().filter(|(kind, _)| *kind > 0) {
+            let bucket = &gate.buckets[kind];
+            if used[kind] > estimate[kind] {
+                gcra::charge(bucket, rate, used[kind] - estimate[kind], now);
+            } else if used[kind] < estimate[kind] {
+                gcra::give_back(bucket, rate, estimate[kind] - used[kind], now);
+            }
+        }
+    }
+
+    /// After a failure: gives back what was reserved at `reserved` and not used, where it is young enough.
+    pub fn refund(&self, gate: Gate<'_>, estimate: Use, used: Option<Use>, reserved: Nanos, now: Nanos) {
+        let (estimate, used) = (estimate.units(), used.map_or([0; 5], |used| used.units()));
+        for (kind, rate) in self.limited().filter(|(_, rate)| now.since(reserved) < rate.refundable()) {
+            gcra::give_back(&gate.buckets[kind], rate, estimate[kind].saturating_sub(used[kind]), now);
+        }
+    }
+
+    /// Units of each limited kind that would fit now, and free places, by name.
+    #[must_use]
+    pub fn remaining(&self, gate: Gate<'_>, now: Nanos) -> Vec<(&'static str, u64)> {
+        let mut rows: Vec<_> =
+            self.limited().map(|(kind, rate)| (KINDS[kind], gcra::remaining(&gate.buckets[kind], rate, now))).collect();
+        if self.concurrency != 0 {
+            let taken = inflight::load(gate.in_flight, gate.workers);
+            rows.push(("concurrency", u64::from(self.concurrency).saturating_sub(taken)));
+        }
+        rows
+    }
+}
+
+/// Gives the place back.
+pub fn release(gate: Gate<'_>) {
+    inflight::sub(gate.in_flight, gate.column, 1);
+}

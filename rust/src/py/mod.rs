@@ -1,5 +1,8 @@
 //! The face to Python: conversions only. Each class is documented in `python/dispatch/_core.pyi`.
 
+mod routing;
+mod state;
+mod tables;
 mod tls;
 
 use pyo3::prelude::*;
@@ -8,6 +11,8 @@ use pyo3::prelude::*;
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    routing::register(module)?;
+    state::register(module)?;
     tls::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

@@ -1,0 +1,406 @@
+"""Where a request may go: the core's engine, built from the configuration.
+
+Three objects, from the longest life to the shortest:
+
+- `Board`: the memory of all workers. Made once by the supervisor (or on the heap by a single process), never replaced.
+- `Slots`: which row of the board belongs to which name. A reload keeps the rows of names that stay and gives new names fresh rows. No row
+  is used twice in the life of a board, so a counter never changes its owner. The supervisor keeps it and hands it to workers as text.
+- `Routing`: one generation of the configuration over both. A reload makes another; leases of the old one stay valid.
+
+Hot calls are the core's own bound methods: `router.acquire(...)`, `lease.settle(...)`, `routing.admit(...)`. `_core.pyi` tells their
+arguments.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from dispatch._core import (
+    DURATION_BOUNDS_S,
+    FAILURES,
+    FIRST_TOKEN_BOUNDS_S,
+    OVERHEAD_BOUNDS_S,
+    Board,
+    EndpointState,
+    Engine,
+    Gauge,
+    Histogram,
+    KeyState,
+    Lease,
+    ModelState,
+    PairState,
+    Refusal,
+    Ticket,
+)
+from dispatch.config import pools
+from dispatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dispatch.config import Config, Endpoint, Limits, Pool
+
+__all__ = [
+    "DURATION_BOUNDS_S",
+    "FAILURES",
+    "FIRST_TOKEN_BOUNDS_S",
+    "OVERHEAD_BOUNDS_S",
+    "REFUSED",
+    "Board",
+    "EndpointState",
+    "Gauge",
+    "Histogram",
+    "KeyState",
+    "Lease",
+    "ModelState",
+    "PairState",
+    "Refusal",
+    "Router",
+    "Routing",
+    "Sizes",
+    "Slots",
+    "Snapshot",
+    "Ticket",
+]
+
+REFUSED = len(FAILURES)
+"""The outcome of a request that a limit of its key or model refused; the other outcomes are the numbers of `Failure`."""
+
+HEADROOM = 4
+"""A board has room for this many times what its first configuration holds."""
+
+RETRY_PERCENT = 20
+"""Retries allowed for each hundred requests of a pool: the budget of Finagle, tower and linkerd."""
+RETRY_PER_S = 10
+"""Retries allowed each second besides, so that a quiet pool can retry at all."""
+
+COLUMNS = 16
+"""Most workers that one board can serve."""
+
+
+class Sizes(Struct, frozen=True, kw_only=True):
+    """How many rows a board has. Fixed for its life."""
+
+    workers: int = 1
+    """Columns of held things: 1 to 16."""
+    endpoints: int = 64
+    keys: int = 1024
+    models: int = 64
+    pairs: int = 256
+    """One for each endpoint that a model can reach: the rows of histograms."""
+    pools: int = 256
+
+    @classmethod
+    def of(cls, config: Config, workers: int = 1) -> Sizes:
+        """Return the sizes for a configuration, with headroom for those that reloads will bring."""
+        names = _Names.of(config)
+        least = cls()
+        return cls(
+            workers=workers,
+            endpoints=max(least.endpoints, HEADROOM * len(names.endpoints)),
+            keys=max(least.keys, HEADROOM * len(names.keys)),
+            models=max(least.models, HEADROOM * len(names.models)),
+            pairs=max(least.pairs, HEADROOM * len(names.pairs)),
+            pools=max(least.pools, HEADROOM * len(names.pools)),
+        )
+
+
+class Slots(Struct, frozen=True, kw_only=True):
+    """Which row of the board belongs to which name."""
+
+    sizes: Sizes
+    endpoints: dict[str, int]
+    keys: dict[str, int]
+    models: dict[str, int]
+    pairs: dict[str, int]
+    """By `model endpoint`: names hold no spaces."""
+    pools: dict[str, int]
+    """By `model number`, the number counting the pools of the model's plan from the left."""
+
+    @classmethod
+    def of(cls, config: Config, sizes: Sizes, before: Slots | None = None) -> Slots:
+        """Give each name a row; names that had one keep it, also while they are not configured.
+
+        Args:
+            config: what is to be served now.
+            sizes: of the board.
+            before: the rows given so far on this board.
+
+        Raises:
+            ConfigError: the board has no row left: it was made for a smaller configuration, and a restart is needed.
+        """
+        names = _Names.of(config)
+        return cls(
+            sizes=sizes,
+            endpoints=_assign("endpoints", names.endpoints, before.endpoints if before else {}, sizes.endpoints),
+            keys=_assign("keys", names.keys, before.keys if before else {}, sizes.keys),
+            models=_assign("models", names.models, before.models if before else {}, sizes.models),
+            pairs=_assign("models", names.pairs, before.pairs if before else {}, sizes.pairs),
+            pools=_assign("models", names.pools, before.pools if before else {}, sizes.pools),
+        )
+
+    def encode(self) -> bytes:
+        """Return JSON for `decode`, to hand to another process."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decode(cls, text: bytes) -> Slots:
+        """Read what `encode` wrote.
+
+        Raises:
+            msgspec.DecodeError: it is something else.
+        """
+        return msgspec.json.decode(text, type=cls)
+
+
+class Router:
+    """One pool of a model, as this worker sees it.
+
+    Attributes:
+        acquire: `_core.Pool.acquire`, bound.
+        retry_allowed: `_core.Pool.retry_allowed`, bound.
+        endpoints: by position, as `Lease.position` names them.
+        pool: as configured.
+    """
+
+    __slots__ = ("acquire", "endpoints", "pool", "retry_allowed")
+
+    def __init__(self, engine: Engine, index: int, pool: Pool, endpoints: tuple[Endpoint, ...]) -> None:
+        core = engine.pool(index)
+        self.acquire = core.acquire
+        self.retry_allowed = core.retry_allowed
+        self.endpoints = endpoints
+        self.pool = pool
+
+    def __repr__(self) -> str:
+        return f"Router({self.pool.strategy}, {', '.join(endpoint.name for endpoint in self.endpoints)})"
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """What the board says now, by name. Exact over all workers; read off the path that requests take."""
+
+    endpoints: dict[str, EndpointState]
+    gauges: dict[str, Gauge]
+    """Of the endpoints: limits, breaker, averages."""
+    keys: dict[str, KeyState]
+    models: dict[str, ModelState]
+    pairs: dict[tuple[str, str], PairState]
+    """By (model, endpoint)."""
+    overhead: Histogram
+
+
+class Routing:
+    """One generation of the configuration over the board.
+
+    Attributes:
+        admit: `_core.Engine.admit`, bound.
+        count: `_core.Engine.count`, bound.
+        enqueue: `_core.Engine.enqueue`, bound.
+        dequeue: `_core.Engine.dequeue`, bound.
+        models: slots by name.
+        keys: slots by name.
+    """
+
+    __slots__ = ("_board", "_config", "_engine", "_routers", "_slots", "admit", "count", "dequeue", "enqueue", "keys", "models")
+
+    def __init__(self, board: Board, worker: int, config: Config, slots: Slots) -> None:
+        """Build the tables.
+
+        Args:
+            board: where the state is.
+            worker: this worker's column.
+            config: what is to be served.
+            slots: as `Slots.of` gave for this configuration; equal in all workers.
+
+        Raises:
+            ConfigError: the core refuses a value, such as a strategy that it does not have.
+        """
+        self._board, self._config, self._slots = board, config, slots
+        self._engine = Engine(board, worker, _tables(config, slots))
+        self._routers = _routers(config, self._engine)
+        self.admit = self._engine.admit
+        self.count = self._engine.count
+        self.enqueue = self._engine.enqueue
+        self.dequeue = self._engine.dequeue
+        self.models = {name: slots.models[name] for name in config.models}
+        self.keys = {key.name: slots.keys[key.name] for key in config.keys}
+
+    @classmethod
+    def alone(cls, config: Config) -> Routing:
+        """Build for a single process: a board on the heap.
+
+        Raises:
+            ConfigError: as the constructor.
+        """
+        sizes = Sizes.of(config)
+        return cls(Board.heap(sizes), 0, config, Slots.of(config, sizes))
+
+    def reloaded(self, worker: int, config: Config, slots: Slots | None = None) -> Routing:
+        """Return the next generation over the same board.
+
+        Args:
+            worker: this worker's column.
+            config: what is to be served from now on.
+            slots: as the supervisor gave them; left out, they are carried over from this generation.
+
+        Raises:
+            ConfigError: it does not fit; this generation goes on.
+        """
+        return Routing(self._board, worker, config, slots or Slots.of(config, self._slots.sizes, self._slots))
+
+    def routers(self, model: str) -> tuple[Router, ...]:
+        """Return the pools of a model's plan, left to right as `config.pools` yields them.
+
+        Raises:
+            KeyError: there is no such model.
+        """
+        return self._routers[model]
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """Read the rows of everything that is configured.
+
+        Args:
+            now_ns: `clock.now_ns()`.
+        """
+        board, slots, config = self._board, self._slots, self._config
+        names = _Names.of(config)
+        by_slot = {slots.endpoints[name]: name for name in names.endpoints}
+        pairs = (tuple(pair.split(" ")) for pair in names.pairs)
+        return Snapshot(
+            endpoints={name: board.endpoint(slots.endpoints[name]) for name in names.endpoints},
+            gauges={by_slot[gauge.slot]: gauge for gauge in self._engine.gauges(now_ns)},
+            keys={name: board.key(slots.keys[name]) for name in names.keys},
+            models={name: board.model(slots.models[name]) for name in names.models},
+            pairs={(model, endpoint): board.pair(slots.pairs[f"{model} {endpoint}"]) for model, endpoint in pairs},
+            overhead=board.overhead(),
+        )
+
+
+class _Names(Struct, frozen=True):
+    """Everything that has a row, in the order of the configuration."""
+
+    endpoints: list[str]
+    keys: list[str]
+    models: list[str]
+    pairs: list[str]
+    pools: list[str]
+
+    @classmethod
+    def of(cls, config: Config) -> _Names:
+        plans = {name: list(pools(model.plan)) for name, model in config.models.items()}
+        reached = {name: dict.fromkeys(chain.from_iterable(pool.endpoints for pool in plan)) for name, plan in plans.items()}
+        return cls(
+            endpoints=[endpoint.name for endpoint in config.endpoints],
+            keys=[key.name for key in config.keys],
+            models=list(config.models),
+            pairs=[f"{model} {endpoint}" for model, endpoints in reached.items() for endpoint in endpoints],
+            pools=[f"{model} {number}" for model, plan in plans.items() for number in range(len(plan))],
+        )
+
+
+def _assign(path: str, names: Iterable[str], before: Mapping[str, int], room: int) -> dict[str, int]:
+    slots = dict(before)
+    for name in names:
+        slots.setdefault(name, len(slots))
+    if len(slots) > room:
+        reason = f"needs a restart: the board was made with {room} rows, and {len(slots)} names have had one since the start"
+        raise ConfigError(path, reason)
+    return slots
+
+
+class _LimitTable(Struct, frozen=True):
+    """What the core reads of `Limits`; 0 is "no limit"."""
+
+    requests_per_min: int
+    tokens_per_min: int
+    input_tokens_per_min: int
+    uncached_input_tokens_per_min: int
+    output_tokens_per_min: int
+    concurrency: int
+    burst_s: float
+
+    @classmethod
+    def of(cls, limits: Limits) -> _LimitTable:
+        return cls(
+            requests_per_min=limits.requests_per_min or 0,
+            tokens_per_min=limits.tokens_per_min or 0,
+            input_tokens_per_min=limits.input_tokens_per_min or 0,
+            uncached_input_tokens_per_min=limits.uncached_input_tokens_per_min or 0,
+            output_tokens_per_min=limits.output_tokens_per_min or 0,
+            concurrency=limits.concurrency or 0,
+            burst_s=limits.burst_s,
+        )
+
+
+class _EndpointTable(Struct, frozen=True):
+    slot: int
+    name: str
+    weight: int
+    draining: bool
+    limits: _LimitTable
+
+
+class _GateTable(Struct, frozen=True):
+    slot: int
+    limits: _LimitTable
+
+
+class _PoolTable(Struct, frozen=True):
+    slot: int
+    strategy: str
+    choices: int
+    bounded_load: float
+    endpoints: list[int]
+    pairs: list[int]
+    retry_percent: int
+    retry_per_s: int
+
+
+class _Tables(Struct, frozen=True):
+    endpoints: list[_EndpointTable]
+    keys: list[_GateTable]
+    models: list[_GateTable]
+    pools: list[_PoolTable]
+
+
+def _tables(config: Config, slots: Slots) -> _Tables:
+    no_limits = _LimitTable(0, 0, 0, 0, 0, 0, 1.0)
+    return _Tables(
+        endpoints=[
+            _EndpointTable(slots.endpoints[one.name], one.name, one.weight, one.draining, _LimitTable.of(one.limits))
+            for one in config.endpoints
+        ],
+        keys=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits)) for key in config.keys],
+        models=[_GateTable(slots.models[name], no_limits) for name in config.models],
+        pools=[_pool(name, number, pool, slots) for name, model in config.models.items() for number, pool in enumerate(pools(model.plan))],
+    )
+
+
+def _pool(model: str, number: int, pool: Pool, slots: Slots) -> _PoolTable:
+    return _PoolTable(
+        slot=slots.pools[f"{model} {number}"],
+        strategy=pool.strategy,
+        choices=pool.choices,
+        bounded_load=pool.bounded_load,
+        endpoints=[slots.endpoints[name] for name in pool.endpoints],
+        pairs=[slots.pairs[f"{model} {name}"] for name in pool.endpoints],
+        retry_percent=RETRY_PERCENT,
+        retry_per_s=RETRY_PER_S,
+    )
+
+
+def _routers(config: Config, engine: Engine) -> dict[str, tuple[Router, ...]]:
+    by_name = config.endpoint_by_name
+    routers: dict[str, tuple[Router, ...]] = {}
+    index = 0
+    for name, model in config.models.items():
+        plan = list(pools(model.plan))
+        routers[name] = tuple(
+            Router(engine, index + number, pool, tuple(by_name[one] for one in pool.endpoints)) for number, pool in enumerate(plan)
+        )
+        index += len(plan)
+    return routers

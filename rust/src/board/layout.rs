@@ -1,0 +1,127 @@
+//! Where each thing stands on the board: sections of equal rows, each row a whole number of cache lines.
+//!
+//! ```text
+//! header   magic, version, sizes | overhead histogram
+//! endpoint in flight | prefill | decode | probes | cells | counters | attempts x3
+//! key      in flight | cells | counters
+//! model    in flight | queued | cells | outcomes x3
+//! pair     time to first token x3 | duration x3        (one model on one endpoint)
+//! pool     cursor, retry budget
+//! ```
+//!
+//! Lines up to the first `cells` are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
+//! that all workers share: cells are state (buckets, breaker, averages), counters only grow and survive their writers.
+
+use std::ops::Range;
+
+/// Most workers that one board can serve: the columns of a line.
+pub const COLUMNS: usize = 16;
+/// Lines of the header.
+pub const HEADER_LINES: usize = 8;
+/// First line of the overhead histogram in the header.
+pub const OVERHEAD: usize = 2;
+/// Lines of one endpoint.
+pub const ENDPOINT_LINES: usize = 9;
+/// Lines of one key.
+pub const KEY_LINES: usize = 3;
+/// Lines of one model.
+pub const MODEL_LINES: usize = 6;
+/// Lines of one pair.
+pub const PAIR_LINES: usize = 6;
+/// Lines of one pool.
+pub const POOL_LINES: usize = 1;
+/// Held lines at the start of an endpoint's, a key's and a model's row.
+pub const HELD: [usize; 3] = [4, 1, 2];
+
+/// First word of every board: `dispatch` in ASCII.
+pub const MAGIC: u64 = u64::from_be_bytes(*b"dispatch");
+/// Grows with every change of what stands where.
+pub const VERSION: u64 = 1;
+
+/// How much room a board has. Fixed for its life; a configuration that needs more needs a new board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Columns in use: 1 to 16. A load is summed over these only.
+    pub workers: u32,
+    /// Rows for endpoints.
+    pub endpoints: u32,
+    /// Rows for keys.
+    pub keys: u32,
+    /// Rows for models.
+    pub models: u32,
+    /// Rows for (model, endpoint) pairs.
+    pub pairs: u32,
+    /// Rows for pools.
+    pub pools: u32,
+}
+
+/// First line of each section, and the number of lines in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Starts {
+    /// Of the endpoints.
+    pub endpoints: usize,
+    /// Of the keys.
+    pub keys: usize,
+    /// Of the models.
+    pub models: usize,
+    /// Of the pairs.
+    pub pairs: usize,
+    /// Of the pools.
+    pub pools: usize,
+    /// The length of the board.
+    pub end: usize,
+}
+
+impl Sizes {
+    /// The sizes as the header holds them.
+    #[must_use]
+    pub const fn words(&self) -> [u64; 6] {
+        [
+            self.workers as u64,
+            self.endpoints as u64,
+            self.keys as u64,
+            self.models as u64,
+            self.pairs as u64,
+            self.pools as u64,
+        ]
+    }
+
+    /// What is wrong with them, if anything: slots are u16, columns are sixteen.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        if !(1..=COLUMNS as u64).contains(&u64::from(self.workers)) {
+            return Some(format!("workers: {} is not in 1..={COLUMNS}", self.workers));
+        }
+        let rows = [("endpoints", self.endpoints), ("keys", self.keys), ("models", self.models), ("pools", self.pools)];
+        let slots = rows.iter().find(|(_, count)| !(1..=1 << 16).contains(count));
+        if let Some((name, count)) = slots {
+            return Some(format!("{name}: {count} is not in 1..=65536"));
+        }
+        (!(1..=1 << 20).contains(&self.pairs)).then(|| format!("pairs: {} is not in 1..=1048576", self.pairs))
+    }
+
+    /// Where the sections begin.
+    #[must_use]
+    pub const fn starts(&self) -> Starts {
+        let endpoints = HEADER_LINES;
+        let keys = endpoints + self.endpoints as usize * ENDPOINT_LINES;
+        let models = keys + self.keys as usize * KEY_LINES;
+        let pairs = models + self.models as usize * MODEL_LINES;
+        let pools = pairs + self.pairs as usize * PAIR_LINES;
+        let end = pools + self.pools as usize * POOL_LINES;
+        Starts { endpoints, keys, models, pairs, pools, end }
+    }
+
+    /// The held lines of every row.
+    pub fn held(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let starts = self.starts();
+        let sections = [
+            (starts.endpoints, self.endpoints as usize, ENDPOINT_LINES, HELD[0]),
+            (starts.keys, self.keys as usize, KEY_LINES, HELD[1]),
+            (starts.models, self.models as usize, MODEL_LINES, HELD[2]),
+        ];
+        sections.into_iter().flat_map(|(start, rows, lines, held)| {
+            (0..rows).map(move |row| start + row * lines..start + row * lines + held)
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! The memory under the board: on the heap for one process, mapped from an unnamed file for several.
+//!
+//! The only module with `unsafe`. What it hands out is a slice of cache lines made of atomics, so that everything above it
+//! is ordinary safe Rust, whatever other processes do to the same bytes.
+#![expect(unsafe_code, reason = "maps memory, and views one line as sixteen u32 or eight u64")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+/// One cache line, which is either sixteen narrow or eight wide cells: each line of the layout is one of the two for ever.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub struct Line {
+    cells: [AtomicU64; 8],
+}
+
+const _: () = assert!(size_of::<Line>() == 64 && align_of::<Line>() == 64);
+
+impl Line {
+    /// As eight u64: state words and counters.
+    #[must_use]
+    pub const fn wide(&self) -> &[AtomicU64; 8] {
+        &self.cells
+    }
+
+    /// As sixteen u32: one held quantity, one column per worker.
+    #[must_use]
+    pub const fn narrow(&self) -> &[AtomicU32; 16] {
+        // SAFETY: same size, the alignment is greater than needed, and both are valid for every bit pattern.
+        unsafe { &*std::ptr::from_ref(&self.cells).cast::<[AtomicU32; 16]>() }
+    }
+}
+
+/// Lines that live as long as this value.
+pub enum Region {
+    /// Seen by this process only.
+    Heap(Box<[Line]>),
+    /// Seen by every process that maps the same file.
+    Mapped(Mapping),
+}
+
+/// A shared mapping and the file that it maps.
+pub struct Mapping {
+    start: NonNull<Line>,
+    count: usize,
+    file: OwnedFd,
+}
+
+// SAFETY: the mapping is made of atomics only, and is unmapped by its one owner.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Region {
+    /// `count` zeroed lines for this process.
+    #[must_use]
+    pub fn heap(count: usize) -> Self {
+        Self::Heap((0..count).map(|_| Line::default()).collect())
+    }
+
+    /// `count` zeroed lines in a new unnamed file, whose size cannot change any more where the system can promise that.
+    ///
+    /// # Errors
+    /// What the system says: no memory, no descriptors.
+    pub fn shared(count: usize) -> io::Result<Self> {
+        let file = unnamed_file()?;
+        file.set_len((count * size_of::<Line>()) as u64)?;
+        seal(&file)?;
+        Self::map(file.into(), count)
+    }
+
+    /// The lines of an open file, whose descriptor is duplicated.
+    ///
+    /// # Errors
+    /// When the file can still shrink under the mapping (which would kill the reader), has no whole line, or cannot be mapped.
+    pub fn attach(fd: RawFd) -> io::Result<Self> {
+        if fd < 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file descriptor"));
+        }
+        // SAFETY: borrowed for the call only; a number that names no open file makes it fail with EBADF.
+        let file = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
+        check_seals(&file)?;
+        let length = File::from(file.try_clone()?).metadata()?.len();
+        let count = usize::try_from(length).unwrap_or(0) / size_of::<Line>();
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "shorter than one line"));
+        }
+        Self::map(file, count)
+    }
+
+    /// The lines.
+    #[must_use]
+    pub fn lines(&self) -> &[Line] {
+        match self {
+            Self::Heap(lines) => lines,
+            // SAFETY: `count` lines were mapped at `start`, page-aligned, and stay so until drop.
+            Self::Mapped(mapping) => unsafe { std::slice::from_raw_parts(mapping.start.as_ptr(), mapping.count) },
+        }
+    }
+
+    /// The descriptor of the file, -1 for the heap.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        match self {
+            Self::Heap(_) => -1,
+            Self::Mapped(mapping) => mapping.file.as_raw_fd(),
+        }
+    }
+
+    fn map(file: OwnedFd, count: usize) -> io::Result<Self> {
+        let (length, protection) = (count * size_of::<Line>(), libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: a new mapping at an address of the kernel's choice; the result is checked.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
+        Ok(Self::Mapped(Mapping { start, count, file }))
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: unmaps what `map` mapped, once.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<Line>()) };
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn unnamed_file() -> io::Result<File> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the name is a C string; the result is checked before it is owned.
+    let fd = unsafe { libc::memfd_create(c"dispatch-board".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, owned by nobody else.
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unnamed_file() -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    for attempt in 0..100u32 {
+        let path = std::env::temp_dir().join(format!("dispatch-board-{}-{attempt}", std::process::id()));
+        match File::options().read(true).write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => return std::fs::remove_file(&path).map(|()| file),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("no free name for the board's file"))
+}
+
+#[cfg(target_os = "linux")]
+const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
+
+#[cfg(target_os = "linux")]
+fn seal(file: &File) -> io::Result<()> {
+    // SAFETY: plain integers on an owned descriptor.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS | libc::F_SEAL_SEAL) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn check_seals(file: &OwnedFd) -> io::Result<()> {
+    // SAFETY: plain integers on an owned descriptor.
+    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+    if seals < 0 || seals & SEALS != SEALS {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not sealed against shrinking and growing"));
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn seal(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn check_seals(_: &OwnedFd) -> io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! The retry budget of a pool: so many retries for each hundred requests, and so many a second besides.
+//!
+//! A bucket that fills by itself, and by a fifth of a retry with each request. Why a budget and not only "at most 3 attempts": when an
+//! endpoint fails every request, three attempts each triple the load on what is left, exactly then (Finagle, linkerd, tower).
+//! Over any span of L seconds with n requests, retries are at most `percent * n / 100 + per_s * (L + 1)`.
+
+use std::sync::atomic::AtomicU64;
+
+use crate::limit::gcra::{self, Rate};
+use crate::units::Nanos;
+
+/// Hundredths of a retry that one retry costs.
+const RETRY: u64 = 100;
+
+/// How fast retries may be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    rate: Rate,
+    percent: u64,
+}
+
+impl Budget {
+    /// `percent` of requests, and `per_s` in each second. A `per_s` of 0 is taken as 1, so that a quiet pool can retry at all.
+    #[must_use]
+    pub(super) fn new(percent: u32, per_s: u32) -> Self {
+        Self { rate: Rate::per_second(u64::from(per_s.max(1)) * RETRY, 1.0), percent: u64::from(percent) }
+    }
+
+    /// A request was made. Reads only, while the bucket is full.
+    pub(super) fn deposit(&self, cell: &AtomicU64, now: Nanos) {
+        gcra::give_back(cell, &self.rate, self.percent, now);
+    }
+
+    /// Spends one retry, if there is one.
+    #[must_use]
+    pub(super) fn spend(&self, cell: &AtomicU64, now: Nanos) -> bool {
+        gcra::take(cell, &self.rate, RETRY, now).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_a_fifth_of_the_requests_and_ten_a_second() {
+        let (budget, cell) = (Budget::new(20, 10), AtomicU64::new(0));
+        let mut retries = 0;
+        for request in 0..10_000u64 {
+            let now = Nanos(1 + request * 1_000_000);
+            budget.deposit(&cell, now);
+            retries += u64::from(budget.spend(&cell, now));
+        }
+        // 10 s: 2,000 of the requests, 100 by time, 10 of the first full bucket.
+        assert!((2_090..=2_110).contains(&retries), "{retries}");
+    }
+}

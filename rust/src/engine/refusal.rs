@@ -1,0 +1,60 @@
+//! "Not now": a value, not an error.
+
+use crate::limit::Block;
+
+/// Why a request got no place, and when it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Nanoseconds until a place is free if nobody else takes it; `None` when waiting cannot help or nobody can know.
+    pub retry_after: Option<u64>,
+    /// The limit's name, or `breaker`, `cooling`, `draining`, `tried`.
+    pub why: &'static str,
+}
+
+impl Refusal {
+    /// The breaker is open.
+    pub const BREAKER: &'static str = "breaker";
+    /// The provider asked for a pause.
+    pub const COOLING: &'static str = "cooling";
+    /// No endpoint takes new requests.
+    pub const DRAINING: &'static str = "draining";
+    /// Every endpoint was tried.
+    pub const TRIED: &'static str = "tried";
+
+    /// Which of two reasons tells more about a pool: the shorter known wait; then what passes by itself, then what never does.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self.retry_after, other.retry_after) {
+            (Some(a), Some(b)) => {
+                if b < a {
+                    other
+                } else {
+                    self
+                }
+            }
+            (Some(_), None) => self,
+            (None, Some(_)) => other,
+            (None, None) => {
+                if other.rank() < self.rank() {
+                    other
+                } else {
+                    self
+                }
+            }
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self.why {
+            Self::TRIED => 2,
+            Self::DRAINING => 1,
+            _ => 0,
+        }
+    }
+}
+
+impl From<Block> for Refusal {
+    fn from(block: Block) -> Self {
+        Self { retry_after: block.wait, why: block.why }
+    }
+}

@@ -1,0 +1,77 @@
+//! A client's request on its key and its model, from admission to its end. Settled exactly once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
+
+use super::Engine;
+use crate::health::Failure;
+use crate::limit::{self, Use};
+use crate::snapshot::{self, OVERHEAD_US};
+use crate::units::Nanos;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// [`Failure::None`] when the answer was delivered.
+    pub failure: Failure,
+    /// When.
+    pub now: Nanos,
+    /// Our own time on it.
+    pub overhead: Nanos,
+    /// Tokens delivered; 0 is unknown.
+    pub used: Use,
+}
+
+/// A request let in. Dropped unsettled it counts as cancelled, without a refund.
+pub struct Ticket {
+    engine: Arc<Engine>,
+    model: u16,
+    key: Option<u16>,
+    tokens: Use,
+    admitted: Nanos,
+    settled: AtomicBool,
+}
+
+impl Ticket {
+    pub(super) const fn new(engine: Arc<Engine>, model: u16, key: Option<u16>, tokens: Use, admitted: Nanos) -> Self {
+        Self { engine, model, key, tokens, admitted, settled: AtomicBool::new(false) }
+    }
+
+    /// Ends it: the key pays for what was delivered and for nothing else. False, without effect, when it has ended already.
+    pub fn settle(&self, outcome: &Outcome) -> bool {
+        if self.settled.swap(true, AcqRel) {
+            return false;
+        }
+        self.release(outcome.failure);
+        let delivered = (outcome.failure == Failure::None).then(|| outcome.used.or(self.tokens));
+        for (limits, gate) in self.engine.gates(self.model, self.key) {
+            match delivered {
+                Some(used) => limits.reconcile(gate, self.tokens, used, outcome.now),
+                None => limits.refund(gate, self.tokens, None, self.admitted, outcome.now),
+            }
+        }
+        if let (Some(key), Some(used)) = (self.key, delivered) {
+            super::count_tokens(self.engine.board.key(usize::from(key)).tokens(), used);
+        }
+        snapshot::observe(self.engine.board.overhead(), &OVERHEAD_US, outcome.overhead);
+        true
+    }
+
+    fn release(&self, failure: Failure) {
+        for (_, gate) in self.engine.gates(self.model, self.key) {
+            limit::release(gate);
+        }
+        self.engine.count(self.model, failure as usize);
+        if let Some(key) = self.key {
+            self.engine.board.key(usize::from(key)).requests().fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !*self.settled.get_mut() {
+            self.release(Failure::Cancelled);
+        }
+    }
+}

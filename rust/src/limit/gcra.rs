@@ -1,0 +1,164 @@
+//! The generic cell rate algorithm: a token bucket in one word.
+//!
+//! The word is the instant at which the bucket will be full again (ITU-T I.371 calls it the theoretical arrival time), in ticks
+//! of 1/256 ns. `n` units cost `n * period`; they fit if the instant does not move further ahead of now than the burst. Refusing reads
+//! only; taking is one compare-and-swap, so there is no lost update and no double grant, between threads and processes alike.
+//!
+//! Invariants:
+//! - Over any window of 60 s the units taken cost at most 60 s + burst, which is the limit, since a bucket of `limit` per minute runs at
+//!   `limit / (60 + burst_s)` per second. The one exception: a request larger than the burst passes alone on a full bucket.
+//! - A refusal's wait is tight: one nanosecond earlier it would still be refused, at the instant it fits.
+//! - The period is kept to 2^-32 ticks and a cost is rounded up to a whole tick once per request, so 1e11 units a minute are neither free
+//!   nor charged double.
+//! - Ticks wrap after 834 days of uptime; instants are compared by their wrapped difference, so only a bucket that nobody touched for
+//!   417 days is misread. The word 0 is a bucket that was never used.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::units::{NS_PER_S, Nanos};
+
+/// Ticks in a nanosecond.
+const TICKS: u64 = 256;
+/// No cost and no debt is longer than this (104 days), so that wrapped differences stay unambiguous.
+const LONGEST: u64 = 1 << 61;
+/// Fraction bits of a period.
+const FRACTION: u32 = 32;
+
+/// How fast a bucket fills, and how much it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Time per unit, in 2^-32 ticks, rounded up. 0: no limit.
+    period: u128,
+    /// Time to fill the empty bucket, in ticks.
+    burst: u64,
+}
+
+impl Rate {
+    /// No limit at all.
+    pub const OFF: Self = Self { period: 0, burst: 0 };
+
+    /// `limit` units in any 60 s, of which about `limit * burst_s / 60` may come at once. A limit of 0 is none.
+    #[must_use]
+    pub fn per_minute(limit: u64, burst_s: f64) -> Self {
+        if limit == 0 {
+            return Self::OFF;
+        }
+        let burst = seconds(burst_s);
+        let minute = u128::from(60 * NS_PER_S * TICKS + burst);
+        Self { period: (minute << FRACTION).div_ceil(u128::from(limit)), burst }
+    }
+
+    /// `limit` units a second on average, of which `burst_s` seconds' worth may come at once.
+    #[must_use]
+    pub fn per_second(limit: u64, burst_s: f64) -> Self {
+        let second = u128::from(NS_PER_S * TICKS);
+        Self { period: (second << FRACTION).div_ceil(u128::from(limit.max(1))), burst: seconds(burst_s) }
+    }
+
+    /// Whether it lets everything through.
+    #[must_use]
+    pub const fn is_off(&self) -> bool {
+        self.period == 0
+    }
+
+    /// How long a reservation can be taken back: until the burst has drained.
+    #[must_use]
+    pub const fn refundable(&self) -> Nanos {
+        Nanos(self.burst / TICKS)
+    }
+
+    /// What `units` cost, in ticks.
+    #[expect(clippy::cast_possible_truncation, reason = "bounded by the comparison before")]
+    fn cost(&self, units: u64) -> u64 {
+        let exact = u128::from(units).saturating_mul(self.period);
+        let ticks = (exact >> FRACTION) + u128::from(exact & ((1 << FRACTION) - 1) != 0);
+        if ticks > u128::from(LONGEST) { LONGEST } else { ticks as u64 }
+    }
+}
+
+/// Whether `units` would fit now.
+///
+/// # Errors
+/// The nanoseconds after which they fit, if nobody else takes any.
+pub fn peek(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
+    admit(cell.load(Relaxed), rate, units, now).map(|_| ())
+}
+
+/// Takes `units`.
+///
+/// # Errors
+/// The nanoseconds after which they fit, if nobody else takes any. Nothing was taken.
+pub fn take(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
+    let mut word = cell.load(Relaxed);
+    loop {
+        let next = admit(word, rate, units, now)?;
+        match cell.compare_exchange_weak(word, next, Relaxed, Relaxed) {
+            Ok(_) => return Ok(()),
+            Err(seen) => word = seen,
+        }
+    }
+}
+
+/// Takes `units` whether they fit or not: what a request used beyond its estimate. The bucket may go into debt.
+pub fn charge(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) {
+    let cost = rate.cost(units);
+    update(cell, |word| {
+        let ahead = ahead(word, now);
+        (ahead < LONGEST).then(|| instant(now, ahead + cost.min(LONGEST - ahead)))
+    });
+}
+
+/// Gives `units` back. A bucket is never fuller than full.
+pub fn give_back(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) {
+    let cost = rate.cost(units);
+    update(cell, |word| {
+        let ahead = ahead(word, now);
+        (ahead > 0).then(|| instant(now, ahead.saturating_sub(cost)))
+    });
+}
+
+/// Units that fit at once now.
+#[must_use]
+pub fn remaining(cell: &AtomicU64, rate: &Rate, now: Nanos) -> u64 {
+    let room = rate.burst.saturating_sub(ahead(cell.load(Relaxed), now));
+    u64::try_from((u128::from(room) << FRACTION).checked_div(rate.period).unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
+/// The word after taking `units`, or the nanoseconds to wait.
+fn admit(word: u64, rate: &Rate, units: u64, now: Nanos) -> Result<u64, u64> {
+    let (ahead, cost) = (ahead(word, now), rate.cost(units));
+    // What is larger than the burst waits for a full bucket.
+    let over = (ahead + cost).saturating_sub(rate.burst.max(cost));
+    if over == 0 { Ok(instant(now, ahead + cost)) } else { Err(over.div_ceil(TICKS)) }
+}
+
+/// Ticks from now until the bucket is full.
+#[expect(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "the sign of a wrapped difference")]
+fn ahead(word: u64, now: Nanos) -> u64 {
+    if word == 0 {
+        return 0;
+    }
+    let difference = word.wrapping_sub(now.0.wrapping_mul(TICKS)) as i64;
+    if difference > 0 { difference as u64 } else { 0 }
+}
+
+/// The word for a bucket that is full `ahead` ticks after now.
+fn instant(now: Nanos, ahead: u64) -> u64 {
+    now.0.wrapping_mul(TICKS).wrapping_add(ahead).max(1)
+}
+
+fn update(cell: &AtomicU64, change: impl Fn(u64) -> Option<u64>) {
+    // `None` leaves the word as it is, which is a result and not a failure.
+    let _unchanged = cell.fetch_update(Relaxed, Relaxed, change);
+}
+
+/// Seconds of a configuration as ticks; what is not a positive number counts as 0, more than a day as a day.
+#[expect(clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "not negative; both fit 53 bits")]
+fn seconds(value: f64) -> u64 {
+    let clamped = if value > 0.0 { value.min(86_400.0) } else { 0.0 };
+    (clamped * (NS_PER_S * TICKS) as f64) as u64
+}
+
+#[cfg(test)]
+#[path = "gcra_tests.rs"]
+mod tests;

@@ -1,0 +1,127 @@
+//! The tables of a configuration, read from Python objects by attribute. Once per reload.
+
+use pyo3::prelude::*;
+
+use crate::board::Sizes;
+use crate::engine::{EndpointTable, GateTable, PoolTable, Tables};
+use crate::error::TableError;
+use crate::limit::Spec;
+
+#[derive(FromPyObject)]
+pub(super) struct SizesIn {
+    workers: u32,
+    endpoints: u32,
+    keys: u32,
+    models: u32,
+    pairs: u32,
+    pools: u32,
+}
+
+impl From<SizesIn> for Sizes {
+    fn from(sizes: SizesIn) -> Self {
+        let SizesIn { workers, endpoints, keys, models, pairs, pools } = sizes;
+        Self { workers, endpoints, keys, models, pairs, pools }
+    }
+}
+
+#[derive(FromPyObject)]
+struct LimitsIn {
+    requests_per_min: u64,
+    tokens_per_min: u64,
+    input_tokens_per_min: u64,
+    uncached_input_tokens_per_min: u64,
+    output_tokens_per_min: u64,
+    concurrency: u32,
+    burst_s: f64,
+}
+
+impl LimitsIn {
+    fn checked(self, path: &str) -> Result<Spec, TableError> {
+        if !(self.burst_s.is_finite() && self.burst_s > 0.0) {
+            return Err(TableError::new(format!("{path}.burst_s"), format!("{} is not above 0", self.burst_s)));
+        }
+        let per_minute = [
+            self.requests_per_min,
+            self.tokens_per_min,
+            self.input_tokens_per_min,
+            self.uncached_input_tokens_per_min,
+            self.output_tokens_per_min,
+        ];
+        Ok(Spec { per_minute, concurrency: self.concurrency, burst_s: self.burst_s })
+    }
+}
+
+#[derive(FromPyObject)]
+struct EndpointIn {
+    slot: u16,
+    name: String,
+    weight: u32,
+    draining: bool,
+    limits: LimitsIn,
+}
+
+#[derive(FromPyObject)]
+struct GateIn {
+    slot: u16,
+    limits: LimitsIn,
+}
+
+#[derive(FromPyObject)]
+struct PoolIn {
+    slot: u16,
+    strategy: String,
+    choices: u32,
+    bounded_load: f64,
+    endpoints: Vec<u16>,
+    pairs: Vec<u32>,
+    retry_percent: u32,
+    retry_per_s: u32,
+}
+
+#[derive(FromPyObject)]
+pub(super) struct TablesIn {
+    endpoints: Vec<EndpointIn>,
+    keys: Vec<GateIn>,
+    models: Vec<GateIn>,
+    pools: Vec<PoolIn>,
+}
+
+impl TryFrom<TablesIn> for Tables {
+    type Error = TableError;
+
+    fn try_from(tables: TablesIn) -> Result<Self, TableError> {
+        let endpoint = |(at, row): (usize, EndpointIn)| {
+            let limits = row.limits.checked(&format!("endpoints[{at}].limits"))?;
+            Ok(EndpointTable { slot: row.slot, name: row.name, weight: row.weight, limits, draining: row.draining })
+        };
+        Ok(Self {
+            endpoints: tables.endpoints.into_iter().enumerate().map(endpoint).collect::<Result<_, TableError>>()?,
+            keys: gates("keys", tables.keys)?,
+            models: gates("models", tables.models)?,
+            pools: tables.pools.into_iter().map(PoolTable::from).collect(),
+        })
+    }
+}
+
+fn gates(kind: &str, rows: Vec<GateIn>) -> Result<Vec<GateTable>, TableError> {
+    let gate = |(at, row): (usize, GateIn)| {
+        let limits = row.limits.checked(&format!("{kind}[{at}].limits"))?;
+        Ok(GateTable { slot: row.slot, limits })
+    };
+    rows.into_iter().enumerate().map(gate).collect()
+}
+
+impl From<PoolIn> for PoolTable {
+    fn from(pool: PoolIn) -> Self {
+        Self {
+            slot: pool.slot,
+            strategy: pool.strategy,
+            choices: pool.choices,
+            bounded_load: pool.bounded_load,
+            endpoints: pool.endpoints,
+            pairs: pool.pairs,
+            retry_percent: pool.retry_percent,
+            retry_per_s: pool.retry_per_s,
+        }
+    }
+}
