@@ -27,7 +27,7 @@ from msgspec import Meta, Struct
 from dispatch.errors import ConfigError
 from dispatch.mock.distribution import Distribution
 from dispatch.mock.faults import Fault
-from dispatch.mock.limits import Limits  # noqa: TC001 - msgspec reads the annotations
+from dispatch.mock.limits import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
