@@ -38,8 +38,8 @@ const RECORD_BYTES: usize = 16 * 1024;
 /// The most that a record adds: TLS 1.2 with AES-GCM has 5 bytes of header, 8 of nonce, 16 of tag; TLS 1.3 less.
 const RECORD_OVERHEAD_BYTES: usize = 29;
 
-/// What a [`Config`] is made of.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a [`Config`] is made of. Not `Debug`: it holds a private key.
+#[derive(Clone, Copy, Default)]
 pub struct Options<'a> {
     /// Certificates of further authorities, PEM (`ca_file`).
     pub roots: Option<&'a [u8]>,
