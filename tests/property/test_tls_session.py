@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import ssl
 from contextlib import suppress
@@ -9,7 +10,7 @@ from functools import cache
 
 import pytest
 import trustme
-from dispatch.transport.tls import TlsConfig, TlsError, TlsSession
+from dispatch.transport.tls import TlsConfig, TlsError, TlsProtocol, TlsSession
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,50 @@ def is_refused(client: TlsSession) -> bool:
     except TlsError:
         return True
     return False
+
+
+class Wire(asyncio.Transport):
+    """The raw transport: keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.is_closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def take(self) -> bytes:
+        written, self.written = self.written, b""
+        return written
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Heard(asyncio.Protocol):
+    """Records what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.events.append("made")
+
+    def data_received(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def eof_received(self) -> None:
+        self.events.append("eof")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.events.append(type(exc))
 
 
 def pieces(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -142,3 +187,22 @@ def test_the_servers_alert_is_named() -> None:
         server.do_handshake()
     with pytest.raises(TlsError, match="CertificateRequired"):
         client.receive(outward.read())
+
+
+def test_plaintext_in_front_of_a_fault_is_delivered_before_the_connection_is_lost() -> None:
+    wire, heard, server = Wire(), Heard(), OpenSsl(ssl.TLSVersion.TLSv1_3)
+    protocol = TlsProtocol(heard, TlsSession(config(), NAME))
+    protocol.connection_made(wire)
+    while not heard.events:
+        protocol.data_received(server.feed(wire.take()))
+    protocol.data_received(server.feed(wire.take()))  # session tickets
+    server.tls.write(b"whole")
+    broken_record = b"\x17\x03\x03\x00\x20" + bytes(32)
+    protocol.data_received(server.outward.read() + broken_record)
+
+    assert heard.events == ["made", b"whole"]
+    assert wire.is_closed
+    with pytest.raises(ssl.SSLError, match="BAD_RECORD_MAC"):
+        server.feed(wire.take())
+    protocol.connection_lost(None)
+    assert heard.events == ["made", b"whole", TlsError]
