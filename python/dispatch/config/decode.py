@@ -18,7 +18,7 @@ from dispatch.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["decode", "join", "nearest", "shown"]
+__all__ = ["core", "decode", "join", "nearest", "shown"]
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`")
-_WORDS = {"array": "list", "object": "mapping", "str": "text"}
+_WORDS = {"array": "list", "object": "mapping", "str": "text", "float": "number"}
 _SHOWN_LENGTH = 24
 """Longer text is not repeated in an error: it may be a key that was put in the wrong place."""
 
@@ -102,7 +102,7 @@ def _walk(where: str, raw: object, kind: type, path: str) -> tuple[str, object, 
     """Follow msgspec's path through the data and the types; return the full path, the value there and its type."""
     node = inspect.type_info(kind)
     for step in _STEP.finditer(where):
-        node = _core(node)
+        node = core(node)
         if step["name"]:
             path, raw = join(path, step["name"]), raw.get(step["name"]) if isinstance(raw, dict) else None
             node = _member(node, step["name"])
@@ -111,10 +111,10 @@ def _walk(where: str, raw: object, kind: type, path: str) -> tuple[str, object, 
             node = getattr(node, "item_type", node)
         else:
             path, raw, node = _culprit(path, raw, node)
-    return path, raw, _core(node)
+    return path, raw, core(node)
 
 
-def _core(node: inspect.Type) -> inspect.Type:
+def core(node: inspect.Type) -> inspect.Type:
     """See through `X | None` and annotations."""
     while True:
         match node:
@@ -134,7 +134,7 @@ def _member(node: inspect.Type, name: str) -> inspect.Type:
 def _culprit(path: str, raw: object, node: inspect.Type) -> tuple[str, object, inspect.Type]:
     """Find which value of a mapping is wrong: msgspec says only that one is."""
     if isinstance(node, inspect.DictType) and isinstance(raw, dict):
-        inner = _core(node.value_type)
+        inner = core(node.value_type)
         for key, value in raw.items():
             if not _fits(value, inner):
                 return join(path, key), value, inner

@@ -68,7 +68,7 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     attempts: Annotated[int, Meta(ge=1, le=16)] = 3
     """Tries in all, the first one included. A retry budget (20 % of requests) bounds them in sum."""
     base_s: Seconds = 0.25
-    """The wait before try k + 1 is drawn from 0 to min(`cap_s`, `base_s` * 2^k)."""
+    """The wait before retry k (0 for the first) is drawn from 0 to min(`cap_s`, `base_s` * 2^k)."""
     cap_s: Seconds = 8.0
     """Longest wait that is drawn. A provider's Retry-After is kept even if it is longer."""
     unknown: bool = False
@@ -186,3 +186,7 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be asked with it."""
     admin: bool = False
     """May read `/metrics` and `/admin` from other machines."""
+
+    def may_use(self, asked: str, model: str) -> bool:
+        """Whether it may use a model: `asked` is the name that the client gave, `model` that of the model found (maybe a pattern)."""
+        return self.models is None or asked in self.models or model in self.models

@@ -56,6 +56,7 @@ DOORS = tuple(PATHS)
 
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+_VISIBLE = re.compile(r"[!-~]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")
 
 
@@ -174,7 +175,7 @@ def split_url(base_url: str) -> _Url:
 
 def _check_url(parts: SplitResult, base_url: str) -> None:
     # urlsplit drops tabs and line ends silently, so the text is looked at too.
-    if not base_url or not HEADER_VALUE.fullmatch(base_url) or " " in base_url:
+    if not _VISIBLE.fullmatch(base_url):
         raise ConfigError("base_url", "missing" if not base_url else "expected a URL of visible ASCII")
     if parts.scheme not in _PORTS:
         raise ConfigError("base_url", f"found the scheme {parts.scheme!r}, expected http or https")

@@ -164,7 +164,11 @@ def _of_success(fault: Fault, content_type: bytes, body: bytes) -> Failure:
     if not stripped.startswith((b"{", b"[")):
         # Audio and other payloads are no business of ours; what claims to be JSON has to be.
         return Failure.MALFORMED if b"json" in content_type.lower() or stripped.startswith(b"<") else Failure.NONE
-    if not _is_error(body):
+    try:
+        tree = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Failure.MALFORMED
+    if not _is_error(tree):
         return Failure.NONE
     if fault.code.isdigit() and 400 <= int(fault.code[:9]) < 600:
         status = int(fault.code)
@@ -175,13 +179,9 @@ def _of_success(fault: Fault, content_type: bytes, body: bytes) -> Failure:
     return next((_KINDS[name] for name in _names(fault) if name in _KINDS), Failure.SERVER)
 
 
-def _is_error(body: bytes) -> bool:
-    try:
-        tree = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return True
-    if isinstance(tree, list):
-        tree = tree[0] if tree and len(tree) == 1 else {}
+def _is_error(tree: object) -> bool:
+    if isinstance(tree, list) and len(tree) == 1:
+        tree = tree[0]
     return isinstance(tree, dict) and (bool(tree.get("error")) or tree.get("type") == "error" or tree.get("object") == "error")
 
 

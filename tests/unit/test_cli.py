@@ -1,0 +1,90 @@
+"""The command line: what it says and how it exits."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from dispatch.cli import main
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPATCH_CONFIG", raising=False)
+    path = tmp_path / "dispatch.yaml"
+    path.write_text(
+        'endpoints: [{name: a, provider: openai, model: m, api_key: "env:NO_SUCH_KEY"}, {name: b, provider: echo}]\nmodels: {m: a}\n'
+    )
+    return path
+
+
+def test_check_says_what_it_found(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--without-secrets"]) == 0
+
+    printed = capsys.readouterr().out
+    assert f"{file.name}: valid (2 endpoints, 1 model, 0 keys)" in printed
+    assert "note: no model uses endpoint 'b'" in printed
+
+
+def test_check_misses_secrets_and_serve_check_does_too(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 2
+    assert main(["serve", "--check", "--config", str(file)]) == 2
+
+    said = "dispatch: configuration: endpoints[0].api_key: endpoint 'a': the environment variable NO_SUCH_KEY is not set"
+    assert capsys.readouterr().err.splitlines() == [said, said]
+
+
+def test_check_tells_what_is_wrong(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text("server: {prot: 1}")
+
+    assert main(["check"]) == 2
+    assert capsys.readouterr().err == "dispatch: configuration: server.prot: unknown key; did you mean 'port'?\n"
+
+
+@pytest.mark.usefixtures("file")
+def test_a_flag_is_checked_like_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--check", "--host", "0.0.0.0"]) == 2
+    assert "server.host: found '0.0.0.0'" in capsys.readouterr().err
+
+
+def test_serve_hands_over_file_and_flags(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    supervisor: Any = ModuleType("dispatch.server.supervisor")
+    supervisor.serve = lambda path, overrides: seen.append((path, overrides))
+    monkeypatch.setitem(sys.modules, "dispatch.server", ModuleType("dispatch.server"))
+    monkeypatch.setitem(sys.modules, "dispatch.server.supervisor", supervisor)
+
+    assert main(["serve", "--config", str(file), "--port", "9000"]) == 0
+    assert seen == [(file, {"server.host": None, "server.port": 9000, "server.workers": None, "server.unix": None})]
+
+
+def test_a_command_of_another_package_brings_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--rate", type=int)
+
+    package: Any = SimpleNamespace(add_arguments=add_arguments, run=lambda arguments: arguments.rate)
+    monkeypatch.setitem(sys.modules, "dispatch.bench.cli", package)
+
+    assert main(["bench", "--rate", "7"]) == 7
+
+
+def test_help_reads_well(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert main([]) == 2
+
+    printed = capsys.readouterr().out
+    for command in ("serve", "check", "mock", "bench", "chat", "version"):
+        assert f"\n    {command} " in printed
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out.startswith("dispatch ")

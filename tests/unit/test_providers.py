@@ -1,0 +1,349 @@
+"""Providers: the bytes that they put before a request, and what they make of an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dispatch import extensions
+from dispatch.config import Endpoint, build
+from dispatch.config.checks import PROVIDERS
+from dispatch.errors import ConfigError, Failure
+from dispatch.providers.base import DOORS, find_provider, has_capability
+from dispatch.providers.classify import classify, describe
+from dispatch.schema import Origin
+
+
+def endpoint(**fields: Any) -> Endpoint:
+    return build({"endpoints": [{"name": "e", **fields}]}).endpoints[0]
+
+
+def refusal(**fields: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        endpoint(**fields)
+    return str(caught.value)
+
+
+def head(one: Endpoint, door: str = "chat", secret: str = "SECRET") -> list[str]:
+    built = find_provider(one.provider).head(one, door, secret)
+    assert built is not None
+    assert built.endswith(b"\r\n")
+    return built.decode().split("\r\n")[:-1]
+
+
+def openai(**fields: Any) -> Endpoint:
+    return endpoint(**{"provider": "openai", "model": "gpt-4o", "api_key": "env:A", **fields})
+
+
+def compatible(**fields: Any) -> Endpoint:
+    return endpoint(**{"provider": "openai_compatible", "model": "m", "base_url": "http://127.0.0.1:8000/v1", **fields})
+
+
+def azure(**fields: Any) -> Endpoint:
+    return endpoint(**{"provider": "azure", "model": "gpt-4o", "api_key": "env:A", "base_url": "https://n.openai.azure.com", **fields})
+
+
+@pytest.mark.parametrize("name", extensions.names(PROVIDERS))
+def test_a_provider_is_called_as_its_module(name: str) -> None:
+    provider = find_provider(name)
+
+    assert provider.name == name
+    assert provider.capabilities <= {"stream_usage"}
+
+
+def test_openai() -> None:
+    one = openai(options={"organization": "org-1", "project": "proj_1"}, headers={"X-Team": "a b"})
+
+    assert head(one) == [
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: api.openai.com",
+        "accept-encoding: identity",
+        "authorization: Bearer SECRET",
+        "openai-organization: org-1",
+        "openai-project: proj_1",
+        "x-team: a b",
+    ]
+    assert find_provider("openai").origin(one) == Origin("https", "api.openai.com", 443)
+    assert [head(one, door)[0].split()[1] for door in DOORS] == [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
+    ]
+    assert find_provider("openai").head(one, "rerank", "SECRET") is None
+
+
+def test_openai_needs_a_key_and_a_model() -> None:
+    assert (
+        refusal(provider="openai", model="m") == "endpoints[0].api_key: missing; a server that needs none is `provider: openai_compatible`"
+    )
+    assert refusal(provider="openai", api_key="env:A").startswith("endpoints[0].model: missing")
+
+
+def test_a_compatible_server_needs_no_key() -> None:
+    one = compatible(base_url="http://[::1]:8000/api/v1/")
+
+    assert head(one, secret="")[:3] == ["POST /api/v1/chat/completions HTTP/1.1", "host: [::1]:8000", "accept-encoding: identity"]
+    assert not any(line.startswith("authorization") for line in head(one, secret=""))
+    assert find_provider("openai_compatible").origin(one) == Origin("http", "::1", 8000)
+
+
+def test_a_capability_can_be_switched() -> None:
+    provider = find_provider("openai_compatible")
+
+    assert has_capability(provider, compatible(), "stream_usage")
+    assert not has_capability(provider, compatible(capabilities={"stream_usage": False}), "stream_usage")
+
+
+@pytest.mark.parametrize(
+    ("fields", "target"),
+    [
+        ({}, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
+        ({"base_url": "https://n.openai.azure.com/openai/"}, "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
+        (
+            {"options": {"deployment": "d-1", "api_version": "2025-01-01-preview"}},
+            "/openai/deployments/d-1/chat/completions?api-version=2025-01-01-preview",
+        ),
+        ({"base_url": "https://apim.example/team"}, "/team/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21"),
+        ({"base_url": "https://n.openai.azure.com/openai/v1/"}, "/openai/v1/chat/completions"),
+        (
+            {"base_url": "https://n.openai.azure.com/openai/v1", "options": {"api_version": "preview"}},
+            "/openai/v1/chat/completions?api-version=preview",
+        ),
+    ],
+)
+def test_azure_in_its_two_forms(fields: dict[str, Any], target: str) -> None:
+    lines = head(azure(**fields))
+
+    assert lines[0] == f"POST {target} HTTP/1.1"
+    assert "api-key: SECRET" in lines
+
+
+def test_azure_takes_a_token_as_bearer() -> None:
+    assert "authorization: Bearer SECRET" in head(azure(options={"auth": "bearer"}))
+
+
+def test_the_responses_api_of_azure_needs_a_version_that_has_it() -> None:
+    provider = find_provider("azure")
+
+    assert provider.head(azure(), "responses", "x") is None
+    assert (
+        head(azure(options={"api_version": "2025-04-01-preview"}), "responses")[0].split()[1]
+        == "/openai/responses?api-version=2025-04-01-preview"
+    )
+    assert head(azure(base_url="https://n.openai.azure.com/openai/v1"), "responses")[0].split()[1] == "/openai/v1/responses"
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"api_key": ""}, "endpoints[0].api_key: missing"),
+        ({"base_url": ""}, "endpoints[0].base_url: missing"),
+        ({"model": "*"}, "endpoints[0].model: the deployment stands in the path"),
+        ({"model": "a/b"}, "endpoints[0].model: expected the name of a deployment"),
+        ({"options": {"deployment": "a/../b"}}, "endpoints[0].options.deployment: found 'a/../b', expected text matching"),
+        ({"options": {"deployment": "a\n"}}, "endpoints[0].options.deployment: found"),
+        ({"options": {"api_version": "1&x=y"}}, "endpoints[0].options.api_version: found"),
+        ({"options": {"api_verion": "1"}}, "endpoints[0].options.api_verion: unknown key; did you mean 'api_version'?"),
+        ({"base_url": "https://n/openai/v1", "options": {"deployment": "d"}}, "endpoints[0].options.deployment: under /openai/v1"),
+    ],
+)
+def test_azure_refuses_what_would_not_be_a_deployment(fields: dict[str, Any], says: str) -> None:
+    assert refusal(
+        **{"provider": "azure", "model": "gpt-4o", "api_key": "env:A", "base_url": "https://n.openai.azure.com", **fields}
+    ).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/v1",
+        "host/v1",
+        "//host/v1",
+        "http://",
+        "http:///v1",
+        "http://user:pass@host/v1",
+        "http://host:0/v1",
+        "http://host:99999/v1",
+        "http://host:8x/v1",
+        "http://host/v1?x=1",
+        "http://host/v1#x",
+        "http://host/a b",
+        "http://host/v1\r\nx: y",
+        "http://host\t/v1",
+        "http://ho st/v1",
+        "http://hö.st/v1",
+        'http://host/"v1"',
+        "http://[::1/v1",
+    ],
+)
+def test_a_base_url_that_is_none_is_refused(url: str) -> None:
+    assert refusal(provider="openai_compatible", model="m", base_url=url).startswith("endpoints[0].base_url: ")
+
+
+@pytest.mark.parametrize("secret", ["a\r\nb: c", "a\nb", "a\0", "ä"])
+@pytest.mark.parametrize("one", [openai(), compatible(), azure()], ids=lambda one: one.provider)
+def test_no_credential_ends_its_line(one: Endpoint, secret: str) -> None:
+    with pytest.raises(ValueError, match="cannot stand in a header field") as caught:
+        find_provider(one.provider).head(one, "chat", secret)
+    assert secret not in str(caught.value)
+
+
+def test_an_option_that_would_end_its_line_is_refused() -> None:
+    assert refusal(provider="openai", model="m", api_key="env:A", options={"organization": "a\r\nb: c"}).startswith(
+        "endpoints[0].options.organization: "
+    )
+
+
+def error(message: str = "(text)", **fields: Any) -> bytes:
+    return json.dumps({"error": {"message": message, **fields}}).encode()
+
+
+JSON = b"application/json"
+HTML = b"text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "body", "failure"),
+    [
+        (200, JSON, b'{"id": "x", "choices": []}', Failure.NONE),
+        (200, JSON, b"", Failure.MALFORMED),
+        (200, JSON, b"hello", Failure.MALFORMED),
+        (200, JSON, b'{"id": ', Failure.MALFORMED),
+        (200, b"audio/mpeg", b"\xff\xfb", Failure.NONE),
+        (200, HTML, b"<html>Sign in</html>", Failure.MALFORMED),
+        (200, b"", b"<!DOCTYPE html>", Failure.MALFORMED),
+        (200, JSON, error(code=502), Failure.SERVER),
+        (200, JSON, error(code=429), Failure.RATE_LIMITED),
+        (200, JSON, error(type="overloaded_error"), Failure.OVERLOADED),
+        (200, JSON, b'{"type": "error", "error": {"type": "rate_limit_error", "message": "x"}}', Failure.RATE_LIMITED),
+        (200, JSON, b'[{"error": {"code": 503, "message": "x", "status": "UNAVAILABLE"}}]', Failure.OVERLOADED),
+        (200, JSON, b'{"error": null, "choices": []}', Failure.NONE),
+        (103, b"", b"", Failure.MALFORMED),
+        (302, b"", b"", Failure.MALFORMED),
+        (400, JSON, error(), Failure.BAD_REQUEST),
+        (400, JSON, error(code="context_length_exceeded"), Failure.CONTEXT_LENGTH),
+        (
+            400,
+            JSON,
+            error("This model's maximum context length is 2048 tokens. However, ...", type="BadRequestError"),
+            Failure.CONTEXT_LENGTH,
+        ),
+        (400, JSON, error("prompt is too long: 210000 tokens > 200000 maximum", type="invalid_request_error"), Failure.CONTEXT_LENGTH),
+        (
+            400,
+            JSON,
+            error("the request exceeds the available context size", type="exceed_context_size_error", code=400),
+            Failure.CONTEXT_LENGTH,
+        ),
+        (400, JSON, error(code="content_filter"), Failure.CONTENT_FILTER),
+        (400, JSON, error(code=None, innererror={"code": "ResponsibleAIPolicyViolation"}), Failure.CONTENT_FILTER),
+        (400, JSON, error("Your credit balance is too low to use this", type="invalid_request_error"), Failure.QUOTA_EXHAUSTED),
+        (400, HTML, b"<html>400</html>", Failure.MALFORMED),
+        (401, JSON, error(code="invalid_api_key"), Failure.CREDENTIAL),
+        (401, b"", b"", Failure.CREDENTIAL),
+        (402, JSON, error("Insufficient Balance"), Failure.CREDENTIAL),
+        (403, HTML, b"<html>403</html>", Failure.CREDENTIAL),
+        (403, JSON, error("your input was flagged", code=403), Failure.CONTENT_FILTER),
+        (404, JSON, error(), Failure.BAD_REQUEST),
+        (404, JSON, error(code="model_not_found"), Failure.CREDENTIAL),
+        (404, JSON, error(code="DeploymentNotFound"), Failure.CREDENTIAL),
+        (404, HTML, b"<html>nginx</html>", Failure.MALFORMED),
+        (408, JSON, error(), Failure.SERVER),
+        (409, JSON, error(), Failure.BAD_REQUEST),
+        (413, JSON, error(), Failure.BAD_REQUEST),
+        (413, HTML, b"<html>", Failure.BAD_REQUEST),
+        (413, JSON, error("Request too large for model", code="rate_limit_exceeded"), Failure.CONTEXT_LENGTH),
+        (422, JSON, b'{"detail": [{"loc": ["body"], "msg": "field required"}]}', Failure.BAD_REQUEST),
+        (429, JSON, error(code="rate_limit_exceeded", type="tokens"), Failure.RATE_LIMITED),
+        (429, JSON, error("Request too large for gpt-4o on tokens per min", code="rate_limit_exceeded"), Failure.CONTEXT_LENGTH),
+        (429, JSON, error(code="insufficient_quota"), Failure.QUOTA_EXHAUSTED),
+        (429, JSON, error(type="insufficient_quota"), Failure.QUOTA_EXHAUSTED),
+        (429, JSON, error("You exceeded your current quota", status="RESOURCE_EXHAUSTED", code=429), Failure.RATE_LIMITED),
+        (429, HTML, b"<html>", Failure.RATE_LIMITED),
+        (429, b"", b"", Failure.RATE_LIMITED),
+        (500, JSON, error(), Failure.SERVER),
+        (500, JSON, error(type="overloaded_error"), Failure.OVERLOADED),
+        (500, b"text/plain", b"Internal Server Error", Failure.SERVER),
+        (502, HTML, b"<html>502 Bad Gateway</html>", Failure.SERVER),
+        (503, HTML, b"<html>", Failure.OVERLOADED),
+        (504, b"", b"", Failure.SERVER),
+        (524, HTML, b"<html>", Failure.SERVER),
+        (529, JSON, b'{"type": "error", "error": {"type": "overloaded_error", "message": "x"}}', Failure.OVERLOADED),
+    ],
+)
+def test_what_an_answer_means(status: int, content_type: bytes, body: bytes, failure: Failure) -> None:
+    assert classify(status, content_type, body) is failure
+
+
+SHAPES = {
+    "anthropic-529": Failure.OVERLOADED,
+    "openai-429-quota": Failure.QUOTA_EXHAUSTED,
+    "azure-400-content-filter": Failure.CONTENT_FILTER,
+    "gemini-503": Failure.OVERLOADED,
+    "openrouter-error-chunk": Failure.SERVER,
+    "compat-error-line-then-eof": Failure.SERVER,
+    "mistral-429": Failure.RATE_LIMITED,
+    "openrouter-429": Failure.RATE_LIMITED,
+    "transformers-serve-detail": Failure.BAD_REQUEST,
+    "plain-text-500": Failure.SERVER,
+    "vllm-anthropic-404": Failure.BAD_REQUEST,
+    "llama-cpp-python-500-for-bad-input": Failure.SERVER,
+}
+
+
+@pytest.mark.skipif("DISPATCH_WIRE_DIR" not in os.environ, reason="recorded traffic is not here")
+def test_the_recorded_error_shapes_are_told_apart() -> None:
+    recorded = json.loads((Path(os.environ["DISPATCH_WIRE_DIR"]) / "error_shapes.json").read_text())["shapes"]
+    found = {}
+    for shape in recorded:
+        body = shape.get("body", shape.get("body_event", shape.get("body_text")))
+        if isinstance(body, str) and "body_text" not in shape:
+            continue
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        if shape["id"] in SHAPES:
+            found[shape["id"]] = classify(shape["status"], shape.get("content_type", "application/json").encode(), data)
+
+    assert found == SHAPES
+
+
+@pytest.mark.skipif("DISPATCH_WIRE_DIR" not in os.environ, reason="recorded traffic is not here")
+def test_no_recorded_answer_is_taken_for_its_opposite() -> None:
+    folder = Path(os.environ["DISPATCH_WIRE_DIR"])
+    for line in (folder / "index.jsonl").read_text().splitlines():
+        response = json.loads((folder / json.loads(line)["file"]).read_text())["response"]
+        body = response.get("body")
+        if body is None or not isinstance(response.get("status"), int):
+            continue
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        verdict = classify(response["status"], str(response.get("content_type") or "").encode(), data)
+        if response["status"] >= 400:
+            assert verdict is not Failure.NONE, line
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        (error("m", code="c"), "m", "c"),
+        (error("m", code=429), "m", "429"),
+        (b'{"object": "error", "message": "m", "type": "rate_limited", "code": "1300"}', "m", "1300"),
+        (b'{"message": "m"}', "m", ""),
+        (b'{"detail": "m"}', "m", ""),
+        (b'{"detail": [{"msg": "m"}]}', '[{"msg":"m"}]', ""),
+        (b'{"error": "m"}', "m", ""),
+        (b'[{"error": {"message": "m"}}]', "m", ""),
+        (b"Internal Server Error\n", "Internal Server Error", ""),
+        (b"<html>secret</html>", "", ""),
+        (b"\xff\xfe", "\ufffd\ufffd", ""),
+        (b"", "", ""),
+        (b"[]", "", ""),
+        (b"null", "", ""),
+        (b"[" * 5000, "[" * 2000, ""),
+        (b"x" * 1_000_000, "", ""),
+    ],
+)
+def test_an_error_is_read_in_every_envelope(body: bytes, message: str, code: str) -> None:
+    assert (describe(body).message, describe(body).code) == (message, code)
