@@ -6,22 +6,31 @@ __all__ = [
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
     "OVERHEAD_BOUNDS_S",
+    "Answer",
     "Board",
+    "BodyError",
     "EndpointState",
     "Engine",
     "Gauge",
     "Histogram",
+    "Inbound",
     "KeyState",
     "Lease",
     "ModelState",
     "PairState",
     "Pool",
+    "ProtocolError",
     "Refusal",
+    "RequestReader",
+    "ResponseReader",
+    "Scan",
     "Ticket",
     "TlsConfig",
     "TlsError",
     "TlsSession",
     "__version__",
+    "affinity",
+    "read_answer",
 ]
 
 __version__: str
@@ -554,3 +563,306 @@ class Gauge:
     @property
     def pace_s(self) -> float | None:
         """Learned seconds per token of work at dispatch; None before the first."""
+
+# --- HTTP messages and streams (rust/src/http1, sse, json); used through dispatch.wire, where the bits of `flags` have names ---
+
+@final
+class ProtocolError(Exception):
+    """A message that breaks HTTP or our limits. The connection is of no use afterwards.
+
+    Attributes:
+        status: what to answer; 0: answer nothing, close. 502 for an upstream's answer.
+        code: the machine-readable name; of an upstream's answer `upstream_error` or `answer_too_large`.
+        message: what is wrong, for a person.
+    """
+
+    def __new__(cls, status: int, code: str, message: str) -> ProtocolError: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+@final
+class BodyError(Exception):
+    """A request's body that is refused with status 400.
+
+    Attributes:
+        code: `invalid_json`, `missing_parameter`, `duplicate_parameter` or `unsupported_parameter`.
+        message: what is wrong, for a person.
+        param: the field at fault, if one is.
+    """
+
+    def __new__(cls, code: str, message: str, param: str | None) -> BodyError: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def param(self) -> str | None: ...
+
+@final
+class RequestReader:
+    """Requests of one client connection, in order, one at a time."""
+
+    def __new__(cls, max_head_bytes: int, max_fields: int, max_body_bytes: int, forward: Sequence[bytes]) -> RequestReader:
+        """Before the first byte.
+
+        Args:
+            max_head_bytes: longest head, with its empty line.
+            max_fields: most fields of a head, at most 256.
+            max_body_bytes: longest body.
+            forward: lowercased names of fields for `Inbound.forward`; one that ends in `*` stands for all that begin so.
+        """
+
+    def feed(self, data: bytes, /) -> Inbound | None:
+        """Take input. Returns a request as soon as its head is whole, and the same object again once its body is, if that came later.
+
+        While a request is being answered (until `next()`), input is kept.
+
+        Raises:
+            ProtocolError: the request is not valid or too large; more than 64 KiB are pipelined (status 0).
+        """
+
+    def next(self) -> Inbound | None:
+        """Go on after an answer, with the input that was kept. Does nothing while a body is still awaited.
+
+        Raises:
+            ProtocolError: as `feed`.
+        """
+
+    @property
+    def pending(self) -> int:
+        """Bytes held: of an unfinished request, and beyond the current one."""
+
+@final
+class Inbound:
+    """One request. Immutable but for its body, which may come later."""
+
+    @property
+    def line(self) -> bytes:
+        """Method, a space, and the path as sent, without the query: `b"POST /v1/chat/completions"`."""
+
+    @property
+    def query(self) -> bytes:
+        """What follows the question mark."""
+
+    @property
+    def minor(self) -> int:
+        """HTTP/1.`minor`."""
+
+    @property
+    def flags(self) -> int:
+        """Bits of `dispatch.wire.http1`: COMPLETE, KEEP_ALIVE, JSON, HAS_..."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the body is whole."""
+
+    @property
+    def forward(self) -> bytes:
+        """The fields to copy upstream, as lines with lowercased names; without those that `Connection` names."""
+
+    @property
+    def body(self) -> bytes:
+        """A copy of the body; empty while it is not whole."""
+
+    @property
+    def content_length(self) -> int:
+        """-1 for chunks; 0 without a body."""
+
+    def header(self, name: bytes, /) -> bytes | None:
+        """The first value of the field of this lowercased name."""
+
+    def key_digest(self) -> bytes | None:
+        """SHA-256 of the key for us: `x-dispatch-key`, else `credential()`."""
+
+    def credential(self) -> bytes | None:
+        """The credential in the provider's own place: `Authorization: Bearer`, `x-api-key`, `api-key`, `x-goog-api-key` or `?key=`.
+
+        For `api_key: from_client` only; never log it.
+        """
+
+    def scan(self) -> Scan:
+        """Validate and read the body. Does not copy it.
+
+        Raises:
+            BodyError: it is not what an API takes.
+        """
+
+@final
+class Scan:
+    """What routing reads of a JSON body. Keeps the body alive."""
+
+    def __new__(cls, body: bytes, /) -> Scan:
+        """Validate (RFC 8259, UTF-8, at most 128 deep, nothing after it) and read.
+
+        Raises:
+            BodyError: it is not JSON, no object, has no `model`, repeats a key that is read, or one has the wrong type.
+        """
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+
+    @property
+    def stream(self) -> bool:
+        """Whether a stream is asked for."""
+
+    @property
+    def flags(self) -> int:
+        """Bits of `dispatch.wire.http1`: INCLUDE_USAGE_TRUE, HAS_TOOLS, HAS_IMAGES, HAS_AUDIO, HAS_FILES, HAS_FORMAT, HAS_LOGPROBS."""
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text in the prompt as written, 4 for a token given as a number; images, sound and files are not counted."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of one answer (the largest of the three names); 0 when not given."""
+
+    @property
+    def n(self) -> int:
+        """Answers asked for, at least 1."""
+
+    @property
+    def affinity(self) -> int:
+        """`affinity()` of `prompt_cache_key`, else `user`, else `metadata.user_id`; 0: none."""
+
+    def compose(self, prefix: bytes, forward: bytes, model: bytes, inject_usage: bool, /) -> bytes:
+        """The whole request for the upstream, in one allocation.
+
+        Args:
+            prefix: request line and fields, each with its CR LF.
+            forward: more fields, as of `Inbound.forward`.
+            model: the new name as a JSON string with its quotes; empty: leave it.
+            inject_usage: merge `stream_options.include_usage`; ignored unless the request streams, and where it is true already.
+        """
+
+    def body(self, model: bytes, inject_usage: bool, /) -> bytes:
+        """The body alone, changed as by `compose`."""
+
+@final
+class ResponseReader:
+    """Answers of one upstream connection: one request, one answer."""
+
+    def __new__(cls, max_head_bytes: int, max_fields: int, max_answer_bytes: int, forward: Sequence[bytes]) -> ResponseReader:
+        """For a new connection; nothing is expected yet.
+
+        Args:
+            max_head_bytes: longest head, with its empty line.
+            max_fields: most fields of a head, at most 256.
+            max_answer_bytes: longest body that is no stream.
+            forward: lowercased names of fields for `Answer.head`; one that ends in `*` stands for all that begin so.
+        """
+
+    def expect(self) -> None:
+        """A request was written: forget the answer before."""
+
+    def feed(self, data: bytes, /) -> Answer | None:
+        """Take input. Returns the answer once it is whole, or at its head when it is an event stream; 1xx are skipped.
+
+        Raises:
+            ProtocolError: the answer is not valid or too large, or nobody asked for one.
+        """
+
+    def eof(self) -> Answer | None:
+        """The connection ended. An answer that only the end completes is whole now if its JSON is; a stream sets its `state`.
+
+        Raises:
+            ProtocolError: an answer had begun and is not whole.
+        """
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether a byte of this answer has come."""
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the connection may carry another request: one whole answer, keep-alive, nothing left over."""
+
+    @property
+    def keep_alive_s(self) -> int:
+        """`Keep-Alive: timeout`, as last said; -1: never."""
+
+    def start_stream(self, inject: bool, chunked: bool, dialect: int, /) -> None:
+        """Relay the stream whose head `feed` returned. Call `forward(b"")` next, for the bytes that came with the head.
+
+        Args:
+            inject: the usage event was asked for by us alone: withhold it, and the `usage: null` fields.
+            chunked: frame the output as chunks (the client speaks HTTP/1.1).
+            dialect: CHAT, RESPONSES or ANTHROPIC of `dispatch.wire.sse`.
+
+        Raises:
+            ValueError: no dialect has this number.
+        """
+
+    def forward(self, data: bytes, /) -> bytes:
+        """Take a network chunk of the stream; returns what may go to the client now, framed.
+
+        Until the first delta, or a finished answer without one, everything is held (`state & COMMITTED`). The last chunk follows by itself
+        when the stream is complete and closed by its dialect or its HTTP message (`state & CLOSED`). Never raises: see `state`.
+        """
+
+    def release(self) -> bytes:
+        """Give out the comments that are held, framed, and hold none from now on: the keep-alive before the first delta. Events stay."""
+
+    def finish(self) -> bytes:
+        """Give out all that is held, with the last chunk if the stream is complete: after `eof()`, or when no more is waited for."""
+
+    @property
+    def state(self) -> int:
+        """Bits of `dispatch.wire.sse`; 0 without a stream."""
+
+    @property
+    def usage(self) -> tuple[int, int, int, int]:
+        """Input (cached included), output (reasoning included), cached and reasoning tokens of the stream so far; zeros: unknown."""
+
+    @property
+    def dropped(self) -> int:
+        """Malformed events that were left out."""
+
+    @property
+    def error_event(self) -> bytes:
+        """The data of the error event that ended the stream; empty: none."""
+
+@final
+class Answer:
+    """The head of an answer, and its body unless that is a stream."""
+
+    @property
+    def status(self) -> int:
+        """The status code, never 1xx."""
+
+    @property
+    def flags(self) -> int:
+        """Bits of `dispatch.wire.http1`: COMPLETE, STREAM, JSON_OK, CLOSE, HAS_RETRY_AFTER, ENCODED."""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether STREAM is set."""
+
+    @property
+    def head(self) -> bytes:
+        """The fields for the client, as lines with lowercased names."""
+
+    @property
+    def body(self) -> bytes:
+        """A copy of the body; empty for a stream."""
+
+    @property
+    def usage(self) -> tuple[int, int, int, int] | None:
+        """Input (cached included), output (reasoning included), cached and reasoning tokens; None when the body does not say."""
+
+    def header(self, name: bytes, /) -> bytes | None:
+        """The first value of the field of this lowercased name."""
+
+    def compose(self, head: bytes, extra: bytes, /) -> bytes:
+        """`head`, the fields of `Answer.head`, `extra` and the body, in one allocation: the whole answer for the client."""
+
+def affinity(value: bytes, /) -> int:
+    """The hash (64 bit, never 0) by which what belongs together finds the same endpoint; 0 for an empty value, which is none."""
+
+def read_answer(body: bytes, /) -> tuple[bool, tuple[int, int, int, int] | None]:
+    """Whether a body is JSON, and its usage as of `Answer.usage`: for bodies that had to be decoded first."""

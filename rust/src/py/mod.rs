@@ -4,6 +4,7 @@ mod routing;
 mod state;
 mod tables;
 mod tls;
+mod wire;
 
 use pyo3::prelude::*;
 
@@ -14,5 +15,6 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     routing::register(module)?;
     state::register(module)?;
     tls::register(module)?;
+    wire::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

@@ -1,0 +1,55 @@
+"""Server-sent events of a provider's stream: numbers of the dialects, and the bits of `ResponseReader.state`.
+
+The reader itself is `dispatch.wire.http1.ResponseReader`: a stream is the body of an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ANTHROPIC",
+    "BAD_FRAMING",
+    "CHAT",
+    "CLOSED",
+    "COMMITTED",
+    "COMPLETE",
+    "ENDED",
+    "ERROR",
+    "FINISHED",
+    "LAST_CHUNK",
+    "RESPONSES",
+    "TERMINATED",
+    "USAGE",
+]
+
+# The third argument of `start_stream` (rust/src/sse/dialect.rs).
+CHAT: Final = 0
+"""OpenAI chat and text completions, and their many copies."""
+RESPONSES: Final = 1
+"""OpenAI Responses."""
+ANTHROPIC: Final = 2
+"""Anthropic messages."""
+
+# Bits of ResponseReader.state; the core has them in sse::state.
+COMMITTED: Final = 1
+"""A delta was given out, or a finished answer without one: nobody else may answer now."""
+FINISHED: Final = 1 << 1
+"""Every choice seen has its finish reason."""
+USAGE: Final = 1 << 2
+"""The final usage was seen."""
+TERMINATED: Final = 1 << 3
+"""The dialect's last event was seen."""
+ERROR: Final = 1 << 4
+"""An error event was seen; it is in `error_event` and not in the output."""
+ENDED: Final = 1 << 5
+"""The HTTP message ended by its own rules."""
+BAD_FRAMING: Final = 1 << 6
+"""The HTTP message is broken or cut, or an event is larger than 1 MiB."""
+CLOSED: Final = 1 << 7
+"""The output holds the end of the client's message: nothing may be written after it."""
+COMPLETE: Final = FINISHED | TERMINATED
+"""Either of these, and no ERROR: the answer is whole."""
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+"""Ends a chunked message that somebody else than the reader wrote."""

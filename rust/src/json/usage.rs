@@ -1,0 +1,155 @@
+//! What an answer says that it cost: the `usage` object of the OpenAI and Anthropic dialects, in one form.
+
+use super::{Cursor, JsonError};
+
+/// Tokens of one answer; 0 where the provider says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens read, cached ones included (Anthropic counts those apart; here they are added).
+    pub input: u64,
+    /// Tokens written, reasoning included.
+    pub output: u64,
+    /// Those of `input` that came from a cache.
+    pub cached: u64,
+    /// Those of `output` that were reasoning.
+    pub reasoning: u64,
+}
+
+impl Usage {
+    /// The larger of each count: in a stream the counts are cumulative, and a later event may leave some out.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            cached: self.cached.max(other.cached),
+            reasoning: self.reasoning.max(other.reasoning),
+        }
+    }
+}
+
+/// Where a count belongs, by its name in the object.
+#[derive(Clone, Copy)]
+enum Count {
+    Input,
+    /// Anthropic's `input_tokens` leaves out what was written to and read from the cache.
+    Written,
+    Read,
+    Cached,
+    Output,
+    Reasoning,
+    /// An object with counts that belong to the outer ones.
+    Details,
+    Ignored,
+}
+
+/// The names, data-like: `OpenAI` chat, `OpenAI` Responses, Anthropic, `DeepSeek`.
+fn count(name: &[u8]) -> Count {
+    match name {
+        b"prompt_tokens" | b"input_tokens" => Count::Input,
+        b"cache_creation_input_tokens" => Count::Written,
+        b"cache_read_input_tokens" => Count::Read,
+        b"cached_tokens" | b"prompt_cache_hit_tokens" => Count::Cached,
+        b"completion_tokens" | b"output_tokens" => Count::Output,
+        b"reasoning_tokens" => Count::Reasoning,
+        b"prompt_tokens_details"
+        | b"input_tokens_details"
+        | b"completion_tokens_details"
+        | b"output_tokens_details" => Count::Details,
+        _ => Count::Ignored,
+    }
+}
+
+/// Counts as found, before the parts are added up.
+#[derive(Default)]
+struct Found {
+    usage: Usage,
+    cache_written: u64,
+    cache_read: u64,
+    any: bool,
+}
+
+/// Validates an answer's body and reads its top-level `usage`; `None` when it has none.
+///
+/// # Errors
+/// When `body` is not JSON.
+pub fn read_answer(body: &[u8]) -> Result<Option<Usage>, JsonError> {
+    let mut cursor = Cursor::new(body)?;
+    let mut usage = None;
+    if cursor.peek()? == b'{' {
+        cursor.open()?;
+        let mut first = true;
+        while let Some(key) = cursor.key(first)? {
+            first = false;
+            if key.decode(body).as_deref() == Some(b"usage") {
+                usage = read_usage(&mut cursor)?;
+            } else {
+                cursor.skip()?;
+            }
+        }
+    } else {
+        cursor.skip()?;
+    }
+    cursor.end()?;
+    Ok(usage)
+}
+
+/// Reads the value under the cursor as a `usage` object; `None` when it is not one, or has no count that is known.
+///
+/// # Errors
+/// When the text is not JSON there.
+pub fn read_usage(cursor: &mut Cursor<'_>) -> Result<Option<Usage>, JsonError> {
+    if cursor.peek()? != b'{' {
+        cursor.skip()?;
+        return Ok(None);
+    }
+    let mut found = Found::default();
+    read_counts(cursor, &mut found, true)?;
+    let Found { mut usage, cache_written, cache_read, any } = found;
+    usage.input = usage.input.saturating_add(cache_written).saturating_add(cache_read);
+    usage.cached = usage.cached.max(cache_read);
+    Ok(any.then_some(usage))
+}
+
+fn read_counts(cursor: &mut Cursor<'_>, found: &mut Found, outer: bool) -> Result<(), JsonError> {
+    cursor.open()?;
+    let mut first = true;
+    while let Some(key) = cursor.key(first)? {
+        first = false;
+        let name = key.decode(cursor.text());
+        let kind = name.as_deref().map_or(Count::Ignored, count);
+        if matches!(kind, Count::Details) && outer && cursor.peek()? == b'{' {
+            read_counts(cursor, found, false)?;
+            continue;
+        }
+        let value = cursor.skip()?;
+        if let Some(number) = whole(value.of(cursor.text())) {
+            found.put(kind, number);
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    fn put(&mut self, kind: Count, number: u64) {
+        let place = match kind {
+            Count::Input => &mut self.usage.input,
+            Count::Written => &mut self.cache_written,
+            Count::Read => &mut self.cache_read,
+            Count::Cached => &mut self.usage.cached,
+            Count::Output => &mut self.usage.output,
+            Count::Reasoning => &mut self.usage.reasoning,
+            Count::Details | Count::Ignored => return,
+        };
+        *place = number;
+        self.any = true;
+    }
+}
+
+/// The number that `value` spells, if it is a whole one that is not negative. Saturates, so that no answer can wrap a count.
+pub(super) fn whole(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(value.iter().fold(0, |number: u64, digit| number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
+}

@@ -1,0 +1,124 @@
+//! `Scan`, and the hash that ties requests together.
+
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use super::joined;
+use super::request::Inbound;
+use crate::json;
+
+/// Whoever keeps the body alive.
+enum Body {
+    Request(Py<Inbound>),
+    Bytes(PyBackedBytes),
+}
+
+/// What was read of a body.
+#[pyclass(frozen, module = "dispatch._core")]
+pub(super) struct Scan {
+    inner: json::Scan,
+    body: Body,
+}
+
+impl Scan {
+    /// Scans the body of a request, without a copy of it.
+    pub(super) fn of_request(request: &Bound<'_, Inbound>) -> PyResult<Self> {
+        let inner = json::Scan::new(request.get().body_bytes())?;
+        Ok(Self { inner, body: Body::Request(request.clone().unbind()) })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.body {
+            Body::Request(request) => request.get().body_bytes(),
+            Body::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+#[pymethods]
+impl Scan {
+    #[new]
+    #[pyo3(signature = (body, /))]
+    fn new(body: PyBackedBytes) -> PyResult<Self> {
+        let inner = json::Scan::new(&body)?;
+        Ok(Self { inner, body: Body::Bytes(body) })
+    }
+
+    #[getter]
+    fn model(&self) -> &str {
+        &self.inner.model
+    }
+
+    #[getter]
+    const fn stream(&self) -> bool {
+        self.inner.stream
+    }
+
+    #[getter]
+    const fn flags(&self) -> u32 {
+        self.inner.flags
+    }
+
+    #[getter]
+    const fn text_bytes(&self) -> u64 {
+        self.inner.text_bytes
+    }
+
+    #[getter]
+    const fn max_tokens(&self) -> u64 {
+        self.inner.max_tokens
+    }
+
+    #[getter]
+    const fn n(&self) -> u64 {
+        self.inner.n
+    }
+
+    #[getter]
+    const fn affinity(&self) -> u64 {
+        self.inner.affinity
+    }
+
+    #[pyo3(signature = (prefix, forward, model, inject_usage, /))]
+    fn compose<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: &[u8],
+        forward: &[u8],
+        model: &[u8],
+        inject_usage: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let body = self.bytes();
+        let splice = self.inner.splice(model, inject_usage);
+        let (digits, first) = decimal(splice.length(body.len()));
+        let [before, edit, between, other, after] = splice.pieces(body);
+        let length = [b"content-length: ", &digits[first..], b"\r\n\r\n"];
+        joined(py, &[prefix, forward, length[0], length[1], length[2], before, edit, between, other, after])
+    }
+
+    #[pyo3(signature = (model, inject_usage, /))]
+    fn body<'py>(&self, py: Python<'py>, model: &[u8], inject_usage: bool) -> PyResult<Bound<'py, PyBytes>> {
+        joined(py, &self.inner.splice(model, inject_usage).pieces(self.bytes()))
+    }
+}
+
+/// Decimal digits of `number`, and the index of the first.
+fn decimal(mut number: usize) -> ([u8; 20], usize) {
+    let (mut digits, mut first) = ([b'0'; 20], 20);
+    loop {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            return (digits, first);
+        }
+    }
+}
+
+/// The hash by which requests of one user or session find the same endpoint; 0 for an empty value, which is none.
+#[pyfunction]
+#[pyo3(signature = (value, /))]
+pub(super) fn affinity(value: &[u8]) -> u64 {
+    if value.is_empty() { 0 } else { json::affinity(value) }
+}

@@ -1,0 +1,246 @@
+//! What one event's JSON says, read without a tree and without knowing the dialect: the members of all dialects have
+//! different names, so one reader serves all of them, and [`super::dialect`] says what they mean.
+
+use crate::json::{Cursor, Span, Text, Usage, usage::read_usage};
+
+type Result<T> = std::result::Result<T, crate::json::JsonError>;
+
+/// Highest choice index that is told apart; higher ones never count as finished.
+const MAX_INDEX: u64 = 126;
+
+/// What stands in an event's data.
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// `type`.
+    pub kind: Option<Text>,
+    /// `error` is there and not null, or `object` is `"error"`.
+    pub has_error: bool,
+    /// `usage`, also the one in `message` or `response`.
+    pub usage: Option<Usage>,
+    /// What to cut so that a top-level `usage: null` goes, with its comma.
+    pub null_usage: Option<Span>,
+    /// A choice carries content, reasoning, a tool call, a refusal or sound.
+    pub has_delta: bool,
+    /// `delta.stop_reason` (Anthropic) is there and not null.
+    pub has_stop_reason: bool,
+    /// `choices` is there and empty.
+    pub has_no_choices: bool,
+    /// A member that is not known and not empty: content filter results, provider extras.
+    pub has_payload: bool,
+    /// Bit per index of the choices in this event.
+    pub seen: u128,
+    /// Those of them with a finish reason.
+    pub finished: u128,
+}
+
+/// The members that are read.
+enum Member {
+    Kind,
+    Object,
+    Error,
+    Usage,
+    /// An object that may hold `usage`.
+    Envelope,
+    Choices,
+    Delta,
+    Other,
+}
+
+fn member(name: &[u8]) -> Member {
+    match name {
+        b"choices" => Member::Choices,
+        b"usage" => Member::Usage,
+        b"object" => Member::Object,
+        b"type" => Member::Kind,
+        b"delta" => Member::Delta,
+        b"error" => Member::Error,
+        b"message" | b"response" => Member::Envelope,
+        _ => Member::Other,
+    }
+}
+
+/// Members of a choice, or of its delta, that are an answer's substance when they are not empty.
+fn is_substance(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"content"
+            | b"reasoning_content"
+            | b"reasoning"
+            | b"tool_calls"
+            | b"function_call"
+            | b"refusal"
+            | b"audio"
+            | b"text"
+    )
+}
+
+impl Facts {
+    /// Validates `data` and reads it. Data that is JSON but no object says nothing.
+    ///
+    /// # Errors
+    /// When `data` is not JSON.
+    pub fn read(data: &[u8]) -> Result<Self> {
+        let mut cursor = Cursor::new(data)?;
+        let mut facts = Self::default();
+        if cursor.peek()? == b'{' {
+            facts.object(&mut cursor)?;
+        } else {
+            cursor.skip()?;
+        }
+        cursor.end()?;
+        Ok(facts)
+    }
+
+    fn object(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        cursor.open()?;
+        let (mut first, mut before, mut cut_to_next) = (true, cursor.position(), false);
+        while let Some(key) = cursor.key(first)? {
+            if std::mem::take(&mut cut_to_next)
+                && let Some(cut) = &mut self.null_usage
+            {
+                cut.end = key.quoted().start;
+            }
+            let usage_was_null = self.null_usage.is_some();
+            self.member(cursor, key)?;
+            if self.null_usage.is_some() && !usage_was_null {
+                // The first member goes with the comma after it, any other with the comma before it.
+                let start = if first { key.quoted().start } else { before };
+                self.null_usage = Some(Span { start, end: cursor.position() });
+                cut_to_next = first;
+            }
+            before = cursor.position();
+            first = false;
+        }
+        Ok(())
+    }
+
+    fn member(&mut self, cursor: &mut Cursor<'_>, key: Text) -> Result<()> {
+        let name = key.decode(cursor.text());
+        match name.as_deref().map_or(Member::Other, member) {
+            Member::Kind if cursor.peek()? == b'"' => self.kind = Some(cursor.string()?),
+            Member::Object => self.has_error |= cursor.skip()?.of(cursor.text()) == br#""error""#,
+            Member::Error => self.has_error |= cursor.skip()?.of(cursor.text()) != b"null",
+            Member::Usage => self.usage(cursor)?,
+            Member::Envelope if cursor.peek()? == b'{' => self.envelope(cursor)?,
+            Member::Choices if cursor.peek()? == b'[' => self.choices(cursor)?,
+            Member::Delta if cursor.peek()? == b'{' => self.stop_reason(cursor)?,
+            _ => {
+                let value = cursor.skip()?;
+                self.has_payload |= is_filled_container(value.of(cursor.text()));
+            }
+        }
+        Ok(())
+    }
+
+    fn usage(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        if cursor.peek()? == b'n' && self.null_usage.is_none() {
+            self.null_usage = Some(cursor.skip()?);
+            return Ok(());
+        }
+        if let Some(usage) = read_usage(cursor)? {
+            self.usage = Some(self.usage.unwrap_or_default().max(usage));
+        }
+        Ok(())
+    }
+
+    /// `message` of Anthropic's first event, `response` of the Responses API.
+    fn envelope(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        self.has_payload = true;
+        each_member(cursor, |name, cursor| match name {
+            Some(b"usage") => {
+                if let Some(usage) = read_usage(cursor)? {
+                    self.usage = Some(self.usage.unwrap_or_default().max(usage));
+                }
+                Ok(())
+            }
+            _ => cursor.skip().map(drop),
+        })
+    }
+
+    fn stop_reason(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        self.has_payload = true;
+        each_member(cursor, |name, cursor| {
+            let value = cursor.skip()?;
+            self.has_stop_reason |= name == Some(b"stop_reason") && value.of(cursor.text()) != b"null";
+            Ok(())
+        })
+    }
+
+    fn choices(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        cursor.open()?;
+        let mut first = true;
+        while cursor.item(first)? {
+            first = false;
+            if cursor.peek()? == b'{' {
+                self.choice(cursor)?;
+            } else {
+                cursor.skip()?;
+            }
+        }
+        self.has_no_choices = first;
+        Ok(())
+    }
+
+    fn choice(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        let (mut index, mut is_finished) = (0, false);
+        each_member(cursor, |name, cursor| {
+            match name {
+                Some(b"delta") if cursor.peek()? == b'{' => return self.delta(cursor),
+                Some(b"index") => index = number(cursor)?,
+                Some(b"finish_reason") => is_finished = cursor.skip()?.of(cursor.text()) != b"null",
+                name => self.substance(name, cursor)?,
+            }
+            Ok(())
+        })?;
+        self.seen |= 1 << index.min(MAX_INDEX + 1);
+        if is_finished && index <= MAX_INDEX {
+            self.finished |= 1 << index;
+        }
+        Ok(())
+    }
+
+    fn delta(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        each_member(cursor, |name, cursor| self.substance(name, cursor))
+    }
+
+    fn substance(&mut self, name: Option<&[u8]>, cursor: &mut Cursor<'_>) -> Result<()> {
+        let value = cursor.skip()?;
+        self.has_delta |= name.is_some_and(is_substance) && is_filled(value.of(cursor.text()));
+        Ok(())
+    }
+}
+
+/// Calls `take` for each member of the object under the cursor, with the value under it; the name is `None` if it has no
+/// UTF-8 form.
+fn each_member<'a>(
+    cursor: &mut Cursor<'a>,
+    mut take: impl FnMut(Option<&[u8]>, &mut Cursor<'a>) -> Result<()>,
+) -> Result<()> {
+    cursor.open()?;
+    let mut first = true;
+    while let Some(key) = cursor.key(first)? {
+        first = false;
+        let name = key.decode(cursor.text());
+        take(name.as_deref(), cursor)?;
+    }
+    Ok(())
+}
+
+fn number(cursor: &mut Cursor<'_>) -> Result<u64> {
+    let value = cursor.skip()?;
+    let text = std::str::from_utf8(value.of(cursor.text())).unwrap_or_default();
+    Ok(text.parse().unwrap_or(0))
+}
+
+/// A string, array or object with something in it.
+fn is_filled(value: &[u8]) -> bool {
+    match value {
+        [b'"', inside @ .., b'"'] => !inside.is_empty(),
+        _ => is_filled_container(value),
+    }
+}
+
+fn is_filled_container(value: &[u8]) -> bool {
+    matches!(value, [b'[', inside @ .., b']'] | [b'{', inside @ .., b'}'] if !inside.trim_ascii().is_empty())
+}

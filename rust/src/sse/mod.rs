@@ -1,0 +1,17 @@
+//! Server-sent events on their way from a provider to a client, one call per network chunk (CONTRACT 4).
+//!
+//! - [`relay`]: takes the upstream's framing off and puts the client's on;
+//! - [`stream`]: what may go out, what is held, withheld or dropped, and what is known of the stream by now;
+//! - [`split`]: where events end (WHATWG HTML, 9.2 "Server-sent events"); [`event`]: what one says; [`dialect`]: what that means.
+//!
+//! Where the network cuts the bytes never matters: the concatenation of all output and the final state are the same.
+
+pub mod dialect;
+pub mod event;
+pub mod relay;
+pub mod split;
+pub mod stream;
+
+pub use dialect::{ANTHROPIC, CHAT, Dialect, RESPONSES};
+pub use relay::{Output, Relay};
+pub use stream::{Stream, state};
