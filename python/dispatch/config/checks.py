@@ -63,7 +63,6 @@ def check_endpoints(endpoints: tuple[Endpoint, ...], models: Mapping[str, Any]) 
     Raises:
         ConfigError: the first thing that is wrong.
     """
-    known = extensions.names(PROVIDERS)
     taken: dict[str, str] = {}
     for place, endpoint in enumerate(endpoints):
         path = f"endpoints[{place}]"
@@ -71,7 +70,8 @@ def check_endpoints(endpoints: tuple[Endpoint, ...], models: Mapping[str, Any]) 
         if endpoint.name in taken:
             raise ConfigError(f"{path}.name", f"{shown(endpoint.name)} is the name of {taken[endpoint.name]} already")
         taken[endpoint.name] = path
-        if endpoint.provider not in known:
+        if not extensions.offers(PROVIDERS, endpoint.provider):
+            known = extensions.names(PROVIDERS)
             reason = f"found {shown(endpoint.provider)}, expected one of {', '.join(known)}{nearest(endpoint.provider, known)}"
             raise ConfigError(f"{path}.provider", reason)
         if endpoint.api_key and endpoint.api_key != "from_client":

@@ -15,7 +15,6 @@ from dispatch.config.checks import check_endpoints, check_keys, check_server
 from dispatch.config.decode import decode, join, nearest, shown
 from dispatch.config.discover import discovered, is_listening
 from dispatch.config.plans import Model, build_models
-from dispatch.config.read import read
 from dispatch.config.structs import Defaults, Endpoint, Key, Server
 from dispatch.errors import ConfigError
 
@@ -90,6 +89,9 @@ def load(source: Path | None, environ: Mapping[str, str], overrides: Mapping[str
     """
     if source is None:
         return discover(environ, overrides)
+    # YAML takes 12 ms to import; workers, and a start without a file, have no use for it.
+    from dispatch.config.read import read  # noqa: PLC0415  # see above
+
     return build(read(source), environ, overrides)
 
 
