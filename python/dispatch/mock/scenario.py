@@ -24,8 +24,8 @@ import msgspec
 import yaml
 from msgspec import Meta, Struct
 
+from dispatch.distribution import Distribution
 from dispatch.errors import ConfigError
-from dispatch.mock.distribution import Distribution
 from dispatch.mock.faults import Fault
 from dispatch.mock.limits import Limits
 

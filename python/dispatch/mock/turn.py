@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dispatch.mock.faults import Fault
 
 if TYPE_CHECKING:
+    from dispatch.distribution import Distribution
     from dispatch.mock.ask import Ask
-    from dispatch.mock.distribution import Distribution
     from dispatch.mock.http1 import Connection, Request
     from dispatch.mock.journal import Entry
     from dispatch.mock.limits import Limiter

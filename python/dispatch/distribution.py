@@ -1,4 +1,4 @@
-"""Distributions that a scenario names in one short string, the same in flags and in YAML.
+"""Distributions that a scenario or a load names in one short string, the same in flags and in YAML.
 
 `0.3` is constant; `uniform:LOW,HIGH`; `exponential:MEAN`; `lognormal:MEDIAN,SIGMA`, which is what times to first token and
 output lengths of real providers look like (sigma 0.5: p99 is 3.2 medians; sigma 1: 10.2 medians).
