@@ -7,9 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from dispatch.distribution import Distribution
 from dispatch.errors import ConfigError
 from dispatch.mock.behaviours import Behaviours
-from dispatch.distribution import Distribution
 from dispatch.mock.sample import sample
 from dispatch.mock.scenario import build, load
 
