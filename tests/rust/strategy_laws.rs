@@ -112,7 +112,7 @@ proptest! {
     ) {
         let total: u64 = weights.iter().copied().map(u64::from).sum();
         for name in HASHES {
-            let strategy = strategy(name, &weights, 4, f64::from(bound) / 1e6);
+            let (plain, strategy) = (strategy(name, &weights, 4, 0.0), strategy(name, &weights, 4, f64::from(bound) / 1e6));
             let (mut view, mut rng) = (Rows::idle(weights.len()), Rng::new(seed));
             let mut held = Vec::new();
             for _ in 0..200 {
@@ -122,15 +122,20 @@ proptest! {
                     continue;
                 }
                 // Few keys, so that homes fill up.
-                let key = rng.next_u64() % 3;
-                let Some(at) = strategy.select(&view, &ask(1, Some(key)), &mut rng) else {
+                let ask = ask(1, Some(rng.next_u64() % 3));
+                let Some(at) = strategy.select(&view, &ask, &mut rng) else {
                     prop_assert_eq!(total, 0);
                     break;
                 };
                 held.push(at);
+                let has_room = |at: usize| {
+                    let share = u128::from(bound) * held.len() as u128 * u128::from(weights[at]);
+                    u128::from(view.rows[at].in_flight) < share.div_ceil(u128::from(total) * 1_000_000)
+                };
+                prop_assert!(has_room(at), "{} went beyond its bound", name);
+                let home = plain.select(&view, &ask, &mut rng);
+                prop_assert!(home == Some(at) || !home.is_some_and(has_room), "{} left a home with room", name);
                 view.rows[at].in_flight += 1;
-                let capacity = (u128::from(bound) * held.len() as u128 * u128::from(weights[at])).div_ceil(u128::from(total) * 1_000_000);
-                prop_assert!(u128::from(view.rows[at].in_flight) <= capacity, "{} holds more than {}", name, capacity);
             }
         }
     }

@@ -290,8 +290,11 @@ fn what_is_not_known_counts_as_the_mean_of_what_is() {
         // 3 * (33 + 100) = 399 and 1 * (300 + 100) = 400 against 2 * (101 + 100) = 402; 6 and 9 against 4.
         assert_eq!(usual(&*strategy, &view), if name == "least_work" { 2 } else { 1 });
         view.rows[1].prefill_tokens = 98;
-        // 2 * (98 + 100) = 396.
-        assert_eq!(usual(&*strategy, &view), 1, "{name}");
+        // 2 * (98 + 100) = 396. A value that cannot be a measure is not known either.
+        for value in [None, Some(f32::NAN), Some(f32::INFINITY), Some(0.0), Some(-2.0)] {
+            (view.rows[1].pace_s, view.rows[1].latency_s) = (value, value);
+            assert_eq!(usual(&*strategy, &view), 1, "{name}: {value:?}");
+        }
     }
 }
 
