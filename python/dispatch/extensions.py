@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def load(group: str, name: str, attribute: str) -> object:
     return point.load()
 
 
+@cache
 def _modules(group: str) -> frozenset[str]:
     package = importlib.import_module(group)
     support = getattr(package, "SUPPORT", ())
