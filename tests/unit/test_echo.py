@@ -145,6 +145,24 @@ def test_responses_are_streamed_in_order() -> None:
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == "hi there"
 
 
+def test_every_answer_is_valid_for_the_official_sdk() -> None:
+    from openai.types import Completion, CreateEmbeddingResponse
+    from openai.types.chat import ChatCompletion, ChatCompletionChunk
+    from openai.types.responses import Response, ResponseStreamEvent
+    from pydantic import TypeAdapter
+
+    chat = {"messages": said(("user", "a b"))}
+    ChatCompletion.model_validate_json(ask("chat", **chat).body)
+    Completion.model_validate_json(ask("completions", prompt="a").body)
+    CreateEmbeddingResponse.model_validate_json(ask("embeddings", input="a").body)
+    Response.model_validate_json(ask("responses", input="a b").body)
+    for event in ask("chat", **chat, stream=True, stream_options={"include_usage": True}).events()[:-1]:
+        ChatCompletionChunk.model_validate_json(event)
+    stream_event: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
+    for event in ask("responses", input="a b", stream=True).events():
+        stream_event.validate_json(event)
+
+
 @pytest.mark.parametrize(
     ("door", "body"),
     [

@@ -212,7 +212,7 @@ def _response(ask: Ask, status: str, output: list[dict[str, Any]]) -> dict[str, 
         made = sum(len(words) for words, _ in ask.choices()[:1])
         usage = {
             "input_tokens": ask.input_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
             "output_tokens": made,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": ask.input_tokens + made,
