@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -216,3 +217,29 @@ async def test_the_sdk_retries_after_what_the_mock_says() -> None:
     assert reply.choices[0].message.content
     assert [entry.outcome for entry in mock.journal] == ["http_429", "http_503", "ok"]
     assert [entry.headers["x-stainless-retry-count"] for entry in mock.journal] == ["0", "1", "2"]
+
+
+async def test_a_limit_holds_for_each_key_and_tells_when_to_come_back() -> None:
+    async with MockProvider(limits={"requests_per_min": 2, "enforce": "sliding_60s"}) as mock:
+        async with client_of(mock, "sk-a") as sdk:
+            first = await sdk.chat.completions.with_raw_response.create(model="m", messages=TURN)
+            await sdk.chat.completions.create(model="m", messages=TURN)
+            with pytest.raises(openai.RateLimitError) as refused:
+                await sdk.chat.completions.create(model="m", messages=TURN)
+        async with client_of(mock, "sk-b") as sdk:
+            await sdk.chat.completions.create(model="m", messages=TURN)
+
+    assert first.headers["x-ratelimit-remaining-requests"] == "1"
+    assert refused.value.code == "rate_limit_exceeded"
+    assert 59 <= float(refused.value.response.headers["retry-after-ms"]) / 1000 <= 60
+    assert [(entry.key, entry.outcome) for entry in mock.journal] == [("sk-a", "ok"), ("sk-a", "ok"), ("sk-a", "limited"), ("sk-b", "ok")]
+
+
+async def test_a_place_is_free_again_however_an_answer_ended() -> None:
+    script = ["cut_fin", 500, "close_before_head", "hang_before_head", "ok"]
+    async with MockProvider(limits={"concurrency": 1}, script=script) as mock, client_of(mock) as sdk:
+        for _ in script:
+            with contextlib.suppress(openai.APIError):
+                await sdk.chat.completions.create(model="m", messages=TURN, timeout=0.2)
+
+    assert [entry.outcome for entry in mock.journal] == ["cut_fin", "http_500", "close_before_head", "hang_before_head", "ok"]

@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Exit status: 0 valid run, 1 no whole answer, 2 wrong usage, 3 invalid run (send lag p99 > 1 ms or own CPU > 90 %)."
     )
     place = parser.add_argument_group("where")
-    place.add_argument("--url", default="http://127.0.0.1:8080/v1", help="base URL as an SDK takes it (default: %(default)s)")
+    place.add_argument("address", nargs="?", metavar="URL", help="base URL as an SDK takes it (default: that of --url)")
+    place.add_argument("--url", default="http://127.0.0.1:8080/v1", help="the same as a flag (default: %(default)s)")
     place.add_argument("--unix", default="", metavar="PATH", help="connect to this Unix socket; --url gives host and path")
     place.add_argument("--door", choices=sorted(DOORS), default="chat", help="kind of request (default: %(default)s)")
     place.add_argument("--model", default="mock", help="model to ask for (default: %(default)s)")
@@ -80,7 +81,7 @@ def options_from(args: argparse.Namespace) -> Options:
     """
     has_end = args.duration is not None or args.requests is not None
     plain = {
-        "target": Target.parse(args.url, args.unix),
+        "target": Target.parse(args.address or args.url, args.unix),
         "door": args.door,
         "model": args.model,
         "key": args.key,
