@@ -90,7 +90,7 @@ wheel: $(VENV)/.packages ## A wheel in dist/ that installs without Rust
 
 .PHONY: docs
 docs: ## The core's documentation, private items included, in target/doc
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
 
 .PHONY: lock
 lock: $(BIN)/python ## Pin the newest versions that pyproject.toml allows, with hashes, for every platform

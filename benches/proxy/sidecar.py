@@ -51,12 +51,13 @@ def write_config(row: Row, folder: Path, *, upstream: int) -> Path:
 
 def command(dispatch: str, config: Path, *, port: int, workers: int) -> list[str]:
     """Build the command line of the sidecar."""
-    return [dispatch, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    listen = ["--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    return [dispatch, "serve", "--config", str(config), "--log", "off", *listen]
 
 
 def environment() -> dict[str, str]:
-    """Tell what the configuration refers to, and that requests are not logged one by one."""
-    return {"BENCH_KEY": KEY, "BENCH_UPSTREAM_KEY": "sk-upstream-0123456789abcdef", "DISPATCH_LOG": "off"}
+    """Tell the secrets that the configuration refers to."""
+    return {"BENCH_KEY": KEY, "BENCH_UPSTREAM_KEY": "sk-upstream-0123456789abcdef"}
 
 
 class Metrics:
