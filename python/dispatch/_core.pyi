@@ -859,7 +859,7 @@ class Answer:
         """The first value of the field of this lowercased name."""
 
     def compose(self, head: bytes, extra: bytes, /) -> bytes:
-        """`head`, the fields of `Answer.head`, `extra` and the body, in one allocation: the whole answer for the client."""
+        """The whole answer for the client: status line, `Answer.head`, the lines `extra`, content-length, the body. One allocation."""
 
 def affinity(value: bytes, /) -> int:
     """The hash (64 bit, never 0) by which what belongs together finds the same endpoint; 0 for an empty value, which is none."""

@@ -6,6 +6,10 @@ The tree answers "what can the caller do now?"; where an error came from is a fi
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dispatch.exchange import Answer
 
 __all__ = [
     "BadRequest",
@@ -142,7 +146,8 @@ class UpstreamError(DispatchError):
         failure: how the last attempt ended.
         endpoint: where.
         upstream_status: the provider's status, 0 if there was none.
-        body: the provider's own error body when it may be passed on as it is.
+        answer: the provider's own answer, if one came.
+        may_fall_back: whether the next step of a fallback may be asked.
     """
 
     status = 502
@@ -162,6 +167,19 @@ class UpstreamError(DispatchError):
         self.failure = failure
         self.endpoint = endpoint
         self.upstream_status = upstream_status
+        self.answer: Answer | None = None
+        self.may_fall_back = False
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether the client gets the provider's own error object.
+
+        Always, but for errors of our credential (ours to mend) and for what is no JSON (an HTML page of some proxy in between).
+        """
+        answer = self.answer
+        if answer is None or self.failure is Failure.CREDENTIAL or answer.status < 400:
+            return False
+        return answer.body.lstrip()[:1] == b"{"
 
 
 class NoEndpoint(DispatchError):

@@ -6,6 +6,7 @@ them, so that an echo passes through the same response reader, stream states and
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from dispatch.config import Endpoint
     from dispatch.errors import Failure
 
-__all__ = ["PROVIDER", "answer"]
+__all__ = ["PROVIDER", "answer", "respond"]
 
 # Never opened: the scheme tells the transport that the answer is made here.
 _ORIGIN = Origin("builtin", "echo", 0)
 _BASE_URL = "http://echo/v1"
+_DOOR_BY_PATH = {f"/v1{path}".encode(): door for door, path in PATHS.items()}
 
 
 class Echo:
@@ -54,6 +56,12 @@ class Echo:
 
 
 PROVIDER = Echo()
+
+
+def respond(request: bytes) -> tuple[bytes, ...]:
+    """Answer a whole HTTP request, as `head` and the core compose it."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    return answer(_DOOR_BY_PATH[head.split(b" ", 2)[1]], body, now_s=int(time()))
 
 
 def answer(door: str, body: bytes, *, now_s: int = 0) -> tuple[bytes, ...]:

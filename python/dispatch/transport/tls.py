@@ -109,7 +109,7 @@ class TlsTransport(asyncio.Transport):
         """Low and high mark, bytes of ciphertext."""
         return self._raw.get_write_buffer_limits()
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - asyncio's own signature
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return the `TlsSession` for `"tls"`, else what the raw transport says (`peername`, `socket`, ...)."""
         return self._session if name == "tls" else self._raw.get_extra_info(name, default)
 

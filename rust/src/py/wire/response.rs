@@ -190,7 +190,11 @@ impl Answer {
         let mut lines = Vec::with_capacity(256);
         let message = &self.inner.message;
         message.head.write_lines(message.store.as_ref(), &self.forward, &mut lines);
-        joined(py, &[head, &lines, extra, message.body()])
+        lines.extend_from_slice(extra);
+        lines.extend_from_slice(b"content-length: ");
+        lines.extend_from_slice(message.body().len().to_string().as_bytes());
+        lines.extend_from_slice(b"\r\n\r\n");
+        joined(py, &[head, &lines, message.body()])
     }
 }
 

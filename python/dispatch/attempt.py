@@ -1,0 +1,354 @@
+"""The tries of one request inside one pool: the only retry loop.
+
+It reads as the policy reads, but it is called back instead of awaited: acquire, send, and then one of `on_answer`, `on_head`
+or `on_failure`. Nothing lies between `acquire` and `send` that could be cancelled, so a lease cannot leak; it is settled
+before any pause. Fallback to another pool is a plan's business, reached by `on_failed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from random import getrandbits, random
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Protocol
+
+from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure, NoEndpoint, Overloaded, UpstreamError
+from dispatch.policy.retry import Again, judge, may_fall_back
+from dispatch.relay import Relay
+from dispatch.routing import Lease, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatch.config import Retry
+    from dispatch.exchange import Answer, Call
+    from dispatch.links import Link
+    from dispatch.routing import Router
+    from dispatch.transport.connection import UpstreamConnection
+    from dispatch.transport.pool import Waiting
+
+__all__ = ["Attempts", "Finish", "Pool", "Watch"]
+
+_NS = 1_000_000_000
+TIMER_GRAIN_S = 0.001
+"""The loop's timers may be early by this."""
+MASK_BITS = 127
+"""The engine keeps what was tried in 128 bits; in larger pools two endpoints may share one."""
+
+
+class Finish(Protocol):
+    """Called once per request, when its answer is out or given up. Settles the key's part."""
+
+    def __call__(self, call: Call, outcome: Failure) -> None: ...
+
+
+class Watch(Protocol):
+    """What the worker's coarse timer looks at."""
+
+    def add(self, item: Attempts, /) -> None: ...
+    def discard(self, item: Attempts, /) -> None: ...
+
+
+class Pool:
+    """A pool as attempts use it.
+
+    Attributes:
+        links: the endpoints, by position.
+        all: the mask of all positions.
+        cannot: per door, the positions that have no such path, as a bit mask.
+        first_token_ns, stall_ns: silences that are not waited through.
+    """
+
+    __slots__ = ("acquire", "all", "cannot", "finish", "first_token_ns", "links", "name", "retry", "retry_allowed", "stall_ns", "watch")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        router: Router,
+        links: list[Link],
+        retry: Retry,
+        first_token_s: float,
+        stall_s: float,
+        finish: Finish,
+        watch: Watch,
+    ) -> None:
+        self.name = name
+        self.acquire = router.acquire
+        self.retry_allowed = router.retry_allowed
+        self.links = links
+        self.retry = retry
+        self.first_token_ns = int(first_token_s * _NS)
+        self.stall_ns = int(stall_s * _NS)
+        self.finish = finish
+        self.watch = watch
+        self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
+        doors = {door for link in links for door in link.heads}
+        self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}
+
+
+class Attempts:
+    """See the module. Ends by delivering to the call's sink, or by `on_failed`."""
+
+    __slots__ = (
+        "_again",
+        "_relay",
+        "_waiting",
+        "call",
+        "connection",
+        "count",
+        "error",
+        "lease",
+        "link",
+        "on_failed",
+        "pool",
+        "sent_ns",
+        "tried",
+    )
+
+    def __init__(self, call: Call, pool: Pool, on_failed: Callable[[Call, DispatchError], None]) -> None:
+        self.call = call
+        self.pool = pool
+        self.on_failed = on_failed
+        self.tried = pool.cannot.get(call.door, -1)
+        self.count = 0
+        self.error: UpstreamError | None = None
+        self.connection: UpstreamConnection | None = None
+        self.lease: Lease | None = None
+        self._waiting: Waiting | None = None
+        self._again: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._relay: Relay | None = None
+
+    def start(self) -> None:
+        """Make the first try."""
+        call = self.call
+        if self.tried == -1:
+            reason = f"no endpoint of {self.pool.name!r} offers {call.door}"
+            self.on_failed(call, BadRequest(reason, code="unsupported_parameter"))
+            return
+        call.run = self
+        self.pool.watch.add(self)
+        self._try()
+
+    def _try(self) -> None:
+        call = self.call
+        pool = self.pool
+        taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, monotonic_ns(), getrandbits(64), call.affinity)
+        if type(taken) is Refusal and self.error is not None:
+            # Nothing is left that was not tried: what was tried may do.
+            self.tried = pool.cannot[call.door]
+            taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, monotonic_ns(), getrandbits(64), call.affinity)
+        if type(taken) is not Lease:
+            self._on_refusal(taken)
+            return
+        self.lease = taken
+        at = taken.position
+        self.tried |= 1 << (at & MASK_BITS)
+        link = self.link = pool.links[at]
+        call.attempts += 1
+        self.count += 1
+        try:
+            request = link.request(call)
+        except (DispatchError, AttributeError) as error:
+            taken.settle(Failure.CANCELLED, monotonic_ns(), 0, 0, 0, 0)
+            self.lease = None
+            self._give_up(error if isinstance(error, DispatchError) else NoEndpoint(f"{link.name} cannot take this request"))
+            return
+        self.sent_ns = monotonic_ns()
+        self._waiting = link.origin.send(request, self)
+        if call.attempts == 1:
+            call.overhead_ns = self.sent_ns - call.received_ns
+
+    def _on_refusal(self, refusal: Refusal) -> None:
+        """No place now. A retry that is due waits for one as long as it would have waited for its turn; a first try does not."""
+        error = self.error
+        if error is None:
+            self._give_up(refused(self.pool.name, refusal))
+            return
+        wait_s = refusal.retry_after_ns / _NS
+        left_s = (self.call.deadline_ns - monotonic_ns()) / _NS
+        if 0 <= wait_s <= self.pool.retry.cap_s and wait_s < left_s:
+            self._again = asyncio.get_running_loop().call_later(wait_s + TIMER_GRAIN_S, self._try)
+        else:
+            self._give_up(error)
+
+    def on_answer(self, answer: Answer) -> None:
+        """A whole answer: deliver it, or learn from its status what may be done."""
+        now_ns = monotonic_ns()
+        link = self.link
+        lease = self.lease
+        if lease is None:
+            return
+        self.connection = None
+        if not link.is_good(answer):
+            self._on_bad_answer(answer)
+            return
+        usage = answer.usage or (0, 0, 0, 0)
+        lease.settle(0, now_ns, usage[0], usage[1], usage[2], 0)
+        self.lease = None
+        self.pool.watch.discard(self)
+        call = self.call
+        call.endpoint = link.name
+        call.usage = usage
+        call.answered_ns = now_ns
+        call.run = None
+        call.sink.on_answer(call, answer)
+        self.pool.finish(call, Failure.NONE)
+
+    def _on_bad_answer(self, answer: Answer) -> None:
+        plain = self.link.decoded(answer)
+        if plain is not None and plain is not answer and self.link.is_good(plain):
+            self.on_answer(plain)
+            return
+        answer = plain or answer
+        failure, reason, after_s = self.link.explain(answer)
+        self._failed(failure, reason, answer, after_s=after_s)
+
+    def on_head(self, answer: Answer) -> None:
+        """A stream begins."""
+        connection = self.connection
+        if connection is None:
+            return
+        if not self.call.stream or not 200 <= answer.status < 300:
+            connection.cancel()
+            self.connection = None
+            failure, reason, after_s = self.link.explain(answer)
+            self._failed(failure, reason, after_s=after_s)
+            return
+        self._relay = relay = Relay(self, connection, answer)
+        relay.begin()
+
+    def on_bytes(self, data: bytes) -> None:
+        """Only a relay has bytes; it takes the connection over at `on_head`."""
+        raise AssertionError("the relay receives a stream's bytes")
+
+    def on_failure(self, failure: Failure, reason: str) -> None:
+        """The connection failed before a whole answer."""
+        connection = self.connection
+        self.connection = None
+        stale = failure is Failure.UNKNOWN_EXECUTION and connection is not None and connection.looks_stale(self.sent_ns)
+        self._failed(failure, reason, stale=stale)
+
+    def stream_failed(self, failure: Failure, reason: str, after_s: float | None) -> None:
+        """The stream ended badly; after commit that is final for this pool."""
+        self._relay = None
+        self.connection = None
+        self._failed(failure, reason, after_s=after_s)
+
+    def stream_ended(self) -> None:
+        """The stream was delivered whole."""
+        self.connection = None
+        self.lease = None
+        self._relay = None
+        self.pool.watch.discard(self)
+        self.call.run = None
+        self.pool.finish(self.call, Failure.NONE)
+
+    def _failed(
+        self, failure: Failure, reason: str, answer: Answer | None = None, *, after_s: float | None = None, stale: bool = False
+    ) -> None:
+        call = self.call
+        now_ns = monotonic_ns()
+        if self.lease is not None:
+            cool_ms = 0 if after_s is None else max(1, int(after_s * 1000))
+            self.lease.settle(int(failure), now_ns, 0, 0, 0, cool_ms)
+            self.lease = None
+        self._waiting = None
+        error = UpstreamError(
+            f"{self.link.name}: {reason}",
+            failure=failure,
+            endpoint=self.link.name,
+            upstream_status=0 if answer is None else answer.status,
+            retry_after_s=after_s,
+        )
+        error.answer = answer
+        error.__cause__ = self.error
+        self.error = error
+        call.endpoint = self.link.name
+        left_s = (call.deadline_ns - now_ns) / _NS
+        pool = self.pool
+        verdict = judge(
+            failure,
+            attempt=self.count,
+            committed=call.committed,
+            left_s=left_s,
+            draw=random(),
+            retry=pool.retry,
+            retry_after_s=after_s,
+            others=bool(pool.all & ~self.tried),
+            stale=stale,
+        )
+        if isinstance(verdict, Again) and call.body is not None and pool.retry_allowed(now_ns):
+            self._again = asyncio.get_running_loop().call_later(verdict.after_s, self._try)
+            return
+        error.may_fall_back = may_fall_back(failure, committed=call.committed, left_s=left_s, retry=pool.retry, stale=stale)
+        self._give_up(error)
+
+    def _give_up(self, error: DispatchError) -> None:
+        self.pool.watch.discard(self)
+        self.call.run = None
+        self.on_failed(self.call, error)
+
+    def cancel(self) -> None:
+        """Stop: upstream is told by closing, the lease is settled, nobody is called back."""
+        self._stop(Failure.CANCELLED)
+
+    def _stop(self, failure: Failure) -> None:
+        self.pool.watch.discard(self)
+        self.call.run = None
+        if self._again is not None:
+            self._again.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        usage = (0, 0, 0, 0)
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            if self._relay is not None:
+                usage = connection.reader.usage
+            connection.cancel()
+        if self.lease is not None:
+            self.lease.settle(int(failure), monotonic_ns(), usage[0], usage[1], usage[2], 0)
+            self.lease = None
+
+    def pause(self) -> None:
+        """The client takes no more: stop reading from upstream, and stop its stall clock."""
+        if self._relay is not None:
+            self._relay.pause()
+
+    def resume(self) -> None:
+        if self._relay is not None:
+            self._relay.resume()
+
+    def check(self, now_ns: int) -> None:
+        """Look at the clock. Called by the worker's coarse timer for everything under way."""
+        if now_ns >= self.call.deadline_ns:
+            self._expire()
+        elif self._relay is not None:
+            self._relay.check(now_ns)
+        elif self.lease is not None and now_ns - self.sent_ns > self.pool.first_token_ns:
+            self.time_out(f"no answer within {self.pool.first_token_ns / _NS:g} s")
+
+    def time_out(self, reason: str, failure: Failure = Failure.FIRST_TOKEN_TIMEOUT) -> None:
+        """Give this try up for its silence."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        connection, self.connection = self.connection, None
+        self._relay = None
+        if connection is not None:
+            connection.cancel()
+        self._failed(failure, reason)
+
+    def _expire(self) -> None:
+        call = self.call
+        self._stop(Failure.DEADLINE)
+        late = DeadlineExceeded(f"no whole answer within the deadline, after {call.attempts} attempts")
+        late.__cause__ = self.error
+        self.on_failed(call, late)
+
+
+def refused(pool: str, refusal: Refusal) -> DispatchError:
+    """What a client is told when no endpoint may take its request now."""
+    after_ns = refusal.retry_after_ns
+    if after_ns < 0:
+        return NoEndpoint(f"no endpoint of {pool!r} can take the request: {refusal.why}")
+    return Overloaded(f"every endpoint of {pool!r} is at its limit: {refusal.why}", retry_after_s=after_ns / _NS)

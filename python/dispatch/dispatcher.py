@@ -1,0 +1,168 @@
+"""The path of a request, readable top to bottom: admit, run the plan, settle, report.
+
+One `Dispatcher` per worker. It holds one *generation* of tables (models, keys, limits) made from one configuration; a
+reload replaces the generation at once, and requests that are under way finish on the one they began with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from dispatch.attempt import Attempts, Pool
+from dispatch.errors import DispatchError, Failure, Overloaded, UpstreamError
+from dispatch.routing import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatch.exchange import Call
+    from dispatch.generation import Generation, Model
+    from dispatch.plans.base import Failed
+
+    Report = Callable[[Call, Failure, DispatchError | None], None]
+
+__all__ = ["TICK_S", "Dispatcher"]
+
+TICK_S = 0.1
+"""How often deadlines and silences are looked at: well inside the 250 ms by which an error may come late."""
+
+SWEEP_TICKS = 5
+_NS = 1_000_000_000
+
+
+class Dispatcher:
+    """See the module.
+
+    Args:
+        report: told of each finished request, for logs; None costs nothing.
+    """
+
+    def __init__(self, report: Report | None = None) -> None:
+        self.generation: Generation | None = None
+        self.report = report
+        self.draining = False
+        self.keepalive_ns = 15 * _NS
+        self.watch: set[Attempts] = set()
+        self.under_way = 0
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Start the coarse timer of this worker's loop."""
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def use(self, generation: Generation) -> None:
+        """Take `generation` for all requests from here on."""
+        old, self.generation = self.generation, generation
+        self.keepalive_ns = int(generation.config.server.keepalive_s * _NS)
+        if old is not None:
+            for name, origin in old.origins.items():
+                if generation.origins.get(name) is not origin:
+                    origin.close()
+
+    def dispatch(self, call: Call, model: Model, key_slot: int) -> None:
+        """Take a call in: its sink hears of it exactly once. Never raises for what the call contains."""
+        generation = self.generation
+        assert generation is not None
+        ticket = generation.admit(model.slot, key_slot, call.tokens_in, call.tokens_out, call.received_ns)
+        if type(ticket) is Refusal:
+            self.reject(call, _over_limit(call, ticket))
+            return
+        call.ticket = ticket
+        self.under_way += 1
+        model.run(call, self.fail)
+
+    def pool_start(self, pool: Pool) -> Callable[[Call, Failed], None]:
+        """How plans start `pool`."""
+
+        def start(call: Call, failed: Failed) -> None:
+            Attempts(call, pool, failed).start()
+
+        return start
+
+    def finish(self, call: Call, outcome: Failure, error: DispatchError | None = None) -> None:
+        """Settle the key's part of a call that is over, and report it."""
+        ticket = call.ticket
+        if ticket is not None:
+            call.ticket = None
+            usage = call.usage
+            ticket.settle(outcome, monotonic_ns(), call.overhead_ns, usage[0], usage[1], usage[2])
+            self.under_way -= 1
+            if self._idle is not None and not self.under_way:
+                self._idle.set()
+        if self.report is not None:
+            self.report(call, outcome, error)
+
+    def fail(self, call: Call, error: DispatchError) -> None:
+        """There will be no answer: tell the sink, settle, report."""
+        outcome = error.failure if isinstance(error, UpstreamError) else _OUTCOMES.get(error.code, Failure.SERVER)
+        call.body = None
+        call.sink.on_error(call, error)
+        self.finish(call, outcome, error)
+
+    def reject(self, call: Call, error: DispatchError) -> None:
+        """Refuse a call that was never taken in."""
+        call.sink.on_error(call, error)
+        if self.report is not None:
+            self.report(call, _OUTCOMES.get(error.code, Failure.BAD_REQUEST), error)
+
+    def cancel(self, call: Call) -> None:
+        """The client has left: upstream is told at once, everything is settled."""
+        if call.run is not None:
+            call.run.cancel()
+        self.finish(call, Failure.CANCELLED)
+
+    def _tick(self) -> None:
+        now_ns = monotonic_ns()
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        silent_since = now_ns - self.keepalive_ns
+        for attempts in [*self.watch]:
+            attempts.check(now_ns)
+            call = attempts.call
+            if call.stream and not call.committed and call.heard_ns < silent_since:
+                call.heard_ns = now_ns
+                call.sink.on_silence(call)
+        self._ticks += 1
+        if self._ticks % SWEEP_TICKS == 0 and self.generation is not None:
+            for origin in self.generation.origins.values():
+                origin.sweep(now_ns)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until nothing is under way. Returns whether that was so before the time was over."""
+        self.draining = True
+        if not self.under_way:
+            return True
+        self._idle = asyncio.Event()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop everything: what is under way is cancelled upstream."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for attempts in [*self.watch]:
+            self.cancel(attempts.call)
+        if self.generation is not None:
+            for origin in self.generation.origins.values():
+                origin.close()
+
+
+_OUTCOMES = {
+    "deadline_exceeded": Failure.DEADLINE,
+    "rate_limit_exceeded": Failure.RATE_LIMITED,
+    "no_endpoint_available": Failure.OVERLOADED,
+}
+"""How a request without an upstream failure is counted."""
+
+
+def _over_limit(call: Call, refusal: Refusal) -> DispatchError:
+    after_s = None if refusal.retry_after_ns < 0 else refusal.retry_after_ns / _NS
+    whose = f"key {call.key!r}" if call.key else f"model {call.model!r}"
+    return Overloaded(f"{whose} is at its limit: {refusal.why}", retry_after_s=after_s)

@@ -1,0 +1,160 @@
+"""One client's request on its way: what plans, attempts and sinks hand to each other.
+
+Everything here is called back, never awaited: a request that is passed through costs no task, no future and no timer.
+A *sink* takes the answer. The sidecar's client connection is one; the library's future is another.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from dispatch.errors import DispatchError
+
+__all__ = ["Answer", "Body", "Call", "Run", "Sink", "Ticket"]
+
+
+class Answer(Protocol):
+    """A whole answer, or the head of a stream (`_core.Answer`)."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def head(self) -> bytes:
+        """Header lines that may be passed on, each with its CRLF."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def usage(self) -> tuple[int, int, int, int] | None: ...
+    def header(self, name: bytes, /) -> bytes | None:
+        """The first value of a header, by its lowercased name."""
+
+    def compose(self, head: bytes, extra: bytes, /) -> bytes:
+        """The whole answer for a client: `head`, the header lines, `extra`, the body's length, the body."""
+
+
+class Body(Protocol):
+    """A scanned request body that can be sent under another model name (`_core.Scan`)."""
+
+    def compose(self, prefix: bytes, forward: bytes, model: bytes, inject_usage: bool) -> bytes: ...
+
+
+class Ticket(Protocol):
+    """The key's and the model's part of the limits, taken once for a request (`_core.Ticket`)."""
+
+    def settle(self, outcome: int, now_ns: int, overhead_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> bool: ...
+
+
+class Run(Protocol):
+    """What is under way for a call, and can be told to stop."""
+
+    def cancel(self) -> None:
+        """Stop at once: the upstream request is closed, the lease settled. Nothing is called back afterwards."""
+
+    def pause(self) -> None:
+        """The client takes no more for now: stop reading from upstream."""
+
+    def resume(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Where an answer goes. Exactly one of `on_answer`, `on_end`, `on_error` ends a call."""
+
+    def on_answer(self, call: Call, answer: Answer) -> None:
+        """A whole answer, as the provider gave it, whatever its status."""
+
+    def on_chunk(self, call: Call, data: bytes) -> None:
+        """Bytes of a stream, framed as `call.chunked` says. The first one carries the head with it."""
+
+    def on_end(self, call: Call, tail: bytes) -> None:
+        """The stream is complete; `tail` are its last bytes, the end of the framing among them."""
+
+    def on_silence(self, call: Call) -> None:
+        """A stream has been quiet for long: send the head and a comment, so that the client stays."""
+
+    def on_error(self, call: Call, error: DispatchError) -> None:
+        """No answer, or the stream broke. It never looks like a clean end."""
+
+
+class Call:
+    """One request: what was asked, how long it may take, who gets the answer, what it cost so far.
+
+    Attributes:
+        body: the scanned body; None once no further attempt may need it.
+        deadline_ns: absolute, on `time.monotonic_ns`; covers queue, retries, fallbacks and stream together.
+        upstream_name: the model's name for endpoints that pass it on.
+        stream: the client asked for server-sent events.
+        chunked: the stream leaves in HTTP/1.1 chunks.
+        committed: a content delta has gone to the client; no retry is legal any more.
+        first_ns: when the first token of a stream came; 0 before.
+        heard_ns: when the client last heard of a stream that has not committed.
+        attempts: tries so far, over all pools.
+        overhead_ns: time spent in this process so far, waiting not counted.
+        answer: head of the stream that is being delivered.
+        answered_ns: when the answer was whole.
+        usage: input, output, cached and reasoning tokens of the delivered answer; zeros are unknown.
+    """
+
+    __slots__ = (
+        "affinity",
+        "answer",
+        "answered_ns",
+        "attempts",
+        "body",
+        "chunked",
+        "committed",
+        "credential",
+        "deadline_ns",
+        "door",
+        "endpoint",
+        "first_ns",
+        "forward",
+        "heard_ns",
+        "key",
+        "model",
+        "overhead_ns",
+        "received_ns",
+        "request_id",
+        "run",
+        "sink",
+        "stream",
+        "ticket",
+        "tokens_in",
+        "tokens_out",
+        "upstream_name",
+        "usage",
+        "wants_usage",
+    )
+
+    def __init__(self, sink: Sink, model: str, door: str, body: Body, received_ns: int, deadline_ns: int) -> None:
+        self.sink = sink
+        self.model = model
+        self.door = door
+        self.body: Body | None = body
+        self.received_ns = received_ns
+        self.deadline_ns = deadline_ns
+        self.forward = b""
+        self.affinity = 0
+        self.tokens_in = 0
+        self.tokens_out = 0
+        self.stream = False
+        self.chunked = True
+        self.wants_usage = False
+        self.committed = False
+        self.attempts = 0
+        self.overhead_ns = 0
+        self.endpoint = ""
+        self.key = ""
+        self.credential = b""
+        self.upstream_name = model
+        self.request_id = b""
+        self.usage = (0, 0, 0, 0)
+        self.answer: Answer | None = None
+        self.answered_ns = 0
+        self.heard_ns = received_ns
+        self.first_ns = 0
+        self.ticket: Ticket | None = None
+        self.run: Run | None = None

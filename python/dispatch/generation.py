@@ -1,0 +1,188 @@
+"""One generation of tables: everything that a configuration says, joined with the connections and the board it works on.
+
+Built whole or not at all; a `Dispatcher` takes it with one assignment. Connections to origins that the generation before used
+as well are carried over; limits, breakers, averages and loads live on the board and carry over by name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dispatch.attempt import Pool
+from dispatch.config import FROM_CLIENT, pools
+from dispatch.config.plans import Fallback as FallbackPlan
+from dispatch.config.plans import Pool as PoolPlan
+from dispatch.errors import ModelNotAllowed, ModelNotFound
+from dispatch.links import Link
+from dispatch.plans.fallback import Fallback
+from dispatch.plans.single import Single
+from dispatch.providers import echo
+from dispatch.providers.base import find_provider
+from dispatch.routing import Routing
+from dispatch.transport.connect import Connector, Resolver, Target, proxy_for
+from dispatch.transport.local import LocalOrigin
+from dispatch.transport.pool import Origin
+from dispatch.transport.tls import TlsConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatch.config import Config, Endpoint, Secrets
+    from dispatch.config.plans import Model as ModelConfig
+    from dispatch.config.plans import Plan as PlanConfig
+    from dispatch.dispatcher import Dispatcher
+    from dispatch.exchange import Call
+    from dispatch.plans.base import Failed, Start
+    from dispatch.routing import Board, Router, Slots
+    from dispatch.schema import Origin as Address
+    from dispatch.transport.connection import Owner
+
+__all__ = ["Generation", "KeyEntry", "Model", "build"]
+
+_NS = 1_000_000_000
+
+
+class KeyEntry:
+    """A client's key, as doors use it. `slot` is -1 for a caller without one."""
+
+    __slots__ = ("admin", "models", "name", "slot")
+
+    def __init__(self, name: str, slot: int, models: frozenset[str] | None, admin: bool) -> None:
+        self.name = name
+        self.slot = slot
+        self.models = models
+        self.admin = admin
+
+
+class Model:
+    """A callable name."""
+
+    __slots__ = ("deadline_ns", "from_client", "name", "run", "slot")
+
+    def __init__(self, name: str, slot: int, deadline_s: float, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
+        self.name = name
+        self.slot = slot
+        self.deadline_ns = int(deadline_s * _NS)
+        self.from_client = from_client
+        self.run = run
+
+
+class Generation:
+    """See the module."""
+
+    __slots__ = ("_patterns", "admit", "config", "keys", "listed", "models", "nobody", "origins", "routing")
+
+    def __init__(self, config: Config, routing: Routing) -> None:
+        self.config = config
+        self.routing = routing
+        self.admit = routing.admit
+        self.origins: dict[tuple[object, ...], Owner] = {}
+        self.models: dict[str, Model] = {}
+        self.keys: dict[bytes, KeyEntry] = {}
+        self.nobody = KeyEntry("", -1, None, admin=False)
+        self.listed = [model.name for model in config.models.values() if not model.is_pattern]
+        self._patterns = [pattern.name for pattern in config.patterns]
+
+    def find(self, name: str, key: KeyEntry) -> tuple[Model, str]:
+        """The model of that name, and the name for endpoints that pass it on. Raises `ModelNotFound`, `ModelNotAllowed`."""
+        model = self.models.get(name)
+        upstream_name = name
+        if model is None or name[-1:] == "*":
+            found = self.config.find(name)
+            if found is None:
+                raise ModelNotFound(f"the model {name[:200]!r} is not configured", param="model")
+            model, upstream_name = self.models[found[0].name], found[1]
+        if key.models is not None and name not in key.models and model.name not in key.models:
+            raise ModelNotAllowed(f"key {key.name!r} may not use the model {name[:200]!r}", param="model")
+        return model, upstream_name
+
+    def key_named(self, name: str) -> KeyEntry | None:
+        """The key of that name, for callers in process."""
+        return next((key for key in self.keys.values() if key.name == name), None)
+
+
+def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: int, dispatcher: Dispatcher) -> Generation:
+    """Build the tables of `config` for one worker.
+
+    Raises:
+        ConfigError: something that shows only here (a certificate that cannot be read); nothing has changed then.
+    """
+    routing = Routing(board, worker, config, slots)
+    generation = Generation(config, routing)
+    links = _links(config, secrets, generation, dispatcher.generation)
+    for model in config.models.values():
+        builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model)
+        run = builder.start_of(model.plan)
+        uses = {name for pool in pools(model.plan) for name in pool.endpoints}
+        from_client = any(links[name].endpoint.api_key == FROM_CLIENT for name in uses)
+        generation.models[model.name] = Model(model.name, routing.models[model.name], model.settings.deadline_s, from_client, run)
+    named = {key.name: key for key in config.keys}
+    for digest, name in secrets.keys.items():
+        key = named[name]
+        models = None if key.models is None else frozenset(key.models)
+        generation.keys[digest] = KeyEntry(name, routing.keys[name], models, key.admin)
+    return generation
+
+
+class _PlanBuilder:
+    """Turns one model's plan into callables. Its routers come in the order of `pools()`, left to right."""
+
+    def __init__(self, routers: tuple[Router, ...], links: dict[str, Link], dispatcher: Dispatcher, model: ModelConfig) -> None:
+        self._routers = iter(routers)
+        self._links = links
+        self._dispatcher = dispatcher
+        self._model = model
+
+    def start_of(self, plan: PlanConfig) -> Start:
+        if isinstance(plan, FallbackPlan):
+            return Fallback(*(self.start_of(step) for step in plan.steps)).run
+        return Single(self._dispatcher.pool_start(self._pool(plan))).run
+
+    def _pool(self, plan: PoolPlan) -> Pool:
+        settings = self._model.settings
+        return Pool(
+            name=self._model.name,
+            router=next(self._routers),
+            links=[self._links[name] for name in plan.endpoints],
+            retry=settings.retry,
+            first_token_s=settings.first_token_s,
+            stall_s=settings.stall_s,
+            finish=self._dispatcher.finish,
+            watch=self._dispatcher.watch,
+        )
+
+
+def _links(config: Config, secrets: Secrets, generation: Generation, old: Generation | None) -> dict[str, Link]:
+    resolver = Resolver()
+    links = {}
+    for endpoint in config.endpoints:
+        provider = find_provider(endpoint.provider)
+        where = provider.origin(endpoint)
+        identity = (where, endpoint.proxy, endpoint.ca_file, endpoint.client_cert, endpoint.idle_s)
+        origin = generation.origins.get(identity)
+        if origin is None and old is not None:
+            origin = old.origins.get(identity)
+        if origin is None:
+            origin = _origin(endpoint, where, resolver, config)
+        generation.origins[identity] = origin
+        links[endpoint.name] = Link(endpoint, provider, origin, secrets.endpoints[endpoint.name].reveal())
+    return links
+
+
+def _origin(endpoint: Endpoint, where: Address, resolver: Resolver, config: Config) -> Owner:
+    if where.scheme == "builtin":
+        return LocalOrigin(endpoint.provider, echo.respond)
+    target = Target(where.scheme, where.host, where.port, proxy=proxy_for(where.scheme, where.host, endpoint.proxy))
+    tls = _tls(endpoint) if where.scheme == "https" else None
+    name = f"{where.scheme}://{where.host}:{where.port}"
+    connector = Connector(target, resolver, tls)
+    return Origin(name, connector, config.defaults.connect_s, config.server.max_answer_bytes, endpoint.idle_s)
+
+
+def _tls(endpoint: Endpoint) -> TlsConfig:
+    def read(path: str | None) -> bytes | None:
+        return None if path is None else Path(path).read_bytes()
+
+    cert = endpoint.client_cert
+    return TlsConfig(read(endpoint.ca_file), endpoint.ca_file is None, read(cert.cert if cert else None), read(cert.key if cert else None))

@@ -1,0 +1,158 @@
+"""An endpoint joined with its connections: what an attempt sends, and what it reads from an answer.
+
+Same dialect in and out is passed through: the head is a template made once per endpoint and door, the body is the client's
+own bytes with the model's name spliced in.
+"""
+
+from __future__ import annotations
+
+import zlib
+from time import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dispatch.config import FROM_CLIENT
+from dispatch.errors import BadRequest, Failure
+from dispatch.policy.mask import masked
+from dispatch.policy.retry_after import retry_after_s
+from dispatch.providers.base import has_capability
+from dispatch.wire import sse
+from dispatch.wire.http1 import COMPLETE, ENCODED, JSON_OK, read_answer
+
+if TYPE_CHECKING:
+    from dispatch.config import Endpoint
+    from dispatch.exchange import Answer, Call
+    from dispatch.providers.base import Provider
+    from dispatch.transport.connection import Owner
+
+__all__ = ["DOORS", "Link"]
+
+DOORS = ("chat", "completions", "embeddings", "responses")
+_DIALECTS = {"chat": sse.CHAT, "completions": sse.CHAT, "embeddings": sse.CHAT, "responses": sse.RESPONSES}
+_WITH_USAGE = frozenset(("chat", "completions"))
+
+MAX_CLIENT_HEADS = 1024
+MAX_REASON = 300
+PEEK_BYTES = 1024
+MAX_DECODED_BYTES = 64 * 1024 * 1024
+
+
+class Link:
+    """An endpoint, as attempts use it.
+
+    Attributes:
+        heads: per door, the request line and every header line that does not depend on the request.
+        model: the name upstream, as a JSON string; empty passes on what the client asked for.
+    """
+
+    __slots__ = ("_asks_usage", "_client_heads", "_from_client", "endpoint", "heads", "model", "name", "origin", "provider")
+
+    def __init__(self, endpoint: Endpoint, provider: Provider, origin: Owner, secret: str) -> None:
+        self.endpoint = endpoint
+        self.name = endpoint.name
+        self.provider = provider
+        self.origin = origin
+        self.model = b"" if endpoint.passes_name else msgspec.json.encode(endpoint.model or endpoint.name)
+        self._from_client = endpoint.api_key == FROM_CLIENT
+        self._client_heads: dict[tuple[str, bytes], bytes] = {}
+        self._asks_usage = has_capability(provider, endpoint, "stream_usage")
+        found = ((door, provider.head(endpoint, door, secret)) for door in DOORS)
+        self.heads: dict[str, bytes] = {door: head for door, head in found if head is not None}
+
+    def request(self, call: Call) -> bytes:
+        """The request to send. Raises `BadRequest` when the client's own credential is needed and missing."""
+        head = self.heads[call.door]
+        if self._from_client:
+            head = self._client_head(call, head)
+        body = call.body
+        if body is None:
+            raise BadRequest("the request's body is gone", code="upstream_error", status=502)
+        model = self.model or msgspec.json.encode(call.upstream_name)
+        return body.compose(head, call.forward, model, self.injects(call))
+
+    def _client_head(self, call: Call, head: bytes) -> bytes:
+        if not call.credential:
+            raise BadRequest(f"{self.name} uses the client's own key, and the request has none", code="invalid_api_key", status=401)
+        kept = self._client_heads.get((call.door, call.credential))
+        if kept is None:
+            try:
+                kept = self.provider.head(self.endpoint, call.door, call.credential.decode("latin-1"))
+            except ValueError:
+                raise BadRequest("the API key holds characters that no key has", code="invalid_api_key", status=401) from None
+            if len(self._client_heads) >= MAX_CLIENT_HEADS:
+                self._client_heads.clear()
+            self._client_heads[call.door, call.credential] = kept or head
+        return kept or head
+
+    def injects(self, call: Call) -> bool:
+        """Whether this stream's usage is asked for by us and not by the client."""
+        return call.stream and self._asks_usage and not call.wants_usage and call.door in _WITH_USAGE
+
+    def dialect(self, door: str) -> int:
+        """Tell the number of the stream dialect of a door."""
+        return _DIALECTS[door]
+
+    def is_good(self, answer: Answer) -> bool:
+        """Whether it is a success with the body of a JSON door. Some gateways send an error object with status 200."""
+        if answer.status != 200 or not answer.flags & JSON_OK:
+            return False
+        if answer.usage is not None or b'"error"' not in answer.body[:PEEK_BYTES]:
+            return True
+        return self.provider.classify(200, b"application/json", answer.body) is Failure.NONE
+
+    def decoded(self, answer: Answer) -> Answer | None:
+        """The answer without its content coding; None when the coding is unknown or broken. Identity is asked for, always."""
+        if not answer.flags & ENCODED:
+            return answer
+        coding = answer.header(b"content-encoding")
+        if coding not in (b"gzip", b"x-gzip", b"deflate"):
+            return None
+        try:
+            inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+            body = inflate.decompress(answer.body, MAX_DECODED_BYTES)
+        except zlib.error:
+            return None
+        if inflate.unconsumed_tail or not inflate.eof:
+            return None
+        return Decoded(answer, body)
+
+    def explain(self, answer: Answer) -> tuple[Failure, str, float | None]:
+        """What a bad answer means: the failure, the provider's text without secrets, and when to come back."""
+        body = b"" if answer.flags & ENCODED else answer.body
+        kind = answer.header(b"content-type") or b""
+        failure = self.provider.classify(answer.status, kind, body)
+        if 200 <= answer.status < 300 and failure is Failure.NONE:
+            failure = Failure.MALFORMED
+        after_s = retry_after_s(answer.header(b"retry-after-ms"), answer.header(b"retry-after"), time())
+        text = masked(body[:MAX_REASON]).decode("utf-8", "replace")
+        return failure, f"status {answer.status}: {text}" if text else f"status {answer.status}", after_s
+
+    def explain_event(self, event: bytes) -> tuple[Failure, str, float | None]:
+        """The same for an error that came inside a stream."""
+        failure = self.provider.classify(200, b"application/json", event)
+        if failure is Failure.NONE:
+            failure = Failure.SERVER
+        return failure, f"error in the stream: {masked(event[:MAX_REASON]).decode('utf-8', 'replace')}", None
+
+
+class Decoded:
+    """An answer whose body came in a content coding."""
+
+    __slots__ = ("_answer", "body", "flags", "head", "status", "usage")
+
+    def __init__(self, answer: Answer, body: bytes) -> None:
+        is_json, self.usage = read_answer(body)
+        self._answer = answer
+        self.status = answer.status
+        self.head = answer.head
+        self.body = body
+        self.flags = COMPLETE | (JSON_OK if is_json else 0)
+
+    def header(self, name: bytes, /) -> bytes | None:
+        """As of the answer that came."""
+        return None if name == b"content-encoding" else self._answer.header(name)
+
+    def compose(self, head: bytes, extra: bytes, /) -> bytes:
+        """The whole answer for the client."""
+        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, self.head, extra, len(self.body), self.body)

@@ -1,0 +1,59 @@
+"""Steps in order: the next one is asked when the one before could not answer.
+
+Nothing is asked twice that the request itself is to blame for: a bad request is bad everywhere. After commit there is no
+next step (CONTRACT section 4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, UpstreamError
+
+if TYPE_CHECKING:
+    from dispatch.exchange import Call
+    from dispatch.plans.base import Failed, Start
+
+__all__ = ["PLAN", "Fallback"]
+
+
+class Fallback:
+    """Ask `steps` in order until one answers."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, *steps: Start) -> None:
+        self._steps = steps
+
+    def run(self, call: Call, failed: Failed) -> None:
+        _Run(self._steps, failed).next(call, None)
+
+
+class _Run:
+    """One call on its way down the steps."""
+
+    __slots__ = ("_at", "_failed", "_steps")
+
+    def __init__(self, steps: tuple[Start, ...], failed: Failed) -> None:
+        self._steps = steps
+        self._failed = failed
+        self._at = 0
+
+    def next(self, call: Call, error: DispatchError | None) -> None:
+        if error is not None and (self._at >= len(self._steps) or not _may_go_on(call, error)):
+            self._failed(call, error)
+            return
+        step = self._steps[self._at]
+        self._at += 1
+        step(call, self.next)
+
+
+def _may_go_on(call: Call, error: DispatchError) -> bool:
+    if call.committed or call.body is None or isinstance(error, DeadlineExceeded):
+        return False
+    if isinstance(error, UpstreamError):
+        return error.may_fall_back
+    return not isinstance(error, BadRequest) or error.code == "unsupported_parameter"
+
+
+PLAN = Fallback

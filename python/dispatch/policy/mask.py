@@ -1,0 +1,14 @@
+"""Secrets in texts that providers send: they like to quote the credential that they refuse."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["masked"]
+
+_SECRET = re.compile(rb"\b(?:sk|pk|key|gsk|xai|AIza|AKIA)[-_A-Za-z0-9*.]{12,}|\bBearer\s+[^\s\"']{8,}")
+
+
+def masked(text: bytes) -> bytes:
+    """`text` with everything that looks like a credential replaced."""
+    return _SECRET.sub(b"[masked]", text)

@@ -1,0 +1,164 @@
+"""A stream on its way from an upstream connection to a client: one call into the core per network chunk, one write.
+
+Until the first content delta everything is held back, so that a failure can still go to another endpoint; after it the
+stream is committed and every failure is told (CONTRACT section 4).
+"""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from dispatch.errors import Failure
+from dispatch.wire import sse
+
+if TYPE_CHECKING:
+    from dispatch.attempt import Attempts
+    from dispatch.exchange import Answer
+    from dispatch.transport.connection import UpstreamConnection
+
+__all__ = ["Relay"]
+
+_NS = 1_000_000_000
+AFTER_FINISH_NS = 2 * _NS
+"""How long usage and terminator are waited for once every choice has its finish reason."""
+
+
+class Relay:
+    """Receives a stream's bytes in place of its `Attempts`, and reports how it ended."""
+
+    __slots__ = ("_attempts", "_call", "_finished_ns", "_moved", "_paused", "_quiet_ns", "_state", "connection", "reader")
+
+    def __init__(self, attempts: Attempts, connection: UpstreamConnection, answer: Answer) -> None:
+        self._attempts = attempts
+        self._call = attempts.call
+        self._call.answer = answer
+        self.connection: UpstreamConnection | None = connection
+        self.reader = connection.reader
+        self._state = 0
+        self._moved = False
+        self._paused = False
+        self._quiet_ns = attempts.sent_ns
+        self._finished_ns = 0
+
+    def begin(self) -> None:
+        """Take the connection over."""
+        connection = self.connection
+        assert connection is not None
+        link = self._attempts.link
+        call = self._call
+        connection.receiver = self
+        call.endpoint = link.name
+        self.on_bytes(connection.start_stream(link.injects(call), call.chunked, link.dialect(call.door)))
+
+    def on_bytes(self, data: bytes) -> None:
+        """Hot: once per network chunk."""
+        self._moved = True
+        if data:
+            call = self._call
+            call.sink.on_chunk(call, data)
+        state = self.reader.state
+        if state != self._state:
+            self._on_state(state)
+
+    def _on_state(self, state: int) -> None:
+        if state & sse.COMMITTED and not self._call.committed:
+            self._commit()
+        self._state = state
+        if state & sse.ERROR:
+            self._on_error_event()
+        elif state & sse.BAD_FRAMING:
+            self._break(Failure.BROKEN, "the stream's framing is broken")
+        elif state & sse.TERMINATED:
+            self._complete()
+        elif state & sse.ENDED:
+            self._at_end()
+        elif state & sse.FINISHED and not self._finished_ns:
+            self._finished_ns = monotonic_ns()
+
+    def _commit(self) -> None:
+        call = self._call
+        call.committed = True
+        call.body = None
+        call.first_ns = now_ns = monotonic_ns()
+        lease = self._attempts.lease
+        if lease is not None:
+            lease.first_byte(now_ns)
+
+    def _at_end(self) -> None:
+        if self._state & sse.FINISHED:
+            self._complete()
+        else:
+            self._break(Failure.BROKEN, "the stream ended without a finish reason")
+
+    def _on_error_event(self) -> None:
+        event = self.reader.error_event
+        failure, reason, after_s = self._attempts.link.explain_event(event)
+        self._drop()
+        self._attempts.stream_failed(failure, reason, after_s)
+
+    def _complete(self) -> None:
+        connection, self.connection = self.connection, None
+        call = self._call
+        attempts = self._attempts
+        tail = self.reader.finish()
+        usage = self.reader.usage
+        now_ns = monotonic_ns()
+        if attempts.lease is not None:
+            attempts.lease.settle(0, now_ns, usage[0], usage[1], usage[2], 0)
+        call.usage = usage
+        call.endpoint = attempts.link.name
+        call.answered_ns = now_ns
+        if connection is not None:
+            connection.finish()
+        call.sink.on_end(call, tail)
+        attempts.stream_ended()
+
+    def _break(self, failure: Failure, reason: str) -> None:
+        self._drop()
+        self._attempts.stream_failed(failure, reason, None)
+
+    def _drop(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.cancel()
+
+    def on_answer(self, answer: Answer) -> None:
+        """A stream does not end in a whole answer."""
+        raise AssertionError("an answer after its stream began")
+
+    def on_head(self, answer: Answer) -> None:
+        raise AssertionError("a second head in one answer")
+
+    def on_failure(self, failure: Failure, reason: str) -> None:
+        """The connection ended. If every choice has finished, nothing is missing."""
+        self.connection = None
+        if self._state & sse.FINISHED:
+            self._complete()
+        else:
+            self._attempts.stream_failed(failure, reason, None)
+
+    def pause(self) -> None:
+        self._paused = True
+        if self.connection is not None:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        self._paused = False
+        self._moved = True
+        if self.connection is not None:
+            self.connection.resume()
+
+    def check(self, now_ns: int) -> None:
+        """Look at the clock: after the finish, for the first delta, for a stall. The clock stands while we pause."""
+        if self._moved or self._paused:
+            self._moved = False
+            self._quiet_ns = now_ns
+        pool = self._attempts.pool
+        if self._finished_ns and now_ns - self._finished_ns > AFTER_FINISH_NS:
+            self._drop()
+            self._complete()
+        elif not self._call.committed and now_ns - self._attempts.sent_ns > pool.first_token_ns:
+            self._attempts.time_out(f"no first token within {pool.first_token_ns / _NS:g} s")
+        elif now_ns - self._quiet_ns > pool.stall_ns:
+            self._attempts.time_out(f"silent for {pool.stall_ns / _NS:g} s", Failure.STALLED)

@@ -1,0 +1,63 @@
+"""How an error reads in a client's own dialect: its status, its object, the header fields that SDKs act on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dispatch.errors import UpstreamError
+from dispatch.policy.mask import masked
+
+if TYPE_CHECKING:
+    from dispatch.errors import DispatchError
+
+__all__ = ["error_object", "error_parts", "framed"]
+
+_OPENAI_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def error_object(error: DispatchError, dialect: str) -> dict[str, object]:
+    """The error as the client's own dialect says it."""
+    fallback = "invalid_request_error" if error.status < 500 else ""
+    if dialect == "anthropic":
+        kind = _ANTHROPIC_TYPES.get(error.status, fallback or "api_error")
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
+    kind = _OPENAI_TYPES.get(error.status, fallback or "server_error")
+    return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+
+
+def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and header fields. The provider's own error object travels as it is where it is the client's to mend."""
+    status, body = error.status, b""
+    if isinstance(error, UpstreamError) and error.passes_on:
+        answer = error.answer
+        assert answer is not None
+        status, body = answer.status, masked(answer.body)
+    if not body:
+        body = msgspec.json.encode(error_object(error, dialect))
+    fields = {"x-should-retry": "true" if error.should_retry else "false"}
+    if error.retry_after_s is not None:
+        after_ms = max(1, round(error.retry_after_s * 1000))
+        fields["retry-after"] = str(-(-after_ms // 1000))
+        fields["retry-after-ms"] = str(after_ms)
+    return status, body, fields
+
+
+def framed(event: bytes, chunked: bool) -> bytes:
+    """An event of ours as the client's framing wants it."""
+    return b"%x\r\n%b\r\n" % (len(event), event) if chunked else event

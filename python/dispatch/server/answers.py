@@ -1,0 +1,64 @@
+"""Answers that this process makes itself, as bytes: pages, errors, comments and error events of streams."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dispatch.replies import error_object, error_parts, framed
+
+if TYPE_CHECKING:
+    from dispatch.errors import DispatchError
+    from dispatch.exchange import Call
+
+__all__ = ["CONTINUE", "STATUS_LINES", "comment", "error_answer", "error_event", "page"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+STATUS_LINES = {status: f"HTTP/1.1 {status} {_reason(status)}\r\n".encode() for status in range(200, 600)}
+
+
+def page(
+    status: int, body: bytes, *, content_type: bytes = b"application/json", extra: bytes = b"", keep: bool = True, head_only: bool = False
+) -> bytes:
+    """A whole answer with a body of known length. `extra` are header lines with their CRLF."""
+    return b"%bcontent-type: %b\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
+        STATUS_LINES[status],
+        content_type,
+        extra,
+        len(body),
+        b"" if keep else b"connection: close\r\n",
+        b"" if head_only else body,
+    )
+
+
+def comment(text: bytes, chunked: bool) -> bytes:
+    """A server-sent comment, which every client skips."""
+    return framed(b": " + text + b"\n\n", chunked)
+
+
+def error_event(error: DispatchError, dialect: str, chunked: bool) -> bytes:
+    """The error as the last event of a stream; no terminator follows it."""
+    data = b"data: " + msgspec.json.encode(error_object(error, dialect)) + b"\n\n"
+    return framed(b"event: error\n" + data if dialect == "anthropic" else data, chunked)
+
+
+def error_answer(error: DispatchError, dialect: str, call: Call | None, *, keep: bool) -> bytes:
+    """A whole error answer, with what happened on the way to it."""
+    status, body, fields = error_parts(error, dialect)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
+    if call is not None:
+        lines += b"%bx-dispatch-attempts: %d\r\n" % (call.request_id, call.attempts)
+        if call.endpoint:
+            lines += b"x-dispatch-endpoint: %b\r\n" % call.endpoint.encode()
+    return page(status, body, extra=lines, keep=keep)

@@ -1,0 +1,220 @@
+"""What the connections of one worker share: the doors, the generation in force, room for bodies, the slow clocks."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from dispatch.errors import BadRequest, DispatchError
+from dispatch.server import admin, openai_api
+from dispatch.server.answers import page
+from dispatch.wire.http1 import HAS_ORIGIN, RequestReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatch.config import Server
+    from dispatch.dispatcher import Dispatcher
+    from dispatch.server.http1 import ClientConnection
+    from dispatch.wire.http1 import Inbound
+
+    Door = Callable[["Front", ClientConnection, Inbound], None]
+
+__all__ = ["Front"]
+
+MAX_HEAD_BYTES = 32 * 1024
+MAX_FIELDS = 128
+SWEEP_S = 0.5
+BUFFER_WAIT_S = 1.0
+FLUSH_POLL_S = 0.02
+_NS = 1_000_000_000
+
+FORWARDED = (
+    b"content-type",
+    b"accept",
+    b"user-agent",
+    b"openai-beta",
+    b"anthropic-version",
+    b"anthropic-beta",
+    b"idempotency-key",
+    b"traceparent",
+    b"tracestate",
+    b"x-request-id",
+)
+"""Header fields of a client that reach an upstream (CONTRACT section 2), beside the configured ones."""
+
+LOOPBACK_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
+
+DOORS: dict[bytes, Door] = {
+    b"POST /v1/chat/completions": openai_api.Door("chat"),
+    b"POST /v1/completions": openai_api.Door("completions"),
+    b"POST /v1/embeddings": openai_api.Door("embeddings"),
+    b"POST /v1/responses": openai_api.Door("responses"),
+    b"GET /v1/models": openai_api.models,
+    b"GET /healthz": admin.healthz,
+    b"GET /readyz": admin.readyz,
+    b"GET /metrics": admin.metrics,
+}
+METHODS: dict[bytes, list[bytes]] = {}
+for _line in DOORS:
+    _method, _, _path = _line.partition(b" ")
+    METHODS.setdefault(_path, []).append(_method)
+
+
+class Front:
+    """See the module.
+
+    Args:
+        scrape: the text of `/metrics`.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, scrape: Callable[[], bytes], worker: int = 0) -> None:
+        self.dispatcher = dispatcher
+        self.scrape = scrape
+        self.connections: set[ClientConnection] = set()
+        self.reading: set[ClientConnection] = set()
+        self.settings: Server
+        self._forwarded: tuple[bytes, ...] = FORWARDED
+        self._hosts: frozenset[bytes] = LOOPBACK_HOSTS
+        self._origins: frozenset[bytes] = frozenset()
+        self._buffered = 0
+        self._request_prefix = b"x-request-id: req-%x-%x-" % (worker, monotonic_ns())
+        self._requests = 0
+
+    def start(self) -> None:
+        """Start the slow clock on this worker's loop."""
+        asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def configure(self) -> None:
+        """Take over the settings of the dispatcher's generation."""
+        generation = self.dispatcher.generation
+        assert generation is not None
+        self.settings = settings = generation.config.server
+        extra = {name.lower().encode() for endpoint in generation.config.endpoints for name in endpoint.forward_headers}
+        self._forwarded = (*FORWARDED, *sorted(extra - set(FORWARDED)))
+        self._hosts = LOOPBACK_HOSTS | {name.lower().encode() for name in settings.hosts}
+        self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
+
+    def new_reader(self) -> RequestReader:
+        return RequestReader(MAX_HEAD_BYTES, MAX_FIELDS, self.settings.max_body_bytes, self._forwarded)
+
+    def request_id(self) -> bytes:
+        """A new `x-request-id` line, unique in this machine's run."""
+        self._requests += 1
+        return b"%b%x\r\n" % (self._request_prefix, self._requests)
+
+    def serve(self, client: ClientConnection, inbound: Inbound) -> None:
+        """Send a whole request through its door. Raises `DispatchError` for what is refused."""
+        door = DOORS.get(inbound.line)
+        if door is not None and not inbound.flags & HAS_ORIGIN:
+            door(self, client, inbound)
+        else:
+            self._serve_other(client, inbound, door)
+
+    def _serve_other(self, client: ClientConnection, inbound: Inbound, door: Door | None) -> None:
+        method, _, path = inbound.line.partition(b" ")
+        if inbound.flags & HAS_ORIGIN:
+            self._check_origin(inbound.header(b"origin") or b"")
+        if method == b"OPTIONS" and (path in METHODS or path == b"*"):
+            client.answer(page(204, b"", extra=self._cors_lines(inbound, path), keep=client.keeps))
+        elif door is not None:
+            door(self, client, inbound)
+        elif method == b"HEAD" and b"GET" in METHODS.get(path, ()):
+            client.answer(page(200, b"", keep=client.keeps, head_only=True))
+        else:
+            raise self._nothing_there(method, path)
+
+    def _nothing_there(self, method: bytes, path: bytes) -> DispatchError:
+        shown = path[:200].decode("latin-1")
+        allowed = METHODS.get(path)
+        if allowed is None:
+            return BadRequest(f"there is nothing at {shown}", code="not_found", status=404)
+        names = b", ".join(allowed).decode()
+        return BadRequest(f"{shown} takes {names}, not {method.decode('latin-1')}", code="method_not_allowed", status=405)
+
+    def _check_origin(self, origin: bytes) -> None:
+        if origin not in self._origins:
+            raise BadRequest(
+                "requests of web pages of this origin are not allowed (server.cors_origins)", code="origin_not_allowed", status=403
+            )
+
+    def _cors_lines(self, inbound: Inbound, path: bytes) -> bytes:
+        allow = b"allow: %b, OPTIONS\r\n" % b", ".join(METHODS.get(path, [b"GET", b"POST"]))
+        origin = inbound.header(b"origin")
+        if origin is None:
+            return allow
+        wanted = inbound.header(b"access-control-request-headers") or b"authorization, content-type"
+        return (
+            b"%baccess-control-allow-origin: %b\r\naccess-control-allow-methods: GET, POST\r\n"
+            b"access-control-allow-headers: %b\r\nvary: origin\r\n" % (allow, origin, wanted)
+        )
+
+    def check_head(self, client: ClientConnection, inbound: Inbound) -> None:
+        """Refuse a request before its body arrives, where its head is enough to know."""
+        method, _, path = inbound.line.partition(b" ")
+        if inbound.line not in DOORS and method != b"OPTIONS":
+            raise self._nothing_there(method, path)
+        if inbound.flags & HAS_ORIGIN:
+            self._check_origin(inbound.header(b"origin") or b"")
+        if method == b"POST":
+            openai_api.check_type(inbound)
+            openai_api.identify(self, inbound)
+
+    def check_host(self, inbound: Inbound) -> None:
+        """Without keys only this machine is served, by its own names: a web page must not spend money (DNS rebinding)."""
+        host = inbound.header(b"host") or b""
+        name = host if host in self._hosts else host.rpartition(b":")[0] or host
+        if name.lower() not in self._hosts and inbound.minor:
+            raise BadRequest("without keys, Host must be loopback or listed in server.hosts", code="host_not_allowed", status=403)
+
+    def dialect_of(self, line: bytes) -> str:
+        """The dialect in which a request at `line` is refused."""
+        return "openai"
+
+    def dialect_of_door(self, door: str) -> str:
+        return "openai"
+
+    def reserve(self, size: int) -> int:
+        """Make room for a body. Raises `DispatchError` when this worker's buffers are full."""
+        if self._buffered + size > self.settings.buffer_bytes:
+            raise BadRequest("this worker's buffers are full", code="buffers_full", status=503)
+        self._buffered += size
+        return size
+
+    def release(self, size: int) -> None:
+        self._buffered -= size
+
+    def abort_when_flushed(self, client: ClientConnection) -> None:
+        """End a connection by a reset, once what was written has left."""
+        if client.transport.get_write_buffer_size() and not client.transport.is_closing():
+            asyncio.get_running_loop().call_later(FLUSH_POLL_S, self.abort_when_flushed, client)
+        else:
+            client.transport.abort()
+
+    def _sweep(self) -> None:
+        asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+        now_ns = monotonic_ns()
+        settings = self.settings
+        late_ns = now_ns - int(settings.read_timeout_s * _NS)
+        for client in [client for client in self.reading if client.touched_ns < late_ns]:
+            self.reading.discard(client)
+            client.time_out()
+        idle_ns = now_ns - int(settings.idle_s * _NS)
+        stuck_ns = now_ns - int(settings.write_timeout_s * _NS)
+        for client in [*self.connections]:
+            if client.paused_ns and client.paused_ns < stuck_ns:
+                client.transport.abort()
+            elif client.call is None and client.touched_ns < idle_ns and client not in self.reading:
+                client.transport.close()
+
+    def end_after_answers(self) -> None:
+        """Let no connection outlive the answer that it is waiting for."""
+        for client in self.connections:
+            client.end_after_answer()
+
+    def close_idle(self, *, fresh: bool) -> None:
+        """Close connections without a request; `fresh`: also those that have not had one yet."""
+        for client in [*self.connections]:
+            if client.call is None and client not in self.reading and (fresh or client.received_ns):
+                client.transport.close()

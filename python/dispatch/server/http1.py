@@ -1,0 +1,283 @@
+"""A client's connection: requests in, answers out, one at a time and in order.
+
+It is the sink of its call: what an upstream connection yields is written to this client's transport in the same callback.
+The client's side is never paused while its answer runs, because a paused socket reports neither FIN nor RST and a client
+that left would go on costing money (CONTRACT section 1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+from dispatch.errors import BadRequest, DispatchError
+from dispatch.server.answers import CONTINUE, STATUS_LINES, comment, error_answer, error_event
+from dispatch.wire.http1 import COMPLETE, EXPECT_CONTINUE, HAS_BODY, KEEP_ALIVE, BodyError, ProtocolError
+
+if TYPE_CHECKING:
+    from dispatch.exchange import Answer, Call
+    from dispatch.server.front import Front
+    from dispatch.wire.http1 import Inbound
+
+__all__ = ["ClientConnection"]
+
+
+class ClientConnection(asyncio.Protocol):
+    """See the module. `call` is the request being answered, None between requests."""
+
+    __slots__ = (
+        "_head_sent",
+        "_keep",
+        "_minor",
+        "_reserved",
+        "call",
+        "feed",
+        "front",
+        "paused_ns",
+        "peer",
+        "reader",
+        "received_ns",
+        "touched_ns",
+        "transport",
+    )
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self.reader = front.new_reader()
+        self.feed = self.reader.feed
+        self.transport: Any = None
+        self.peer = ""
+        self.call: Call | None = None
+        self.received_ns = 0
+        self.touched_ns = 0
+        self.paused_ns = 0
+        self._head_sent = False
+        self._keep = True
+        self._minor = 1
+        self._reserved = 0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.touched_ns = monotonic_ns()
+        self.front.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.front.connections.discard(self)
+        self.front.reading.discard(self)
+        self._release()
+        call, self.call = self.call, None
+        if call is not None:
+            self.front.dispatcher.cancel(call)
+
+    def data_received(self, data: bytes) -> None:
+        self.received_ns = self.touched_ns = monotonic_ns()
+        try:
+            inbound = self.feed(data)
+        except ProtocolError as error:
+            self._refuse_bytes(error)
+            return
+        if inbound is not None:
+            self._on_request(inbound)
+        elif self.call is None:
+            self.front.reading.add(self)
+
+    def _on_request(self, inbound: Inbound) -> None:
+        flags = inbound.flags
+        front = self.front
+        self._keep = bool(flags & KEEP_ALIVE) and not front.dispatcher.draining
+        self._minor = inbound.minor
+        self._head_sent = False
+        try:
+            if not flags & COMPLETE:
+                self._on_head(inbound)
+                return
+            if self._reserved or self in front.reading:
+                front.reading.discard(self)
+                self._release()
+            front.serve(self, inbound)
+        except DispatchError as error:
+            self.refuse(error, front.dialect_of(inbound.line))
+        except BodyError as error:
+            self.refuse(BadRequest(str(error), code=error.code, param=error.param), front.dialect_of(inbound.line))
+
+    def _on_head(self, inbound: Inbound) -> None:
+        """The body is still to come: refuse what is wrong already, make room, say that we go on."""
+        front = self.front
+        self._keep = False
+        front.check_head(self, inbound)
+        self._keep = bool(inbound.flags & KEEP_ALIVE)
+        if inbound.flags & HAS_BODY:
+            self._reserved = front.reserve(max(inbound.content_length, 0))
+        front.reading.add(self)
+        if inbound.flags & EXPECT_CONTINUE:
+            self.transport.write(CONTINUE)
+
+    def _release(self) -> None:
+        if self._reserved:
+            self.front.release(self._reserved)
+            self._reserved = 0
+
+    def eof_received(self) -> bool:
+        """A client that ends its side has left: what runs for it is cancelled (CONTRACT section 1)."""
+        return False
+
+    # The sink of a call.
+
+    def on_answer(self, call: Call, answer: Answer) -> None:
+        self.call = None
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if self._head_sent:
+            self._end_in_stream(call, answer)
+            return
+        call.overhead_ns += monotonic_ns() - call.answered_ns
+        extra = b"%bx-dispatch-endpoint: %b\r\nx-dispatch-attempts: %d\r\nx-dispatch-overhead-us: %d\r\n%b" % (
+            call.request_id,
+            call.endpoint.encode(),
+            call.attempts,
+            call.overhead_ns // 1000,
+            b"" if self._keep else b"connection: close\r\n",
+        )
+        transport.write(answer.compose(STATUS_LINES[answer.status], extra))
+        self._next()
+
+    def _end_in_stream(self, call: Call, answer: Answer) -> None:
+        """The head of a stream is out already: an answer that is no stream can only be told as an error event."""
+        error = BadRequest(answer.body[:300].decode("utf-8", "replace"), code="upstream_error", status=answer.status)
+        self._break(call, error)
+
+    def on_chunk(self, call: Call, data: bytes) -> None:
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if not self._head_sent:
+            self._head_sent = True
+            data = self._stream_head(call) + data
+        transport.write(data)
+
+    def on_end(self, call: Call, tail: bytes) -> None:
+        self.call = None
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if not self._head_sent:
+            tail = self._stream_head(call) + tail
+        if tail:
+            transport.write(tail)
+        self._next()
+
+    def on_silence(self, call: Call) -> None:
+        self.on_chunk(call, comment(b"waiting", call.chunked))
+
+    def on_error(self, call: Call, error: DispatchError) -> None:
+        self.call = None
+        if self.transport.is_closing():
+            return
+        if self._head_sent:
+            self._break(call, error)
+        else:
+            self.refuse(error, self.front.dialect_of_door(call.door), call)
+
+    def _stream_head(self, call: Call) -> bytes:
+        answer = call.answer
+        if answer is None:
+            status, lines = 200, b"content-type: text/event-stream; charset=utf-8\r\n"
+        else:
+            status, lines = answer.status, answer.head
+        if not call.chunked:
+            self._keep = False
+        return (
+            b"%b%b%bcache-control: no-cache\r\nx-dispatch-endpoint: %b\r\nx-dispatch-attempts: %d\r\nx-dispatch-overhead-us: %d\r\n%b%b\r\n"
+            % (
+                STATUS_LINES[status],
+                lines,
+                call.request_id,
+                call.endpoint.encode(),
+                call.attempts,
+                call.overhead_ns // 1000,
+                b"transfer-encoding: chunked\r\n" if call.chunked else b"",
+                b"" if self._keep else b"connection: close\r\n",
+            )
+        )
+
+    def _break(self, call: Call, error: DispatchError) -> None:
+        """A stream that cannot go on: the error as an event, and an end that no client takes for a clean one."""
+        transport = self.transport
+        transport.write(error_event(error, self.front.dialect_of_door(call.door), call.chunked))
+        if call.chunked:
+            transport.close()
+        else:
+            # Without chunks a clean close is a clean end (RFC 9112 section 6.3), so it must not be clean.
+            self.front.abort_when_flushed(self)
+
+    def refuse(self, error: DispatchError, dialect: str = "openai", call: Call | None = None) -> None:
+        """Answer with the error in the client's own dialect."""
+        self.answer(error_answer(error, dialect, call, keep=self._keep))
+
+    def answer(self, whole: bytes) -> None:
+        """Write a whole answer that this process made."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(whole)
+        self._next()
+
+    def _refuse_bytes(self, error: ProtocolError) -> None:
+        """The bytes are no HTTP that we accept: where the next request would begin is unknown, so the connection ends."""
+        self._keep = False
+        self.front.reading.discard(self)
+        if self.call is not None or not error.status:
+            self.transport.abort()
+        else:
+            self.refuse(BadRequest(error.message, code=error.code, status=error.status))
+
+    def time_out(self) -> None:
+        """The client has begun a request and fell silent."""
+        self._keep = False
+        self.refuse(BadRequest("the request did not arrive in time", code="request_timeout", status=408))
+
+    def end_after_answer(self) -> None:
+        """This connection takes no further request."""
+        self._keep = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether this connection outlives its answer."""
+        return self._keep
+
+    def _next(self) -> None:
+        if not self._keep:
+            self.front.reading.discard(self)
+            self.transport.close()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Take up what a pipelining client sent ahead; in the loop's next round, so that a thousand requests do not nest."""
+        try:
+            inbound = self.reader.next()
+        except ProtocolError as error:
+            self._refuse_bytes(error)
+            return
+        if inbound is not None:
+            asyncio.get_running_loop().call_soon(self._on_pipelined, inbound)
+        elif self.reader.pending:
+            self.front.reading.add(self)
+
+    def _on_pipelined(self, inbound: Inbound) -> None:
+        if not self.transport.is_closing():
+            self.received_ns = self.touched_ns = monotonic_ns()
+            self._on_request(inbound)
+
+    def pause_writing(self) -> None:
+        self.paused_ns = monotonic_ns()
+        call = self.call
+        if call is not None and call.run is not None:
+            call.run.pause()
+
+    def resume_writing(self) -> None:
+        self.paused_ns = 0
+        call = self.call
+        if call is not None and call.run is not None:
+            call.run.resume()

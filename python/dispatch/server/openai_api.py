@@ -1,0 +1,128 @@
+"""OpenAI's API as doors of the sidecar (https://platform.openai.com/docs/api-reference).
+
+A door looks at what routing needs, which the core has found in one pass, and hands the request on; the body itself is not
+decoded here.
+"""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dispatch.errors import BadRequest, Draining, InvalidKey
+from dispatch.exchange import Call
+from dispatch.server.answers import page
+from dispatch.wire.http1 import HAS_DEADLINE, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
+
+if TYPE_CHECKING:
+    from dispatch.generation import KeyEntry
+    from dispatch.server.front import Front
+    from dispatch.server.http1 import ClientConnection
+    from dispatch.wire.http1 import Inbound
+
+__all__ = ["Door", "check_type", "identify", "models"]
+
+DEFAULT_OUTPUT_TOKENS = 256
+"""Reserved for an answer whose length the request does not bound; reconciled when the real usage is known."""
+
+BYTES_PER_TOKEN = 4
+_STARTED = int(time())
+
+
+class Door:
+    """One POST path whose body is passed through."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, front: Front, client: ClientConnection, inbound: Inbound) -> None:
+        flags = inbound.flags
+        if flags & (JSON | HAS_ENCODING) != JSON:
+            check_type(inbound)
+        dispatcher = front.dispatcher
+        key = identify(front, inbound)
+        scan = inbound.scan()
+        generation = dispatcher.generation
+        assert generation is not None
+        model, upstream_name = generation.find(scan.model, key)
+        received_ns = client.received_ns
+        call = Call(client, scan.model, self.name, scan, received_ns, received_ns + model.deadline_ns)
+        call.upstream_name = upstream_name
+        call.forward = inbound.forward
+        call.key = key.name
+        call.affinity = scan.affinity
+        if scan.stream:
+            call.stream = True
+            call.chunked = inbound.minor > 0
+            call.wants_usage = bool(scan.flags & INCLUDE_USAGE_TRUE)
+        call.tokens_in = scan.text_bytes // BYTES_PER_TOKEN + 1
+        if self.name != "embeddings":
+            call.tokens_out = (scan.max_tokens or DEFAULT_OUTPUT_TOKENS) * scan.n
+        if flags & (HAS_DEADLINE | HAS_SESSION):
+            _read_hints(call, inbound)
+        if flags & HAS_REQUEST_ID:
+            call.request_id = b"x-request-id: %b\r\n" % (inbound.header(b"x-request-id") or b"")
+        else:
+            call.request_id = front.request_id()
+        if model.from_client:
+            call.credential = inbound.credential() or b""
+        if dispatcher.draining:
+            raise Draining("this process is stopping")
+        client.call = call
+        dispatcher.dispatch(call, model, key.slot)
+
+
+def _read_hints(call: Call, inbound: Inbound) -> None:
+    raw = inbound.header(b"x-dispatch-deadline-ms")
+    if raw is not None:
+        if not raw.isdigit() or len(raw) > 12 or int(raw) == 0:
+            raise BadRequest(
+                "x-dispatch-deadline-ms must be a whole number of milliseconds above 0",
+                code="invalid_header",
+                param="x-dispatch-deadline-ms",
+            )
+        call.deadline_ns = min(call.deadline_ns, call.received_ns + int(raw) * 1_000_000)
+    session = inbound.header(b"x-dispatch-session")
+    if session:
+        call.affinity = affinity(session)
+
+
+def check_type(inbound: Inbound) -> None:
+    """Refuse bodies that are not plain JSON: a browser lets any web page post a form, but not JSON."""
+    if inbound.flags & HAS_ENCODING:
+        raise BadRequest("a compressed body is not taken: send it without Content-Encoding", code="unsupported_media_type", status=415)
+    if not inbound.flags & JSON:
+        found = (inbound.header(b"content-type") or b"nothing")[:100].decode("latin-1")
+        raise BadRequest(f"Content-Type must be application/json, found {found}", code="unsupported_media_type", status=415)
+
+
+def identify(front: Front, inbound: Inbound) -> KeyEntry:
+    """Whose request it is. Raises `InvalidKey`; without keys, `BadRequest` for a foreign Host."""
+    generation = front.dispatcher.generation
+    assert generation is not None
+    if not generation.keys:
+        front.check_host(inbound)
+        return generation.nobody
+    digest = inbound.key_digest()
+    if digest is None:
+        raise InvalidKey("no API key: send it as 'Authorization: Bearer KEY'")
+    # Looked up by its SHA-256: how long that takes tells nothing about the keys that exist.
+    key = generation.keys.get(digest)
+    if key is None:
+        raise InvalidKey("the API key is not known")
+    return key
+
+
+def models(front: Front, client: ClientConnection, inbound: Inbound) -> None:
+    """`GET /v1/models`: what this key may ask for."""
+    key = identify(front, inbound)
+    generation = front.dispatcher.generation
+    assert generation is not None
+    names = [name for name in generation.listed if key.models is None or name in key.models]
+    data = [{"id": name, "object": "model", "created": _STARTED, "owned_by": "dispatch"} for name in names]
+    body = msgspec.json.encode({"object": "list", "data": data})
+    client.answer(page(200, body, keep=client.keeps))

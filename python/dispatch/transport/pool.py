@@ -1,0 +1,183 @@
+"""Keep-alive connections to one origin.
+
+The connection used last is used first, so that those which are not needed fall idle and are dropped. Requests wait in
+order while connections are being made; one that becomes free meanwhile serves the first of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from dispatch.errors import Failure
+from dispatch.transport.connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from dispatch.transport.connection import Receiver
+
+__all__ = ["IDLE_S", "MAX_HANDSHAKES", "Origin", "Waiting"]
+
+IDLE_S = 4
+"""Below uvicorn's and Node's five seconds: the side that closes first must be ours."""
+
+MAX_HANDSHAKES = 64
+"""Connections being made at once to one origin; further requests wait for those."""
+
+TAIL_NS = 2_000_000_000
+"""How long a finished stream's connection may take to end its message, to be of use again."""
+
+_NS = 1_000_000_000
+
+
+class Waiting:
+    """A request that waits for a connection."""
+
+    __slots__ = ("origin", "receiver", "request", "since_ns")
+
+    def __init__(self, origin: Origin, request: bytes, receiver: Receiver) -> None:
+        self.origin = origin
+        self.request = request
+        self.receiver: Receiver | None = receiver
+        self.since_ns = monotonic_ns()
+
+    def cancel(self) -> None:
+        self.receiver = None
+
+
+class Origin:
+    """The connections to one scheme, host, port and TLS identity.
+
+    Args:
+        connect: makes one connection for this origin; its protocol reports itself by `on_connected`.
+        connect_s: how long one connection may take.
+    """
+
+    def __init__(
+        self, name: str, connect: Callable[[Origin], Awaitable[None]], connect_s: float, max_answer_bytes: int, idle_s: float = IDLE_S
+    ) -> None:
+        self.name = name
+        self.connect_s = connect_s
+        self.max_answer_bytes = max_answer_bytes
+        self.idle_s = idle_s
+        self._connect = connect
+        # Ordered: `popitem` takes what came last.
+        self._idle: dict[UpstreamConnection, None] = {}
+        self._waiting: deque[Waiting] = deque()
+        self._making: set[asyncio.Task[None]] = set()
+        self._ending: dict[UpstreamConnection, int] = {}
+        self._all: set[UpstreamConnection] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        active = len(self._all) - len(self._idle)
+        return (
+            f"<Origin {self.name}: {active} active, {len(self._idle)} idle, {len(self._waiting)} waiting, {len(self._making)} connecting>"
+        )
+
+    def send(self, request: bytes, receiver: Receiver) -> Waiting | None:
+        """Send on an idle connection now, or wait for one; what is returned can be cancelled until it is sent."""
+        idle = self._idle
+        while idle:
+            connection, _ = idle.popitem()
+            if not connection.transport.is_closing():
+                connection.start(request, receiver)
+                return None
+        waiting = Waiting(self, request, receiver)
+        self._waiting.append(waiting)
+        self._make()
+        return waiting
+
+    def protocol(self) -> UpstreamConnection:
+        """The protocol of a new connection."""
+        return UpstreamConnection(self, self.max_answer_bytes)
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        self._all.add(connection)
+        self.release(connection)
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The connection is free: it serves who waits, or falls idle."""
+        if self._waiting:
+            while self._waiting:
+                waiting = self._waiting.popleft()
+                if waiting.receiver is not None:
+                    connection.start(waiting.request, waiting.receiver)
+                    return
+        if self._closed:
+            connection.close()
+            return
+        connection.idle_since_ns = 0
+        self._idle[connection] = None
+
+    def await_end(self, connection: UpstreamConnection) -> None:
+        """The client has its answer; the message's end is still to come."""
+        self._ending[connection] = monotonic_ns() + TAIL_NS
+
+    def on_lost(self, connection: UpstreamConnection) -> None:
+        self._all.discard(connection)
+        self._ending.pop(connection, None)
+        self._idle.pop(connection, None)
+
+    def sweep(self, now_ns: int) -> None:
+        """Close what has been idle for too long. Called by the worker's coarse timer."""
+        for connection in [connection for connection in self._idle if not self._is_fresh(connection, now_ns)]:
+            del self._idle[connection]
+            connection.close()
+        for connection, until_ns in [*self._ending.items()]:
+            if connection.receiver is not None or not connection.streaming:
+                self._ending.pop(connection, None)
+            elif now_ns > until_ns:
+                self._ending.pop(connection, None)
+                connection.close()
+
+    def _is_fresh(self, connection: UpstreamConnection, now_ns: int) -> bool:
+        if connection.idle_since_ns == 0:
+            # The first sweep that sees a connection idle stamps it: no clock is read on the path.
+            connection.idle_since_ns = now_ns
+            return True
+        announced = connection.reader.keep_alive_s
+        allowed_s = min(self.idle_s, announced - 1) if announced >= 0 else self.idle_s
+        return now_ns - connection.idle_since_ns < allowed_s * _NS
+
+    def _make(self) -> None:
+        if len(self._making) >= min(MAX_HANDSHAKES, len(self._waiting)) or self._closed:
+            return
+        task = asyncio.get_running_loop().create_task(self._connect_one())
+        self._making.add(task)
+        task.add_done_callback(self._made)
+
+    async def _connect_one(self) -> None:
+        try:
+            async with asyncio.timeout(self.connect_s):
+                await self._connect(self)
+        except TimeoutError:
+            self._fail_first(f"no connection to {self.name} within {self.connect_s:g} s")
+        except OSError as error:
+            self._fail_first(f"no connection to {self.name}: {error.strerror or error}")
+
+    def _made(self, task: asyncio.Task[None]) -> None:
+        self._making.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail_first(f"no connection to {self.name}: {error}")
+        if self._waiting:
+            self._make()
+
+    def _fail_first(self, reason: str) -> None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if waiting.receiver is not None:
+                waiting.receiver.on_failure(Failure.CONNECT, reason)
+                return
+
+    def close(self) -> None:
+        """Close what is idle now and what is busy when it is done."""
+        self._closed = True
+        for task in [*self._making]:
+            task.cancel()
+        idle, self._idle = self._idle, {}
+        for connection in idle:
+            connection.close()
