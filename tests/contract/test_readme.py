@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dispatch
 import pytest
 from dispatch.config import load, resolve
 from dispatch.testing import MockProvider
@@ -34,8 +35,8 @@ CONFIG, SDK, LIBRARY = BLOCKS["yaml", 0], BLOCKS["python", 0], BLOCKS["python", 
 SECRETS = {"AZURE_KEY": "azure-secret", "OPENAI_API_KEY": "openai-secret"}
 ANSWER = "Hi from behind the pool"
 
-needs_sidecar = pytest.mark.skipif(find_spec("dispatch.server") is None, reason="the sidecar is not part of this build")
-needs_client = pytest.mark.skipif(find_spec("dispatch.client") is None, reason="the library is not part of this build")
+needs_sidecar = pytest.mark.skipif(find_spec("dispatch.server.supervisor") is None, reason="the sidecar is not part of this build")
+needs_client = pytest.mark.skipif(not hasattr(dispatch, "Client"), reason="the library is not part of this build")
 needs_bench = pytest.mark.skipif(find_spec("dispatch.bench.cli") is None, reason="the load generator is not part of this build")
 
 

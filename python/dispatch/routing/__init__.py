@@ -38,11 +38,12 @@ from dispatch._core import (
 )
 from dispatch.config import pools
 from dispatch.errors import ConfigError
+from dispatch.routing.tables import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dispatch.config import Config, Endpoint, Limits, Pool
+    from dispatch.config import Config, Endpoint, Pool
 
 __all__ = [
     "DURATION_BOUNDS_S",
@@ -72,11 +73,6 @@ REFUSED = len(FAILURES)
 
 HEADROOM = 4
 """A board has room for this many times what its first configuration holds."""
-
-RETRY_PERCENT = 20
-"""Retries allowed for each hundred requests of a pool: the budget of Finagle, tower and linkerd."""
-RETRY_PER_S = 10
-"""Retries allowed each second besides, so that a quiet pool can retry at all."""
 
 COLUMNS = 16
 """Most workers that one board can serve."""
@@ -220,7 +216,7 @@ class Routing:
             ConfigError: the core refuses a value, such as a strategy that it does not have.
         """
         self._board, self._config, self._slots = board, config, slots
-        self._engine = Engine(board, worker, _tables(config, slots))
+        self._engine = Engine(board, worker, build(config, slots))
         self._routers = _routers(config, self._engine)
         self.admit = self._engine.admit
         self.count = self._engine.count
@@ -310,87 +306,6 @@ def _assign(path: str, names: Iterable[str], before: Mapping[str, int], room: in
         reason = f"needs a restart: the board was made with {room} rows, and {len(slots)} names have had one since the start"
         raise ConfigError(path, reason)
     return slots
-
-
-class _LimitTable(Struct, frozen=True):
-    """What the core reads of `Limits`; 0 is "no limit"."""
-
-    requests_per_min: int
-    tokens_per_min: int
-    input_tokens_per_min: int
-    uncached_input_tokens_per_min: int
-    output_tokens_per_min: int
-    concurrency: int
-    burst_s: float
-
-    @classmethod
-    def of(cls, limits: Limits) -> _LimitTable:
-        return cls(
-            requests_per_min=limits.requests_per_min or 0,
-            tokens_per_min=limits.tokens_per_min or 0,
-            input_tokens_per_min=limits.input_tokens_per_min or 0,
-            uncached_input_tokens_per_min=limits.uncached_input_tokens_per_min or 0,
-            output_tokens_per_min=limits.output_tokens_per_min or 0,
-            concurrency=limits.concurrency or 0,
-            burst_s=limits.burst_s,
-        )
-
-
-class _EndpointTable(Struct, frozen=True):
-    slot: int
-    name: str
-    weight: int
-    draining: bool
-    limits: _LimitTable
-
-
-class _GateTable(Struct, frozen=True):
-    slot: int
-    limits: _LimitTable
-
-
-class _PoolTable(Struct, frozen=True):
-    slot: int
-    strategy: str
-    choices: int
-    bounded_load: float
-    endpoints: list[int]
-    pairs: list[int]
-    retry_percent: int
-    retry_per_s: int
-
-
-class _Tables(Struct, frozen=True):
-    endpoints: list[_EndpointTable]
-    keys: list[_GateTable]
-    models: list[_GateTable]
-    pools: list[_PoolTable]
-
-
-def _tables(config: Config, slots: Slots) -> _Tables:
-    no_limits = _LimitTable(0, 0, 0, 0, 0, 0, 1.0)
-    return _Tables(
-        endpoints=[
-            _EndpointTable(slots.endpoints[one.name], one.name, one.weight, one.draining, _LimitTable.of(one.limits))
-            for one in config.endpoints
-        ],
-        keys=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits)) for key in config.keys],
-        models=[_GateTable(slots.models[name], no_limits) for name in config.models],
-        pools=[_pool(name, number, pool, slots) for name, model in config.models.items() for number, pool in enumerate(pools(model.plan))],
-    )
-
-
-def _pool(model: str, number: int, pool: Pool, slots: Slots) -> _PoolTable:
-    return _PoolTable(
-        slot=slots.pools[f"{model} {number}"],
-        strategy=pool.strategy,
-        choices=pool.choices,
-        bounded_load=pool.bounded_load,
-        endpoints=[slots.endpoints[name] for name in pool.endpoints],
-        pairs=[slots.pairs[f"{model} {name}"] for name in pool.endpoints],
-        retry_percent=RETRY_PERCENT,
-        retry_per_s=RETRY_PER_S,
-    )
 
 
 def _routers(config: Config, engine: Engine) -> dict[str, tuple[Router, ...]]:
