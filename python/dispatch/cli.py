@@ -98,6 +98,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--port", metavar="N", type=int, help="TCP port (default: 8080); 0 lets the system choose")
     parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one for each CPU)")
     parser.add_argument("--unix", metavar="PATH", help="listen on a Unix socket in place of TCP")
+    parser.add_argument(
+        "--log", choices=("json", "human", "off"), help="form of the log lines on standard error (default: human on a terminal, else json)"
+    )
     parser.add_argument("--check", action="store_true", help="check the configuration and exit")
 
 
@@ -125,7 +128,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.check:
         return _report(load(path, os.environ, overrides), path, with_secrets=True)
     supervisor: Any = importlib.import_module("dispatch.server.supervisor")
-    return int(supervisor.serve(path, overrides) or 0)
+    return int(supervisor.serve(path, overrides, arguments.log) or 0)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dispatch.errors import BadRequest, Draining, InvalidKey
+from dispatch.errors import BadRequest, InvalidKey
 from dispatch.exchange import Call
 from dispatch.server.answers import page
 from dispatch.wire.http1 import HAS_DEADLINE, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
@@ -70,8 +70,6 @@ class Door:
             call.request_id = front.request_id()
         if model.from_client:
             call.credential = inbound.credential() or b""
-        if dispatcher.draining:
-            raise Draining("this process is stopping")
         client.call = call
         dispatcher.dispatch(call, model, key.slot)
 

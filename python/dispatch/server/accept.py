@@ -1,0 +1,94 @@
+"""How a worker accepts connections from the socket that it inherited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from dispatch.server.listen import BACKLOG
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
+    from collections.abc import Callable
+
+__all__ = ["Listener", "lowest_free_fd"]
+
+RESUME_POLL_S = 0.1
+"""How often a full worker looks whether it may accept again."""
+
+
+class Listener:
+    """Accepts from one inherited socket, and can stop for a while: connections wait in the kernel's queue meanwhile.
+
+    Args:
+        sock: bound; it stays open while the listener is paused.
+        protocol: makes the protocol of an accepted connection.
+        fd_limit: while the lowest free descriptor is at or above this, nothing is accepted.
+    """
+
+    def __init__(
+        self, sock: socket.socket, protocol: Callable[[], asyncio.Protocol], fd_limit: int, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._sock = sock
+        self._protocol = protocol
+        self._fd_limit = fd_limit
+        self._tls = tls
+        self._server: asyncio.Server | None = None
+        self._is_closed = False
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        # A server closes its socket with itself, so it gets a duplicate.
+        self._server = await asyncio.get_running_loop().create_server(self._accepted, sock=self._sock.dup(), backlog=BACKLOG, ssl=self._tls)
+
+    def _accepted(self) -> asyncio.Protocol:
+        """Called once per connection, after its descriptor was made and before it is served."""
+        if self._server is not None and lowest_free_fd() >= self._fd_limit:
+            # Not at once: this connection would be lost with its server. uvloop accepts one per turn of the loop, so at most one follows.
+            asyncio.get_running_loop().call_soon(self._pause)
+        return self._protocol()
+
+    def _pause(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            asyncio.get_running_loop().call_later(RESUME_POLL_S, self._resume)
+
+    def _resume(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._is_closed:
+            return
+        if lowest_free_fd() >= self._fd_limit:
+            loop.call_later(RESUME_POLL_S, self._resume)
+        else:
+            self._starting = loop.create_task(self.start())
+
+    async def close(self) -> None:
+        """Take in what waits in the accept queue, then close the socket."""
+        self._is_closed = True
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = self._sock.accept()
+            except OSError:
+                break
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+        self._sock.close()
+
+
+def lowest_free_fd() -> int:
+    """Return the number that the next descriptor gets. All below are in use, so it tells how near the limit is, at any number of them."""
+    try:
+        fd = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        # EMFILE: there is none left.
+        return sys.maxsize
+    os.close(fd)
+    return fd

@@ -1,0 +1,425 @@
+"""Supervisor and workers as their users see them: real processes, real sockets, real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import stat
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from dispatch.testing import MockProvider
+
+from tests.integration.sidecar import Connection, Gone, Load, Sidecar, chat, is_alive, until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+ECHO = {"endpoints": [{"name": "e", "provider": "echo"}], "models": {"say": "e"}}
+TWO = ("--workers", "2")
+MANY = 24
+"""Connections by which each of two workers gets some: the chance that one gets none is 2^-23."""
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """One loop is enough: what is tested runs in other processes."""
+    return "asyncio", {"use_uvloop": False}
+
+
+def behind(mock: MockProvider, **server: Any) -> dict[str, Any]:
+    return {
+        "server": {"drain_s": 0, **server},
+        "endpoints": [{"name": "up", "provider": "openai_compatible", "model": "m", "base_url": mock.base_url}],
+        "models": {"say": "up"},
+    }
+
+
+# Start.
+
+
+async def test_nothing_configured_ends_in_a_first_answer(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, None, *TWO) as sidecar, Connection(sidecar.port) as connection:
+        status, body = await connection.ask("echo", "first")
+
+        assert (status, b"first" in body) == (200, True)
+        assert sidecar.out[0].endswith("2 workers, models: echo")
+        assert (await connection.get("/readyz"))[0] == 200
+
+
+async def test_a_unix_socket_is_shared_and_removed_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "dispatch.sock"
+    async with Sidecar(tmp_path, ECHO | {"server": {"drain_s": 0}}, *TWO, "--unix", str(path)) as sidecar:
+        async with Connection(unix=str(path)) as connection:
+            status, _ = await connection.ask("say")
+        sidecar.signal(signal.SIGTERM)
+        left = await sidecar.exit_status()
+
+    assert (status, left) == (200, 0)
+    assert not path.exists()
+
+
+async def test_a_unix_socket_that_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "dispatch.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    async with Sidecar(tmp_path, ECHO, "--workers", "1", "--unix", str(path)), Connection(unix=str(path)) as connection:
+        assert (await connection.ask("say"))[0] == 200
+
+
+async def refusal(sidecar: Sidecar) -> tuple[int, str]:
+    await sidecar.launch()
+    status = await sidecar.exit_status()
+    return status, "\n".join(sidecar.noise)
+
+
+async def test_a_port_in_use_is_refused_also_by_a_second_sidecar(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, "--workers", "1") as first:
+        status, text = await refusal(Sidecar(tmp_path, None, "--port", str(first.port)))
+
+    assert status == 2
+    assert f"server.port: 127.0.0.1:{first.port} is in use" in text
+
+
+async def test_a_unix_socket_in_use_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "dispatch.sock")
+    async with Sidecar(tmp_path, ECHO, "--workers", "1", "--unix", path):
+        status, text = await refusal(Sidecar(tmp_path, None, "--unix", path))
+
+    assert status == 2
+    assert "is in use" in text
+    assert stat.S_ISSOCK((tmp_path / "dispatch.sock").stat().st_mode)
+
+
+async def test_a_public_address_without_keys_is_refused(tmp_path: Path) -> None:
+    status, text = await refusal(Sidecar(tmp_path, ECHO, "--host", "0.0.0.0"))
+
+    assert status == 2
+    assert "server.host" in text
+    assert "keys" in text
+
+
+async def test_a_missing_secret_is_named_by_the_path_of_its_key(tmp_path: Path) -> None:
+    config = {"endpoints": [{"name": "o", "provider": "openai", "model": "m", "api_key": "env:NOT_THERE"}], "models": {"say": "o"}}
+
+    status, text = await refusal(Sidecar(tmp_path, config))
+
+    assert status == 2
+    assert "endpoints[0].api_key" in text
+    assert "NOT_THERE" in text
+
+
+async def test_secrets_are_in_no_argument_and_no_log_line(tmp_path: Path) -> None:
+    config = {
+        "endpoints": [{"name": "e", "provider": "echo", "api_key": f"file:{tmp_path / 'secret'}"}],
+        "models": {"say": "e"},
+        "keys": [{"name": "team", "key": f"file:{tmp_path / 'key'}"}],
+    }
+    (tmp_path / "secret").write_text("sk-upstream-4711")
+    (tmp_path / "key").write_text("sk-client-4712")
+    async with Sidecar(tmp_path, config, "--workers", "1") as sidecar, Connection(sidecar.port) as connection:
+        (pid,) = await sidecar.workers(1)
+        seen = b"".join((Path("/proc") / str(pid) / name).read_bytes() for name in ("cmdline", "environ"))
+        request = chat("say", "content-4713").replace(b"host:", b"authorization: Bearer sk-client-4712\r\nhost:", 1)
+        status, _ = await connection._exchange(request)
+        line = await sidecar.event("request")
+
+    written = str(sidecar.log) + str(sidecar.noise) + str(sidecar.out)
+    assert (status, line["key"]) == (200, "team")
+    assert b"471" not in seen
+    assert "471" not in written
+
+
+# Workers die.
+
+
+async def test_killing_a_worker_under_load_breaks_only_its_own_requests(tmp_path: Path) -> None:
+    async with MockProvider(first_token_s=0.02) as mock, Sidecar(tmp_path, behind(mock), *TWO) as sidecar:
+        pids = await sidecar.workers(2)
+        async with Load(sidecar.port, "say", MANY) as load:
+            mark = len(sidecar.log)
+            os.kill(pids[0], signal.SIGKILL)
+            await sidecar.event("worker_ready", after=mark)
+            await load.more(4 * MANY)
+        await sidecar.until_metric("dispatch_in_flight", 0, 1.0, endpoint="up")
+
+        assert sidecar.worker_pids()[1] == pids[1]
+        assert set(load.broken) <= {0, -1}
+        assert 0 < len(load.broken) < MANY
+        assert load.refused == []
+
+
+async def test_counts_are_exact_within_a_second_of_a_kill(tmp_path: Path) -> None:
+    async with MockProvider(first_token_s=30) as mock, Sidecar(tmp_path, behind(mock), *TWO) as sidecar:
+        pids = await sidecar.workers(2)
+        connections = [await Connection(sidecar.port).__aenter__() for _ in range(MANY)]
+        for connection in connections:
+            await connection.get("/healthz")
+            connection.writer.write(chat("say"))
+        await sidecar.until_metric("dispatch_in_flight", MANY, 5, endpoint="up")
+        started = monotonic()
+        os.kill(pids[1], signal.SIGKILL)
+        ended = await asyncio.gather(
+            *(asyncio.wait_for(connection.reader.read(1), 0.3) for connection in connections), return_exceptions=True
+        )
+        left = sum(isinstance(end, TimeoutError) for end in ended)
+        await sidecar.until_metric("dispatch_in_flight", left, 1.0 - (monotonic() - started), endpoint="up")
+
+        assert 0 < left < MANY
+        for connection in connections:
+            await connection.__aexit__()
+
+
+async def test_connections_to_a_dead_worker_wait_for_its_successor(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, "--workers", "1") as sidecar:
+        (pid,) = await sidecar.workers(1)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not is_alive(pid))
+        async with Connection(sidecar.port) as connection:
+            status, _ = await connection.ask("say")
+
+    assert status == 200
+
+
+async def test_a_worker_that_keeps_dying_is_started_ever_later(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, "--workers", "1") as sidecar:
+        for count in range(4):
+            await until(lambda: sum(line["event"] == "worker_ready" for line in sidecar.log) > count)  # noqa: B023  # awaited at once
+            os.kill(sidecar.worker_pids()[0], signal.SIGKILL)
+        await until(lambda: sum(line["event"] == "worker_ended" for line in sidecar.log) == 4)
+        waits = [line["restart_after_s"] for line in sidecar.log if line["event"] == "worker_ended"]
+
+    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8], abs=0.05)
+
+
+async def test_workers_that_never_get_ready_end_the_sidecar_with_their_reason(tmp_path: Path) -> None:
+    # A certificate is read where it is used, in the worker.
+    tls = {"cert": str(tmp_path / "missing.pem"), "key": str(tmp_path / "missing.pem")}
+    config = {
+        "endpoints": [
+            {"name": "o", "provider": "openai_compatible", "model": "m", "base_url": "https://127.0.0.1:9/v1", "client_cert": tls}
+        ],
+        "models": {"say": "o"},
+    }
+
+    status, text = await refusal(Sidecar(tmp_path, config, *TWO))
+
+    assert status == 1
+    assert "no worker could start" in text
+    assert "missing.pem" in text
+
+
+async def test_a_supervisor_that_is_killed_takes_its_workers_along(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, *TWO) as sidecar:
+        pids = await sidecar.workers(2)
+        sidecar.signal(signal.SIGKILL)
+
+        await until(lambda: not any(is_alive(pid) for pid in pids), "workers gone", 2.0)
+
+
+# Reload.
+
+
+async def test_a_reload_under_load_fails_no_request_and_shows_the_new_model(tmp_path: Path) -> None:
+    async with MockProvider(first_token_s=0.01) as mock, Sidecar(tmp_path, behind(mock), *TWO) as sidecar:
+        pids = await sidecar.workers(2)
+        async with Load(sidecar.port, "say", MANY) as load:
+            for number in range(3):
+                mark = len(sidecar.log)
+                config = behind(mock)
+                config["models"][f"new{number}"] = "up"
+                sidecar.write(config)
+                sidecar.signal(signal.SIGHUP)
+                await sidecar.event("reloaded", after=mark)
+                await load.more(MANY)
+                async with Connection(sidecar.port) as connection:
+                    assert (await connection.ask(f"new{number}"))[0] == 200
+
+        assert load.broken == []
+        assert load.refused == []
+        assert sidecar.worker_pids() == pids
+
+
+async def test_a_changed_file_is_noticed_without_a_signal(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, *TWO) as sidecar:
+        sidecar.write(ECHO | {"models": {"say": "e", "sing": "e"}})
+        await sidecar.event("reloaded", timeout_s=4.0)
+
+        async with Connection(sidecar.port) as connection:
+            assert (await connection.ask("sing"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("{not json", "not valid JSON"),
+        ({"endpoints": [], "models": {"say": "gone"}}, "models.say"),
+        ({"endpoints": [{"name": f"e{n}", "provider": "echo"} for n in range(80)], "models": {"say": "e0"}}, "needs a restart"),
+        (ECHO | {"endpoints": [{"name": "e", "provider": "echo", "api_key": "env:NOT_THERE"}]}, "endpoints[0].api_key"),
+    ],
+    ids=["syntax", "name", "size", "secret"],
+)
+async def test_a_file_that_is_refused_changes_nothing_and_says_why(tmp_path: Path, config: Any, reason: str) -> None:
+    async with Sidecar(tmp_path, ECHO, "--workers", "1") as sidecar:
+        sidecar.write(config)
+        sidecar.signal(signal.SIGHUP)
+        line = await sidecar.event("reload_refused")
+
+        async with Connection(sidecar.port) as connection:
+            assert (await connection.ask("say"))[0] == 200
+        assert reason in line["reason"]
+
+
+async def test_what_only_a_worker_can_see_is_refused_by_all(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, *TWO) as sidecar:
+        tls = {"cert": str(tmp_path / "missing.pem"), "key": str(tmp_path / "missing.pem")}
+        bad = {"name": "o", "provider": "openai_compatible", "model": "m", "base_url": "https://127.0.0.1:9/v1", "client_cert": tls}
+        sidecar.write({"endpoints": [*ECHO["endpoints"], bad], "models": {"say": "e", "secure": "o"}})
+        sidecar.signal(signal.SIGHUP)
+        line = await sidecar.event("reload_refused")
+
+        assert "missing.pem" in line["reason"]
+        async with Connection(sidecar.port) as connection:
+            assert (await connection.ask("say"))[0] == 200
+            assert (await connection.ask("secure"))[0] == 404
+
+
+async def test_another_number_of_workers_needs_a_restart_and_says_so(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO | {"server": {"workers": 1}}) as sidecar:
+        sidecar.write(ECHO | {"server": {"workers": 2}})
+        sidecar.signal(signal.SIGHUP)
+        line = await sidecar.event("needs_restart")
+        await sidecar.event("reloaded")
+
+    assert line["keys"] == ["server.workers"]
+
+
+# The end.
+
+
+async def test_a_running_stream_is_finished_before_the_end(tmp_path: Path) -> None:
+    async with MockProvider(gap_s=0.05, output_tokens=20) as mock, Sidecar(tmp_path, behind(mock), *TWO) as sidecar:
+        await sidecar.workers(2)
+        async with Connection(sidecar.port) as connection:
+            connection.writer.write(chat("say", stream=True))
+            await connection.read_head()
+            sidecar.signal(signal.SIGTERM)
+            await sidecar.event("draining")
+            stream = await connection.reader.read(-1)
+        status = await sidecar.exit_status()
+
+    assert status == 0
+    assert b"[DONE]" in stream
+    assert stream.endswith(b"0\r\n\r\n")
+
+
+async def test_while_draining_requests_are_served_and_told_to_close(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO | {"server": {"drain_s": 1.0}}, *TWO) as sidecar:
+        await sidecar.workers(2)
+        sidecar.signal(signal.SIGTERM)
+        await sidecar.event("draining")
+        async with Connection(sidecar.port) as connection:
+            served = await connection.ask("say")
+            told = connection.head.get("connection")
+        async with Connection(sidecar.port) as connection:
+            is_ready = await connection.get("/readyz")
+        status = await sidecar.exit_status()
+
+    assert (served[0], told) == (200, "close")
+    assert is_ready[0] == 503
+    assert status == 0
+
+
+async def test_a_drain_under_load_loses_no_request(tmp_path: Path) -> None:
+    async with MockProvider(first_token_s=0.01) as mock, Sidecar(tmp_path, behind(mock, drain_s=0.5), *TWO) as sidecar:
+        await sidecar.workers(2)
+        outcomes: list[str] = []
+
+        async def client() -> None:
+            while True:
+                try:
+                    connection = await Connection(sidecar.port).__aenter__()
+                except ConnectionRefusedError:
+                    return
+                try:
+                    status, _ = await connection.ask("say")
+                    outcomes.append(str(status))
+                except Gone:
+                    outcomes.append("gone")
+                finally:
+                    await connection.__aexit__()
+
+        clients = [asyncio.create_task(client()) for _ in range(8)]
+        await until(lambda: len(outcomes) > 20)
+        sidecar.signal(signal.SIGTERM)
+        status = await sidecar.exit_status()
+        await asyncio.gather(*clients)
+
+    assert status == 0
+    assert set(outcomes) == {"200"}
+
+
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    async with MockProvider(first_token_s=30) as mock, Sidecar(tmp_path, behind(mock), *TWO) as sidecar:
+        pids = await sidecar.workers(2)
+        async with Connection(sidecar.port) as connection:
+            connection.writer.write(chat("say"))
+            await mock.until(lambda journal: len(journal) == 1)
+            sidecar.signal(signal.SIGINT)
+            await sidecar.event("draining")
+            sidecar.signal(signal.SIGINT)
+            status = await sidecar.exit_status(2.0)
+
+    assert status == 128 + signal.SIGINT
+    assert not any(is_alive(pid) for pid in pids)
+
+
+# Reports.
+
+
+async def test_metrics_are_exact_over_two_workers(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, *TWO) as sidecar:
+        await sidecar.workers(2)
+        served_by = set()
+        for _ in range(MANY):
+            async with Connection(sidecar.port) as connection:
+                await connection.ask("say")
+                served_by.add(connection.worker)
+        texts = {await sidecar.metric("dispatch_requests_total", model="say", outcome="ok") for _ in range(4)}
+
+        assert served_by == {0, 1}
+        assert texts == {MANY}
+        assert await sidecar.metric("dispatch_attempts_total", endpoint="e", failure="none") == MANY
+        assert await sidecar.metric("dispatch_overhead_seconds_count") == MANY
+
+
+async def test_each_request_has_one_line(tmp_path: Path) -> None:
+    async with MockProvider(output_tokens=3) as mock, Sidecar(tmp_path, behind(mock), *TWO) as sidecar:
+        async with Connection(sidecar.port) as connection:
+            await connection.ask("say")
+            first = connection.head["x-request-id"]
+            await connection.ask("nobody")
+        await until(lambda: sum(line["event"] == "request" for line in sidecar.log) >= 1)
+        line = await sidecar.event("request")
+
+    assert line["id"] == first
+    assert {"model": "say", "endpoint": "up", "api": "chat", "outcome": "ok", "status": 200, "attempts": 1}.items() <= line.items()
+    assert line["tokens_out"] == 3
+    assert 0 < line["overhead_ms"] < line["duration_ms"] + 1
+    assert "time" in line
+
+
+async def test_no_line_is_written_when_the_log_is_off(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO | {"server": {"drain_s": 0}}, "--workers", "1", log="off") as sidecar:
+        async with Connection(sidecar.port) as connection:
+            await connection.ask("say")
+        sidecar.signal(signal.SIGTERM)
+        status = await sidecar.exit_status()
+
+    assert status == 0
+    assert sidecar.log == []
+    assert sidecar.noise == []
