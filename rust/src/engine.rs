@@ -108,9 +108,10 @@ impl Engine {
     /// # Errors
     /// A refusal, which is booked for model and key.
     pub fn admit(self: &Arc<Self>, model: u16, key: Option<u16>, tokens: Use, now: Nanos) -> Result<Ticket, Refusal> {
+        let units = tokens.units();
         let mut taken: [Option<(&Limits, Gate<'_>)>; 2] = [None, None];
         for (place, (limits, gate)) in self.gates(model, key).enumerate() {
-            if let Err(block) = limits.reserve(gate, tokens, now) {
+            if let Err(block) = limits.reserve(gate, &units, now) {
                 for (limits, gate) in taken.into_iter().flatten() {
                     limits.refund(gate, tokens, None, now, now);
                     limit::release(gate);
@@ -233,5 +234,4 @@ fn count_tokens(cells: &[AtomicU64], used: Use) {
 }
 
 #[cfg(test)]
-#[path = "engine/tests.rs"]
 mod tests;

@@ -6,14 +6,16 @@
 pub mod layout;
 mod reclaim;
 pub mod region;
+mod rows;
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 pub use layout::Sizes;
-use layout::{ENDPOINT_LINES, KEY_LINES, MODEL_LINES, PAIR_LINES, POOL_LINES, Starts};
+use layout::Starts;
 use region::{Line, Region};
+pub use rows::{EndpointRow, KeyRow, ModelRow, PairRow, PoolRow, TOKEN_KINDS, Words};
 
 /// One held quantity of one target: a column per worker.
 pub type Columns = [AtomicU32; layout::COLUMNS];
@@ -104,12 +106,14 @@ impl Board {
         self.region.fd()
     }
 
-    pub(crate) fn lines(&self) -> &[Line] {
+    #[inline]
+    pub(crate) const fn lines(&self) -> &[Line] {
         self.region.lines()
     }
 
     /// The row of an endpoint. Rows are checked once, when tables are built; a slot out of range panics here.
     #[must_use]
+    #[inline]
     pub fn endpoint(&self, slot: usize) -> EndpointRow<'_> {
         EndpointRow(self.row(self.starts.endpoints, slot, self.sizes.endpoints))
     }
@@ -144,207 +148,11 @@ impl Board {
         Words(&self.lines()[layout::OVERHEAD..layout::OVERHEAD + 3])
     }
 
+    #[inline]
     fn row<const N: usize>(&self, start: usize, slot: usize, rows: u32) -> &[Line; N] {
-        assert!(slot < rows as usize, "slot {slot} of {rows}: tables are checked before they are used");
-        let at = start + slot * N;
-        self.lines()[at..].first_chunk::<N>().expect("the sections fit the region by construction")
-    }
-}
-
-/// Adjacent wide lines as one run of words.
-#[derive(Clone, Copy)]
-pub struct Words<'a>(&'a [Line]);
-
-impl<'a> Words<'a> {
-    /// The word at `index`.
-    #[must_use]
-    pub fn at(self, index: usize) -> &'a AtomicU64 {
-        &self.0[index / 8].wide()[index % 8]
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub const fn len(self) -> usize {
-        self.0.len() * 8
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// Kinds of tokens that are counted, in the order of their words.
-pub const TOKEN_KINDS: [&str; 3] = ["input", "output", "cached"];
-
-/// One endpoint.
-#[derive(Clone, Copy)]
-pub struct EndpointRow<'a>(&'a [Line; ENDPOINT_LINES]);
-
-impl<'a> EndpointRow<'a> {
-    /// Requests in flight.
-    #[must_use]
-    pub const fn in_flight(self) -> &'a Columns {
-        self.0[0].narrow()
-    }
-    /// Estimated prompt tokens that wait for their first token.
-    #[must_use]
-    pub const fn prefill(self) -> &'a Columns {
-        self.0[1].narrow()
-    }
-    /// Estimated output tokens still owed.
-    #[must_use]
-    pub const fn decode(self) -> &'a Columns {
-        self.0[2].narrow()
-    }
-    /// Half-open probes on their way.
-    #[must_use]
-    pub const fn probes(self) -> &'a Columns {
-        self.0[3].narrow()
-    }
-    /// The five token buckets, in the order of `limit::KINDS`.
-    #[must_use]
-    pub const fn buckets(self) -> &'a [AtomicU64; 8] {
-        self.0[4].wide()
-    }
-    /// Not to be asked before this instant, ns.
-    #[must_use]
-    pub const fn not_before(self) -> &'a AtomicU64 {
-        &self.0[4].wide()[5]
-    }
-    /// The circuit breaker (`health::breaker`).
-    #[must_use]
-    pub const fn breaker(self) -> &'a AtomicU64 {
-        &self.0[4].wide()[6]
-    }
-    /// Average time to first token (`health::ewma`).
-    #[must_use]
-    pub const fn latency(self) -> &'a AtomicU64 {
-        &self.0[4].wide()[7]
-    }
-    /// Average time per token of work.
-    #[must_use]
-    pub const fn pace(self) -> &'a AtomicU64 {
-        &self.0[5].wide()[0]
-    }
-    /// Attempts that were retries.
-    #[must_use]
-    pub const fn retries(self) -> &'a AtomicU64 {
-        &self.0[5].wide()[1]
-    }
-    /// Times that its breaker opened.
-    #[must_use]
-    pub const fn trips(self) -> &'a AtomicU64 {
-        &self.0[5].wide()[2]
-    }
-    /// Tokens used, by kind.
-    #[must_use]
-    pub fn tokens(self) -> &'a [AtomicU64] {
-        &self.0[5].wide()[3..6]
-    }
-    /// Attempts, by how they ended.
-    #[must_use]
-    pub fn attempts(self) -> Words<'a> {
-        Words(&self.0[6..9])
-    }
-}
-
-/// One API key.
-#[derive(Clone, Copy)]
-pub struct KeyRow<'a>(&'a [Line; KEY_LINES]);
-
-impl<'a> KeyRow<'a> {
-    /// Requests in flight.
-    #[must_use]
-    pub const fn in_flight(self) -> &'a Columns {
-        self.0[0].narrow()
-    }
-    /// The five token buckets.
-    #[must_use]
-    pub const fn buckets(self) -> &'a [AtomicU64; 8] {
-        self.0[1].wide()
-    }
-    /// Requests that were let in and have ended.
-    #[must_use]
-    pub const fn requests(self) -> &'a AtomicU64 {
-        &self.0[2].wide()[0]
-    }
-    /// Requests that its limits refused.
-    #[must_use]
-    pub const fn refused(self) -> &'a AtomicU64 {
-        &self.0[2].wide()[1]
-    }
-    /// Tokens delivered, by kind.
-    #[must_use]
-    pub fn tokens(self) -> &'a [AtomicU64] {
-        &self.0[2].wide()[2..5]
-    }
-}
-
-/// One model.
-#[derive(Clone, Copy)]
-pub struct ModelRow<'a>(&'a [Line; MODEL_LINES]);
-
-impl<'a> ModelRow<'a> {
-    /// Requests in flight.
-    #[must_use]
-    pub const fn in_flight(self) -> &'a Columns {
-        self.0[0].narrow()
-    }
-    /// Requests that wait for a place.
-    #[must_use]
-    pub const fn queued(self) -> &'a Columns {
-        self.0[1].narrow()
-    }
-    /// The five token buckets.
-    #[must_use]
-    pub const fn buckets(self) -> &'a [AtomicU64; 8] {
-        self.0[2].wide()
-    }
-    /// Requests, by how they ended.
-    #[must_use]
-    pub fn outcomes(self) -> Words<'a> {
-        Words(&self.0[3..6])
-    }
-}
-
-/// One model on one endpoint.
-#[derive(Clone, Copy)]
-pub struct PairRow<'a>(&'a [Line; PAIR_LINES]);
-
-impl<'a> PairRow<'a> {
-    /// Histogram of the time to the first token.
-    #[must_use]
-    pub fn first_token(self) -> Words<'a> {
-        Words(&self.0[..3])
-    }
-    /// Histogram of the time to the end of the answer.
-    #[must_use]
-    pub fn duration(self) -> Words<'a> {
-        Words(&self.0[3..])
-    }
-}
-
-/// One pool.
-#[derive(Clone, Copy)]
-pub struct PoolRow<'a>(&'a [Line; POOL_LINES]);
-
-impl<'a> PoolRow<'a> {
-    /// Turns given out: the shared cursor of ordered strategies.
-    #[must_use]
-    pub const fn cursor(self) -> &'a AtomicU64 {
-        &self.0[0].wide()[0]
-    }
-    /// The bucket of the retry budget.
-    #[must_use]
-    pub const fn budget(self) -> &'a AtomicU64 {
-        &self.0[0].wide()[1]
-    }
-    /// Retries that the budget refused.
-    #[must_use]
-    pub const fn exhausted(self) -> &'a AtomicU64 {
-        &self.0[0].wide()[2]
+        assert!(slot < rows as usize, "tables are checked before they are used");
+        let row = self.lines().get(start + slot * N..).and_then(<[Line]>::first_chunk::<N>);
+        row.expect("the sections fit the region by construction")
     }
 }
 
@@ -354,4 +162,74 @@ fn check(sizes: &Sizes) -> io::Result<()> {
 
 fn invalid(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("board: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: Sizes = Sizes { workers: 16, endpoints: 3, keys: 4, models: 2, pairs: 5, pools: 2 };
+
+    #[test]
+    fn rows_do_not_overlap_and_fill_the_board() {
+        let board = Board::heap(SIZES).unwrap();
+        let held: usize = SIZES.held().map(|range| range.len()).sum();
+        assert_eq!(held, 3 * 4 + 4 + 2 * 2);
+        for slot in 0..3 {
+            board.endpoint(slot).attempts().at(23).fetch_add(1, Relaxed);
+            board.endpoint(slot).in_flight()[15].fetch_add(1, Relaxed);
+        }
+        board.key(3).tokens()[2].fetch_add(1, Relaxed);
+        board.model(1).outcomes().at(23).fetch_add(1, Relaxed);
+        board.pair(4).duration().at(23).fetch_add(1, Relaxed);
+        board.pool(1).exhausted().fetch_add(1, Relaxed);
+        let touched = |line: &Line| line.wide().iter().any(|word| word.load(Relaxed) != 0);
+        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 1 + 1 + 1);
+    }
+
+    #[test]
+    fn two_mappings_of_one_board_are_one_board() {
+        let first = Board::create(SIZES).unwrap();
+        let second = Board::attach(first.fd()).unwrap();
+        assert_eq!(second.sizes(), &SIZES);
+        second.endpoint(2).in_flight()[15].store(7, Relaxed);
+        assert_eq!(first.endpoint(2).in_flight()[15].load(Relaxed), 7);
+    }
+
+    #[test]
+    fn what_is_no_board_of_ours_is_refused() {
+        let refusal = |change: &dyn Fn(&Board)| {
+            let board = Board::create(SIZES).unwrap();
+            change(&board);
+            Board::attach(board.fd()).err().unwrap().to_string()
+        };
+        let word = |board: &Board, at: usize, value: u64| board.lines()[at / 8].wide()[at % 8].store(value, Relaxed);
+        assert!(refusal(&|board| word(board, 0, 1)).contains("magic"));
+        assert!(refusal(&|board| word(board, 1, 99)).contains("layout version 99"));
+        assert!(refusal(&|board| word(board, 2, 5)).contains("header says 5"));
+        assert!(refusal(&|board| word(board, 3, 17)).contains("workers: 17"));
+        assert!(refusal(&|board| word(board, 4, 4)).contains("its sizes need"));
+        assert!(refusal(&|board| word(board, 8, u64::MAX)).contains("out of range"));
+        assert!(Board::attach(-1).is_err());
+        assert!(Board::attach(10_000).is_err());
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused() {
+        assert!(Board::heap(Sizes { workers: 17, ..SIZES }).is_err());
+        assert!(Board::heap(Sizes { endpoints: 0, ..SIZES }).is_err());
+        assert!(Board::heap(Sizes { keys: 65_537, ..SIZES }).is_err());
+        assert!(Board::heap(Sizes { pairs: 1 << 21, ..SIZES }).is_err());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_that_may_shrink_is_refused() {
+        use std::os::fd::AsRawFd;
+        let path = std::env::temp_dir().join(format!("dispatch-unsealed-{}", std::process::id()));
+        let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(4_096).unwrap();
+        assert!(Board::attach(file.as_raw_fd()).is_err());
+    }
 }

@@ -35,30 +35,24 @@ impl Line {
 }
 
 /// Lines that live as long as this value.
-pub enum Region {
-    /// Seen by this process only.
-    Heap(Box<[Line]>),
-    /// Seen by every process that maps the same file.
-    Mapped(Mapping),
-}
-
-/// A shared mapping and the file that it maps.
-pub struct Mapping {
+pub struct Region {
     start: NonNull<Line>,
     count: usize,
-    file: OwnedFd,
+    /// The mapped file; `None` for memory of this process only.
+    file: Option<OwnedFd>,
 }
 
-// SAFETY: the mapping is made of atomics only, and is unmapped by its one owner.
-unsafe impl Send for Mapping {}
+// SAFETY: the memory is made of atomics only, and is given back by its one owner.
+unsafe impl Send for Region {}
 // SAFETY: as above.
-unsafe impl Sync for Mapping {}
+unsafe impl Sync for Region {}
 
 impl Region {
     /// `count` zeroed lines for this process.
     #[must_use]
     pub fn heap(count: usize) -> Self {
-        Self::Heap((0..count).map(|_| Line::default()).collect())
+        let lines: Box<[Line]> = (0..count).map(|_| Line::default()).collect();
+        Self { start: NonNull::from(Box::leak(lines)).cast(), count, file: None }
     }
 
     /// `count` zeroed lines in a new unnamed file, whose size cannot change any more where the system can promise that.
@@ -93,21 +87,15 @@ impl Region {
 
     /// The lines.
     #[must_use]
-    pub fn lines(&self) -> &[Line] {
-        match self {
-            Self::Heap(lines) => lines,
-            // SAFETY: `count` lines were mapped at `start`, page-aligned, and stay so until drop.
-            Self::Mapped(mapping) => unsafe { std::slice::from_raw_parts(mapping.start.as_ptr(), mapping.count) },
-        }
+    pub const fn lines(&self) -> &[Line] {
+        // SAFETY: `count` lines, aligned, stand at `start` until drop.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 
     /// The descriptor of the file, -1 for the heap.
     #[must_use]
     pub fn fd(&self) -> RawFd {
-        match self {
-            Self::Heap(_) => -1,
-            Self::Mapped(mapping) => mapping.file.as_raw_fd(),
-        }
+        self.file.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
     fn map(file: OwnedFd, count: usize) -> io::Result<Self> {
@@ -119,14 +107,19 @@ impl Region {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
-        Ok(Self::Mapped(Mapping { start, count, file }))
+        Ok(Self { start, count, file: Some(file) })
     }
 }
 
-impl Drop for Mapping {
+impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: unmaps what `map` mapped, once.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<Line>()) };
+        if self.file.is_some() {
+            // SAFETY: unmaps what `map` mapped, once.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<Line>()) };
+        } else {
+            // SAFETY: the box that `heap` leaked, once.
+            drop(unsafe { Box::from_raw(NonNull::slice_from_raw_parts(self.start, self.count).as_ptr()) });
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A place on an endpoint, from the decision to the end of the attempt. Settled exactly once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Relaxed};
 
 use super::pool::{Pool, Wish};
 use crate::health::breaker;
@@ -19,6 +19,11 @@ const LONGEST_PAUSE_MS: u64 = 300_000;
 const MOST_PREFILL: u32 = 1 << 24;
 /// See above.
 const MOST_DECODE: u32 = 1 << 20;
+
+/// Phases of a lease: no token yet; the first token has come; ended.
+const WAITING: u8 = 0;
+const ANSWERING: u8 = 1;
+const SETTLED: u8 = 2;
 
 /// How a request got past the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +57,7 @@ pub struct Lease {
     reserved: Nanos,
     tokens: Use,
     work: f32,
-    settled: AtomicBool,
-    /// When the first token came, ns; 0 before.
-    first_byte: AtomicU64,
+    phase: AtomicU8,
 }
 
 impl Lease {
@@ -66,16 +69,7 @@ impl Lease {
         if wish.tried != 0 {
             row.retries().fetch_add(1, Relaxed);
         }
-        Self {
-            at,
-            trial,
-            reserved: wish.now,
-            tokens: wish.tokens,
-            work,
-            settled: AtomicBool::new(false),
-            first_byte: AtomicU64::new(0),
-            pool,
-        }
+        Self { at, trial, reserved: wish.now, tokens: wish.tokens, work, phase: AtomicU8::new(WAITING), pool }
     }
 
     /// The endpoint's slot on the board.
@@ -98,7 +92,7 @@ impl Lease {
 
     /// The first token came: its prompt is no longer queued, and its latency is known. Only the first call counts.
     pub fn first_byte(&self, now: Nanos) {
-        if self.first_byte.compare_exchange(0, now.0.max(1), AcqRel, Relaxed).is_ok() {
+        if self.phase.compare_exchange(WAITING, ANSWERING, AcqRel, Relaxed).is_ok() {
             self.leave_prefill();
             self.sample(now);
         }
@@ -106,14 +100,15 @@ impl Lease {
 
     /// Ends it. False, without effect, when it has ended already.
     pub fn settle(&self, ending: &Ending) -> bool {
-        if self.settled.swap(true, AcqRel) {
+        let phase = self.phase.swap(SETTLED, AcqRel);
+        if phase == SETTLED {
             return false;
         }
         let is_whole = ending.failure == Failure::None;
-        if is_whole {
-            self.first_byte(ending.now);
+        if is_whole && phase == WAITING {
+            self.sample(ending.now);
         }
-        self.release();
+        self.release(phase);
         self.settle_limits(ending);
         self.judge(ending);
         self.count(ending);
@@ -125,8 +120,8 @@ impl Lease {
     }
 
     /// Gives back what is held: the place, the queued tokens, the probe.
-    fn release(&self) {
-        if self.first_byte.swap(u64::MAX, AcqRel) == 0 {
+    fn release(&self, phase: u8) {
+        if phase == WAITING {
             self.leave_prefill();
         }
         let row = self.pool.endpoint(self.at);
@@ -192,8 +187,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !*self.settled.get_mut() {
-            self.release();
+        let phase = *self.phase.get_mut();
+        if phase != SETTLED {
+            self.release(phase);
             self.pool.endpoint(self.at).attempts().at(Failure::Cancelled as usize).fetch_add(1, Relaxed);
         }
     }

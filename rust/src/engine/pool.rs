@@ -66,7 +66,8 @@ impl Pool {
         if wish.tried == 0 {
             self.budget.deposit(self.row().budget(), wish.now);
         }
-        let mut view = PoolView { pool: self, wish, excluded: wish.tried, relaxed: false };
+        let units = wish.tokens.units();
+        let mut view = PoolView { pool: self, wish, units, excluded: wish.tried, relaxed: false };
         let mut rng = Rng::new(wish.draw);
         let mut found = self.pick(&mut view, &mut rng);
         if found.is_none() && view.is_held_by_breakers() {
@@ -133,7 +134,10 @@ impl Pool {
     }
 
     pub(super) fn gate(&self, at: usize) -> Gate<'_> {
-        let row = self.endpoint(at);
+        self.gate_of(self.endpoint(at))
+    }
+
+    fn gate_of<'a>(&self, row: EndpointRow<'a>) -> Gate<'a> {
         Gate { in_flight: row.in_flight(), buckets: row.buckets(), workers: self.workers(), column: self.column }
     }
 
@@ -155,6 +159,7 @@ impl Pool {
 struct PoolView<'a> {
     pool: &'a Pool,
     wish: &'a Wish,
+    units: [u64; 5],
     excluded: u128,
     relaxed: bool,
 }
@@ -172,7 +177,7 @@ impl PoolView<'_> {
             State::Open(_) | State::HalfOpen if self.relaxed => Trial::Relaxed,
             State::Open(_) | State::HalfOpen => return None,
         };
-        if pool.places[at].limits.reserve(pool.gate(at), wish.tokens, wish.now).is_ok() {
+        if pool.places[at].limits.reserve(pool.gate_of(row), &self.units, wish.now).is_ok() {
             return Some(trial);
         }
         if trial == Trial::Probe {
@@ -213,7 +218,7 @@ impl PoolView<'_> {
             return because(Refusal::TRIED, None);
         }
         let not_before = Nanos(row.not_before().load(Relaxed));
-        let limited = place.limits.peek(self.pool.gate(at), self.wish.tokens, now).err();
+        let limited = place.limits.peek(self.pool.gate_of(row), &self.units, now).err();
         if not_before > now {
             let pause = not_before.since(now).0;
             let wait = limited.map_or(Some(pause), |block| block.wait.map(|wait| wait.max(pause)));
@@ -223,11 +228,18 @@ impl PoolView<'_> {
             return Some(block.into());
         }
         match breaker::state(row.breaker().load(Relaxed), now) {
-            State::Closed => None,
-            _ if self.relaxed => None,
+            _ if self.is_let_by_breaker(row) => None,
             State::Open(wait) => because(Refusal::BREAKER, Some(wait)),
-            State::HalfOpen if self.has_probe(row) => None,
-            State::HalfOpen => because(Refusal::BREAKER, None),
+            _ => because(Refusal::BREAKER, None),
+        }
+    }
+
+    /// The answer of `hold` about the breaker, on the hot path.
+    fn is_let_by_breaker(&self, row: EndpointRow<'_>) -> bool {
+        match breaker::state(row.breaker().load(Relaxed), self.wish.now) {
+            State::Closed => true,
+            State::HalfOpen => self.relaxed || self.has_probe(row),
+            State::Open(_) => self.relaxed,
         }
     }
 
@@ -242,7 +254,14 @@ impl View for PoolView<'_> {
     }
 
     fn is_eligible(&self, at: usize) -> bool {
-        self.excluded & bit(at) == 0 && self.hold(at).is_none()
+        if self.excluded & bit(at) != 0 {
+            return false;
+        }
+        let (place, row) = (&self.pool.places[at], self.pool.endpoint(at));
+        !place.draining
+            && self.is_let_by_breaker(row)
+            && row.not_before().load(Relaxed) <= self.wish.now.0
+            && place.limits.has_room(self.pool.gate_of(row), &self.units, self.wish.now)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "requests in flight")]

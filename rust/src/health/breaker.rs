@@ -166,5 +166,4 @@ const fn unpack(word: u64) -> Word {
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
 mod tests;

@@ -27,38 +27,43 @@ const FRACTION: u32 = 32;
 /// How fast a bucket fills, and how much it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Time per unit, in 2^-32 ticks, rounded up. 0: no limit.
-    period: u128,
+    /// Time per unit: whole ticks. With `part` 0: no limit.
+    whole: u64,
+    /// And 2^-32 ticks, rounded up.
+    part: u32,
     /// Time to fill the empty bucket, in ticks.
     burst: u64,
 }
 
 impl Rate {
     /// No limit at all.
-    pub const OFF: Self = Self { period: 0, burst: 0 };
+    pub const OFF: Self = Self { whole: 0, part: 0, burst: 0 };
 
     /// `limit` units in any 60 s, of which about `limit * burst_s / 60` may come at once. A limit of 0 is none.
     #[must_use]
     pub fn per_minute(limit: u64, burst_s: f64) -> Self {
+        let burst = seconds(burst_s);
+        Self::new(limit, 60 * NS_PER_S * TICKS + burst, burst)
+    }
+
+    /// `limit` units a second on average, of which `burst_s` seconds' worth may come at once. A limit of 0 is none.
+    #[must_use]
+    pub fn per_second(limit: u64, burst_s: f64) -> Self {
+        Self::new(limit, NS_PER_S * TICKS, seconds(burst_s))
+    }
+
+    fn new(limit: u64, span: u64, burst: u64) -> Self {
         if limit == 0 {
             return Self::OFF;
         }
-        let burst = seconds(burst_s);
-        let minute = u128::from(60 * NS_PER_S * TICKS + burst);
-        Self { period: (minute << FRACTION).div_ceil(u128::from(limit)), burst }
-    }
-
-    /// `limit` units a second on average, of which `burst_s` seconds' worth may come at once.
-    #[must_use]
-    pub fn per_second(limit: u64, burst_s: f64) -> Self {
-        let second = u128::from(NS_PER_S * TICKS);
-        Self { period: (second << FRACTION).div_ceil(u128::from(limit.max(1))), burst: seconds(burst_s) }
+        let period = (u128::from(span) << FRACTION).div_ceil(u128::from(limit));
+        Self { whole: (period >> FRACTION) as u64, part: period as u32, burst }
     }
 
     /// Whether it lets everything through.
     #[must_use]
     pub const fn is_off(&self) -> bool {
-        self.period == 0
+        self.whole == 0 && self.part == 0
     }
 
     /// How long a reservation can be taken back: until the burst has drained.
@@ -67,12 +72,11 @@ impl Rate {
         Nanos(self.burst / TICKS)
     }
 
-    /// What `units` cost, in ticks.
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by the comparison before")]
+    /// What `units` cost, in ticks, rounded up.
     fn cost(&self, units: u64) -> u64 {
-        let exact = u128::from(units).saturating_mul(self.period);
-        let ticks = (exact >> FRACTION) + u128::from(exact & ((1 << FRACTION) - 1) != 0);
-        if ticks > u128::from(LONGEST) { LONGEST } else { ticks as u64 }
+        let parts = u128::from(units) * u128::from(self.part) + u128::from(u32::MAX);
+        let ticks = u128::from(units) * u128::from(self.whole) + (parts >> FRACTION);
+        ticks.min(u128::from(LONGEST)) as u64
     }
 }
 
@@ -121,7 +125,9 @@ pub fn give_back(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) {
 #[must_use]
 pub fn remaining(cell: &AtomicU64, rate: &Rate, now: Nanos) -> u64 {
     let room = rate.burst.saturating_sub(ahead(cell.load(Relaxed), now));
-    u64::try_from((u128::from(room) << FRACTION).checked_div(rate.period).unwrap_or(0)).unwrap_or(u64::MAX)
+    let period = u128::from(rate.whole) << FRACTION | u128::from(rate.part);
+    let units = (u128::from(room) << FRACTION).checked_div(period).unwrap_or(u128::MAX);
+    u64::try_from(units).unwrap_or(u64::MAX)
 }
 
 /// The word after taking `units`, or the nanoseconds to wait.
@@ -160,5 +166,4 @@ fn seconds(value: f64) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "gcra_tests.rs"]
 mod tests;

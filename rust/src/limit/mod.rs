@@ -52,8 +52,9 @@ pub struct Use {
 }
 
 impl Use {
-    /// Units per kind of limit.
-    const fn units(&self) -> [u64; 5] {
+    /// Units per kind of limit, in the order of [`KINDS`].
+    #[must_use]
+    pub const fn units(&self) -> [u64; 5] {
         let (input, output) = (self.input as u64, self.output as u64);
         [1, input + output, input, self.input.saturating_sub(self.cached) as u64, output]
     }
@@ -120,15 +121,25 @@ impl Limits {
         self.kinds[..self.active].iter().map(|kind| (usize::from(*kind), &self.rates[usize::from(*kind)]))
     }
 
-    /// Whether `wanted` would fit now; the longest wait of all that do not.
+    /// Whether a request of these units would fit now.
+    #[must_use]
+    pub fn has_room(&self, gate: Gate<'_>, units: &[u64; 5], now: Nanos) -> bool {
+        self.has_place(gate)
+            && self.limited().all(|(kind, rate)| gcra::peek(&gate.buckets[kind], rate, units[kind], now).is_ok())
+    }
+
+    fn has_place(&self, gate: Gate<'_>) -> bool {
+        self.concurrency == 0 || inflight::load(gate.in_flight, gate.workers) < u64::from(self.concurrency)
+    }
+
+    /// Whether a request of these units would fit now; the longest wait of all limits that hold it back.
     ///
     /// # Errors
     /// The limit that holds it back longest; a full line, whose end nobody knows, comes first.
-    pub fn peek(&self, gate: Gate<'_>, wanted: Use, now: Nanos) -> Result<(), Block> {
-        if self.concurrency != 0 && inflight::load(gate.in_flight, gate.workers) >= u64::from(self.concurrency) {
+    pub fn peek(&self, gate: Gate<'_>, units: &[u64; 5], now: Nanos) -> Result<(), Block> {
+        if !self.has_place(gate) {
             return Err(FULL);
         }
-        let units = wanted.units();
         let mut block: Option<Block> = None;
         for (kind, rate) in self.limited() {
             if let Err(wait) = gcra::peek(&gate.buckets[kind], rate, units[kind], now) {
@@ -145,11 +156,10 @@ impl Limits {
     ///
     /// # Errors
     /// The limit that refused.
-    pub fn reserve(&self, gate: Gate<'_>, wanted: Use, now: Nanos) -> Result<(), Block> {
+    pub fn reserve(&self, gate: Gate<'_>, units: &[u64; 5], now: Nanos) -> Result<(), Block> {
         if !inflight::take(gate.in_flight, gate.workers, gate.column, self.concurrency) {
             return Err(FULL);
         }
-        let units = wanted.units();
         for (done, (kind, rate)) in self.limited().enumerate() {
             if let Err(wait) = gcra::take(&gate.buckets[kind], rate, units[kind], now) {
                 for (kind, rate) in self.limited().take(done) {

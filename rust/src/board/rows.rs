@@ -1,0 +1,204 @@
+//! What stands in a row: names for its lines and words. The layout itself is drawn in [`super::layout`].
+
+use std::sync::atomic::AtomicU64;
+
+use super::Columns;
+use super::layout::{ENDPOINT_LINES, KEY_LINES, MODEL_LINES, PAIR_LINES, POOL_LINES};
+use super::region::Line;
+
+/// Adjacent wide lines as one run of words.
+#[derive(Clone, Copy)]
+pub struct Words<'a>(pub(super) &'a [Line]);
+
+impl<'a> Words<'a> {
+    /// The word at `index`.
+    #[must_use]
+    pub fn at(self, index: usize) -> &'a AtomicU64 {
+        &self.0[index / 8].wide()[index % 8]
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.0.len() * 8
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Kinds of tokens that are counted, in the order of their words.
+pub const TOKEN_KINDS: [&str; 3] = ["input", "output", "cached"];
+
+/// One endpoint.
+#[derive(Clone, Copy)]
+pub struct EndpointRow<'a>(pub(super) &'a [Line; ENDPOINT_LINES]);
+
+impl<'a> EndpointRow<'a> {
+    /// Requests in flight.
+    #[must_use]
+    pub const fn in_flight(self) -> &'a Columns {
+        self.0[0].narrow()
+    }
+    /// Estimated prompt tokens that wait for their first token.
+    #[must_use]
+    pub const fn prefill(self) -> &'a Columns {
+        self.0[1].narrow()
+    }
+    /// Estimated output tokens still owed.
+    #[must_use]
+    pub const fn decode(self) -> &'a Columns {
+        self.0[2].narrow()
+    }
+    /// Half-open probes on their way.
+    #[must_use]
+    pub const fn probes(self) -> &'a Columns {
+        self.0[3].narrow()
+    }
+    /// The five token buckets, in the order of `limit::KINDS`.
+    #[must_use]
+    pub const fn buckets(self) -> &'a [AtomicU64; 8] {
+        self.0[4].wide()
+    }
+    /// Not to be asked before this instant, ns.
+    #[must_use]
+    pub const fn not_before(self) -> &'a AtomicU64 {
+        &self.0[4].wide()[5]
+    }
+    /// The circuit breaker (`health::breaker`).
+    #[must_use]
+    pub const fn breaker(self) -> &'a AtomicU64 {
+        &self.0[4].wide()[6]
+    }
+    /// Average time to first token (`health::ewma`).
+    #[must_use]
+    pub const fn latency(self) -> &'a AtomicU64 {
+        &self.0[4].wide()[7]
+    }
+    /// Average time per token of work.
+    #[must_use]
+    pub const fn pace(self) -> &'a AtomicU64 {
+        &self.0[5].wide()[0]
+    }
+    /// Attempts that were retries.
+    #[must_use]
+    pub const fn retries(self) -> &'a AtomicU64 {
+        &self.0[5].wide()[1]
+    }
+    /// Times that its breaker opened.
+    #[must_use]
+    pub const fn trips(self) -> &'a AtomicU64 {
+        &self.0[5].wide()[2]
+    }
+    /// Tokens used, by kind.
+    #[must_use]
+    pub fn tokens(self) -> &'a [AtomicU64] {
+        &self.0[5].wide()[3..6]
+    }
+    /// Attempts, by how they ended.
+    #[must_use]
+    pub fn attempts(self) -> Words<'a> {
+        Words(&self.0[6..9])
+    }
+}
+
+/// One API key.
+#[derive(Clone, Copy)]
+pub struct KeyRow<'a>(pub(super) &'a [Line; KEY_LINES]);
+
+impl<'a> KeyRow<'a> {
+    /// Requests in flight.
+    #[must_use]
+    pub const fn in_flight(self) -> &'a Columns {
+        self.0[0].narrow()
+    }
+    /// The five token buckets.
+    #[must_use]
+    pub const fn buckets(self) -> &'a [AtomicU64; 8] {
+        self.0[1].wide()
+    }
+    /// Requests that were let in and have ended.
+    #[must_use]
+    pub const fn requests(self) -> &'a AtomicU64 {
+        &self.0[2].wide()[0]
+    }
+    /// Requests that its limits refused.
+    #[must_use]
+    pub const fn refused(self) -> &'a AtomicU64 {
+        &self.0[2].wide()[1]
+    }
+    /// Tokens delivered, by kind.
+    #[must_use]
+    pub fn tokens(self) -> &'a [AtomicU64] {
+        &self.0[2].wide()[2..5]
+    }
+}
+
+/// One model.
+#[derive(Clone, Copy)]
+pub struct ModelRow<'a>(pub(super) &'a [Line; MODEL_LINES]);
+
+impl<'a> ModelRow<'a> {
+    /// Requests in flight.
+    #[must_use]
+    pub const fn in_flight(self) -> &'a Columns {
+        self.0[0].narrow()
+    }
+    /// Requests that wait for a place.
+    #[must_use]
+    pub const fn queued(self) -> &'a Columns {
+        self.0[1].narrow()
+    }
+    /// The five token buckets.
+    #[must_use]
+    pub const fn buckets(self) -> &'a [AtomicU64; 8] {
+        self.0[2].wide()
+    }
+    /// Requests, by how they ended.
+    #[must_use]
+    pub fn outcomes(self) -> Words<'a> {
+        Words(&self.0[3..6])
+    }
+}
+
+/// One model on one endpoint.
+#[derive(Clone, Copy)]
+pub struct PairRow<'a>(pub(super) &'a [Line; PAIR_LINES]);
+
+impl<'a> PairRow<'a> {
+    /// Histogram of the time to the first token.
+    #[must_use]
+    pub fn first_token(self) -> Words<'a> {
+        Words(&self.0[..3])
+    }
+    /// Histogram of the time to the end of the answer.
+    #[must_use]
+    pub fn duration(self) -> Words<'a> {
+        Words(&self.0[3..])
+    }
+}
+
+/// One pool.
+#[derive(Clone, Copy)]
+pub struct PoolRow<'a>(pub(super) &'a [Line; POOL_LINES]);
+
+impl<'a> PoolRow<'a> {
+    /// Turns given out: the shared cursor of ordered strategies.
+    #[must_use]
+    pub const fn cursor(self) -> &'a AtomicU64 {
+        &self.0[0].wide()[0]
+    }
+    /// The bucket of the retry budget.
+    #[must_use]
+    pub const fn budget(self) -> &'a AtomicU64 {
+        &self.0[0].wide()[1]
+    }
+    /// Retries that the budget refused.
+    #[must_use]
+    pub const fn exhausted(self) -> &'a AtomicU64 {
+        &self.0[0].wide()[2]
+    }
+}
