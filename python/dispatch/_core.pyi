@@ -356,7 +356,7 @@ class Pool:
         Breakers that hold back every endpoint are ignored once (`Lease.is_panic`); limits and pauses never are.
 
         Args:
-            tried: positions to leave out, bit `position % 128` each; not 0 counts as a retry of the endpoint that is chosen.
+            tried: positions to leave out, bit `position % 128` each.
             tokens_in: estimated prompt tokens.
             tokens_out: estimated answer tokens.
             now_ns: now.
@@ -365,7 +365,7 @@ class Pool:
         """
 
     def retry_allowed(self, now_ns: int, /) -> bool:
-        """Spend one retry of the pool's budget: a fifth of its requests and ten a second. False, if there is none left, is counted."""
+        """Spend one retry of the pool's budget, a fifth of its first attempts and ten a second. False, when none is left, is counted."""
 
     def __len__(self) -> int: ...
 
@@ -384,6 +384,9 @@ class Lease:
     @property
     def is_panic(self) -> bool:
         """Whether it was given out although the endpoint's breaker was open, since all were."""
+
+    def mark_retry(self) -> None:
+        """Count this attempt as a retry, in the metrics of its endpoint."""
 
     def first_byte(self, now_ns: int, /) -> None:
         """Tell that the first token came: samples the time to first token. Further calls do nothing; a whole answer needs none."""

@@ -142,6 +142,8 @@ class Attempts:
             self._on_refusal(taken)
             return
         self.lease = taken
+        if self.count:
+            taken.mark_retry()
         at = taken.position
         self.tried |= 1 << (at & MASK_BITS)
         link = self.link = pool.links[at]

@@ -98,7 +98,7 @@ def test_a_plan_of_two_pools_has_two_routers_and_one_budget_each() -> None:
     first, second = routing.routers("chat")
 
     assert [endpoint.name for endpoint in first.endpoints + second.endpoints] == ["a", "b", "c"]
-    assert [first.retry_allowed(NOW) for _ in range(12)].count(True) == 10
+    assert [first.retry_allowed(NOW) and bool(first.acquire(0, 1, 1, NOW, 1, 0)) for _ in range(12)].count(True) == 10
     assert second.retry_allowed(NOW)
     assert repr(second) == "Router(round_robin, c)"
 

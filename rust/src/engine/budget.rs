@@ -23,18 +23,21 @@ impl Budget {
     /// `percent` of requests, and `per_s` in each second. A `per_s` of 0 is taken as 1, so that a quiet pool can retry at all.
     #[must_use]
     pub(super) fn new(percent: u32, per_s: u32) -> Self {
-        Self { rate: Rate::per_second(u64::from(per_s.max(1)) * RETRY, 1.0), percent: u64::from(percent) }
+        let retries_per_s = u64::from(per_s.max(1)) * RETRY;
+        // A second's worth, and what the last of them gets back by its own deposit.
+        let burst_s = 1.0 + f64::from(percent) / f64::from(per_s.max(1)) / 100.0;
+        Self { rate: Rate::per_second(retries_per_s, burst_s), percent: u64::from(percent) }
     }
 
-    /// A request was made. Reads only, while the bucket is full.
+    /// An attempt is made. Reads only, while the bucket is full.
     pub(super) fn deposit(&self, cell: &AtomicU64, now: Nanos) {
         gcra::give_back(cell, &self.rate, self.percent, now);
     }
 
-    /// Spends one retry, if there is one.
+    /// Spends one retry, if there is one, and what it will deposit as an attempt: only first attempts earn.
     #[must_use]
     pub(super) fn spend(&self, cell: &AtomicU64, now: Nanos) -> bool {
-        gcra::take(cell, &self.rate, RETRY, now).is_ok()
+        gcra::take(cell, &self.rate, RETRY + self.percent, now).is_ok()
     }
 }
 
@@ -49,7 +52,10 @@ mod tests {
         for request in 0..10_000u64 {
             let now = Nanos(1 + request * 1_000_000);
             budget.deposit(&cell, now);
-            retries += u64::from(budget.spend(&cell, now));
+            if budget.spend(&cell, now) {
+                budget.deposit(&cell, now);
+                retries += 1;
+            }
         }
         // 10 s: 2,000 of the requests, 100 by time, 10 of the first full bucket.
         assert!((2_090..=2_110).contains(&retries), "{retries}");

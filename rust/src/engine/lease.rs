@@ -66,9 +66,6 @@ impl Lease {
         let row = pool.endpoint(at);
         inflight::add(row.prefill(), pool.column, wish.tokens.input.min(MOST_PREFILL));
         inflight::add(row.decode(), pool.column, wish.tokens.output.min(MOST_DECODE));
-        if wish.tried != 0 {
-            row.retries().fetch_add(1, Relaxed);
-        }
         Self { at, trial, reserved: wish.now, tokens: wish.tokens, work, phase: AtomicU8::new(WAITING), pool }
     }
 
@@ -88,6 +85,11 @@ impl Lease {
     #[must_use]
     pub fn is_panic(&self) -> bool {
         self.trial == Trial::Relaxed
+    }
+
+    /// Counts this attempt as a retry.
+    pub fn mark_retry(&self) {
+        self.pool.endpoint(self.at).retries().fetch_add(1, Relaxed);
     }
 
     /// The first token came: its prompt is no longer queued, and its latency is known. Only the first call counts.

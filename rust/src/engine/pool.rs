@@ -15,14 +15,11 @@ use crate::health::breaker::{self, State};
 use crate::health::ewma;
 use crate::limit::{Gate, Limits, Use, inflight};
 use crate::rng::Rng;
-use crate::select::{Ask, Strategy, View};
+use crate::select::{Ask, DECODE_PART, Strategy, View};
 use crate::units::Nanos;
 
 /// How often the strategy is asked before every position is looked at in turn.
 const PICKS: usize = 8;
-
-/// Tokens of work that one owed output token stands for: what `least_work` weighs by, so that the pace fits its sum.
-const DECODE_PART: f32 = 0.25;
 
 /// One endpoint's place in the pool.
 pub(super) struct Place {
@@ -63,9 +60,6 @@ impl Pool {
     /// # Errors
     /// A refusal, with the time after which a place is free if one knows.
     pub fn acquire(self: &Arc<Self>, wish: &Wish) -> Result<Lease, Refusal> {
-        if wish.tried == 0 {
-            self.budget.deposit(self.row().budget(), wish.now);
-        }
         let units = wish.tokens.units();
         let mut view = PoolView { pool: self, wish, units, excluded: wish.tried, relaxed: false };
         let mut rng = Rng::new(wish.draw);
@@ -76,6 +70,7 @@ impl Pool {
             found = self.pick(&mut view, &mut rng);
         }
         let (at, trial) = found.ok_or_else(|| view.refusal())?;
+        self.budget.deposit(self.row().budget(), wish.now);
         Ok(Lease::new(Arc::clone(self), at, trial, wish))
     }
 
@@ -145,13 +140,13 @@ impl Pool {
         self.board.sizes().workers as usize
     }
 
-    /// Tokens that stand before a request that is about to be sent there, itself included.
+    /// Tokens that stand before a request that is about to be sent there, itself included: the sum that `least_work` multiplies by the pace.
     #[expect(clippy::cast_precision_loss, reason = "an estimate of tokens")]
     pub(super) fn work(&self, at: usize, own: u32) -> f32 {
         let row = self.endpoint(at);
         let queued = inflight::load(row.prefill(), self.workers()) as f32;
         let owed = inflight::load(row.decode(), self.workers()) as f32;
-        queued + own.max(1) as f32 + DECODE_PART * owed
+        queued + own.max(1) as f32 + DECODE_PART as f32 * owed
     }
 }
 

@@ -252,6 +252,7 @@ fn a_retry_goes_elsewhere_and_is_counted() {
     let engine = engine(&[Spec::default(); 2]);
     let pool = engine.pool(0).unwrap();
     let retry = pool.acquire(&Wish { tried: 0b01, ..wish(0) }).ok().unwrap();
+    retry.mark_retry();
     assert_eq!((retry.slot(), snapshot::endpoint(&engine.board, 1).retries), (1, 1));
     assert_eq!(
         pool.acquire(&Wish { tried: 0b11, ..wish(0) }).err(),

@@ -242,6 +242,10 @@ impl PyLease {
         self.0.is_panic()
     }
 
+    fn mark_retry(&self) {
+        self.0.mark_retry();
+    }
+
     #[pyo3(signature = (now_ns, /))]
     fn first_byte(&self, now_ns: Count) {
         self.0.first_byte(Nanos(now_ns.0));

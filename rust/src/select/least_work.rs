@@ -22,7 +22,7 @@ use crate::rng::Rng;
 
 /// `g`, a token owed in tokens of prompt. 30 to 300 prompt tokens for each request in flight differ by a few percent in p99,
 /// only 0 is worse; with answers of 200 to 400 tokens a quarter lies in the middle of that.
-const DECODE_PART: f64 = 0.25;
+pub(crate) const DECODE_PART: f64 = 0.25;
 
 /// Also what the hash strategies do with a request that has no key.
 pub(super) struct LeastWork(Sampler);

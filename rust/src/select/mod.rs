@@ -21,6 +21,8 @@ mod smooth;
 mod weighted;
 mod weighted_random;
 
+pub(crate) use least_work::DECODE_PART;
+
 use crate::error::TableError;
 use crate::rng::Rng;
 use crate::units::Nanos;
