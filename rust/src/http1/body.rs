@@ -206,11 +206,12 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), Fault> {
 /// Refuses at once what no later byte can turn into a size line.
 fn check_size_so_far(line: &[u8]) -> Result<(), Fault> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let follows = line.get(digits);
-    if digits > 15 || follows.is_some_and(|byte| digits == 0 || !matches!(byte, b'\r' | b';')) {
-        return Err(Fault::bad("a chunk size is not valid"));
+    match &line[digits..] {
+        _ if digits > 15 => Err(Fault::bad("a chunk size is not valid")),
+        [] => Ok(()),
+        [b'\r'] | [b';', ..] if digits > 0 => Ok(()),
+        _ => Err(Fault::bad("a chunk size is not valid")),
     }
-    Ok(())
 }
 
 /// A body that is being put together.

@@ -9,11 +9,14 @@
 //!
 //! Readers are generic over the type of the input, which is kept as it is when a message lies in one piece of it.
 
+mod answer_facts;
 pub mod body;
 pub mod credential;
 pub mod head;
 pub mod request;
 pub mod response;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

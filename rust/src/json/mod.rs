@@ -11,6 +11,8 @@
 pub mod cursor;
 pub mod scan;
 pub mod splice;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod usage;
 mod weigh;

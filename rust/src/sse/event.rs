@@ -55,7 +55,8 @@ fn member(name: &[u8]) -> Member {
         b"type" => Member::Kind,
         b"delta" => Member::Delta,
         b"error" => Member::Error,
-        b"message" | b"response" => Member::Envelope,
+        // Anthropic, `OpenAI` Responses, Groq.
+        b"message" | b"response" | b"x_groq" => Member::Envelope,
         _ => Member::Other,
     }
 }
@@ -144,7 +145,7 @@ impl Facts {
         Ok(())
     }
 
-    /// `message` of Anthropic's first event, `response` of the Responses API.
+    /// `message` of Anthropic's first event, `response` of the Responses API, `x_groq`.
     fn envelope(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
         self.has_payload = true;
         each_member(cursor, |name, cursor| match name {

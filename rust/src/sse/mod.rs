@@ -11,6 +11,8 @@ pub mod event;
 pub mod relay;
 pub mod split;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use dialect::{ANTHROPIC, CHAT, Dialect, RESPONSES};
 pub use relay::{Output, Relay};

@@ -127,18 +127,19 @@ impl Stream {
 
     /// Takes a piece of the stream; afterwards `out.run` is a range of `piece`.
     pub fn push(&mut self, piece: &[u8], out: &mut Out) {
-        if !self.tail.is_empty() || !self.is_begun {
+        if !self.tail.is_empty() {
             return self.push_through_tail(piece, out);
         }
-        let used = self.blocks(piece, false, out);
+        let used = self.begin(piece).map_or(0, |start| self.blocks(piece, start, false, out));
         self.tail.extend_from_slice(&piece[used..]);
-        self.check_size();
+        self.check_size(self.tail.len());
     }
 
     /// The stream ended: what is left is taken as an event of its own.
     pub fn end(&mut self, out: &mut Out) {
         let mut tail = std::mem::take(&mut self.tail);
-        let used = self.blocks(&tail, true, out);
+        let used = self.blocks(&tail, 0, true, out);
+        out.settle(&tail);
         if used < tail.len() {
             tail.drain(..used);
             let mut block = self.splitter.rest(&tail);
@@ -172,17 +173,11 @@ impl Stream {
     fn push_through_tail(&mut self, piece: &[u8], out: &mut Out) {
         let mut tail = std::mem::take(&mut self.tail);
         tail.extend_from_slice(piece);
-        let skipped = self.begin(&tail);
-        let Some(skipped) = skipped else {
-            self.tail = tail;
-            return;
-        };
-        tail.drain(..skipped);
-        let used = self.blocks(&tail, false, out);
+        let used = self.begin(&tail).map_or(0, |start| self.blocks(&tail, start, false, out));
         out.settle(&tail);
         tail.drain(..used);
         self.tail = tail;
-        self.check_size();
+        self.check_size(self.tail.len());
     }
 
     /// The length of a byte order mark at the beginning; `None` while it may still become one.
@@ -198,9 +193,8 @@ impl Stream {
         Some(if bytes.starts_with(MARK) { MARK.len() } else { 0 })
     }
 
-    /// Takes all whole blocks of `input`; returns where the rest begins.
-    fn blocks(&mut self, input: &[u8], is_end: bool, out: &mut Out) -> usize {
-        let mut at = 0;
+    /// Takes all whole blocks of `input` from `at` on; returns where the rest begins.
+    fn blocks(&mut self, input: &[u8], mut at: usize, is_end: bool, out: &mut Out) -> usize {
         while let Some(block) = self.splitter.next(&input[at..], is_end) {
             self.block(input, at, block, out);
             at += block.length;
@@ -208,8 +202,9 @@ impl Stream {
         at
     }
 
-    fn check_size(&mut self) {
-        if self.tail.len() > MAX_HELD || self.held.len() + self.comments.len() > MAX_HELD {
+    /// Refuses what grows without end. Counted per block, so that it does not depend on the cuts either.
+    fn check_size(&mut self, length: usize) {
+        if length > MAX_HELD {
             self.state |= state::BAD_FRAMING;
             self.tail = Vec::new();
             self.held = Vec::new();
@@ -218,6 +213,7 @@ impl Stream {
     }
 
     fn block(&mut self, input: &[u8], at: usize, block: Block, out: &mut Out) {
+        self.check_size(block.length);
         if self.state & state::MUTE != 0 || self.is_closing {
             return;
         }
@@ -243,12 +239,12 @@ impl Stream {
                 out.copied.append(&mut self.held);
             }
             out.keep(input, span);
-        } else if !is_comment {
-            self.held.extend_from_slice(span.of(input));
-        } else if self.holds_comments {
-            self.comments.extend_from_slice(span.of(input));
-        } else {
+        } else if is_comment && !self.holds_comments {
             out.keep(input, span);
+        } else {
+            let place = if is_comment { &mut self.comments } else { &mut self.held };
+            place.extend_from_slice(span.of(input));
+            self.check_size(self.held.len() + self.comments.len());
         }
     }
 

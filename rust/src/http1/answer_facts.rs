@@ -1,0 +1,111 @@
+//! What the fields of an answer's head say about its framing, its connection and its flags.
+
+use super::Fault;
+use super::body::Framing;
+use super::head::{self, Head};
+use super::response::flag;
+
+/// What the fields of an answer say about its framing and its flags.
+#[derive(Default)]
+pub(super) struct Facts {
+    length: Option<u64>,
+    is_chunked: bool,
+    /// `Connection: close`.
+    pub closes: bool,
+    /// `Connection: keep-alive`.
+    pub keeps: bool,
+    /// Bits of [`flag`].
+    flags: u32,
+    /// `Keep-Alive: timeout`, in seconds.
+    pub keep_alive_s: Option<u32>,
+}
+
+impl Facts {
+    /// Reads all fields.
+    ///
+    /// # Errors
+    /// When one that decides about the framing is not valid.
+    pub(super) fn read(bytes: &[u8], head: &Head) -> Result<Self, Fault> {
+        let mut facts = Self::default();
+        for field in &head.fields {
+            let (name, value) = (field.name.of(bytes), field.value.of(bytes));
+            if !facts.take_framing(name, value)? {
+                facts.flags |= flags_of(name, value);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Takes a field that decides about framing or connection; `false` when it does not.
+    fn take_framing(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Fault> {
+        match name.len() {
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                for option in head::members(value) {
+                    self.closes |= option.eq_ignore_ascii_case(b"close");
+                    self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            10 if name.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive_s = timeout(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let length = head::content_length(value)?;
+                if self.length.replace(length).is_some() {
+                    return Err(Fault::bad("Content-Length is given twice"));
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Fault::bad("the only Transfer-Encoding here is one chunked"));
+                }
+                self.is_chunked = true;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// How the body is framed.
+    ///
+    /// # Errors
+    /// When that can be read in two ways.
+    pub(super) fn framing(&self, status: u16, minor: u8) -> Result<Framing, Fault> {
+        if self.is_chunked && (self.length.is_some() || minor == 0) {
+            return Err(Fault::bad("the answer's framing is ambiguous"));
+        }
+        Ok(match (status, self.is_chunked, self.length) {
+            // RFC 9112 6.3: these have no body, whatever their fields say.
+            (204 | 304, _, _) => Framing::Sized(0),
+            (_, true, _) => Framing::Chunked,
+            (_, _, Some(length)) => Framing::Sized(length),
+            _ => Framing::UntilEnd,
+        })
+    }
+
+    /// The flags of an answer with this status: only success is a stream.
+    pub(super) const fn flags(&self, status: u16) -> u32 {
+        let is_stream = status >= 200 && status < 300 && status != 204;
+        if is_stream { self.flags } else { self.flags & !flag::STREAM }
+    }
+}
+
+/// The flags that one field sets.
+fn flags_of(name: &[u8], value: &[u8]) -> u32 {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        11 if is(b"retry-after") => flag::HAS_RETRY_AFTER,
+        12 if is(b"content-type") && is_event_stream(value) => flag::STREAM,
+        14 if is(b"retry-after-ms") => flag::HAS_RETRY_AFTER,
+        16 if is(b"content-encoding") && !value.eq_ignore_ascii_case(b"identity") => flag::ENCODED,
+        _ => 0,
+    }
+}
+
+fn is_event_stream(value: &[u8]) -> bool {
+    let kind = value.split(|&byte| byte == b';').next().unwrap_or(value);
+    kind.trim_ascii_end().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// The `timeout` of a `Keep-Alive` value.
+fn timeout(value: &[u8]) -> Option<u32> {
+    let option = head::members(value).find_map(|option| option.strip_prefix(b"timeout="))?;
+    std::str::from_utf8(option).ok()?.trim_matches('"').parse().ok()
+}
