@@ -197,8 +197,12 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), Fault> {
     if digits == 0 || digits > 15 || !matches!(line[digits], b'\r' | b';') {
         return Err(bad);
     }
+    let extension = &line[digits..line.len() - 2];
+    if extension.iter().any(|&byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) {
+        return Err(bad);
+    }
     match httparse::parse_chunk_size(line) {
-        Ok(Status::Complete((end, size))) if end == line.len() => Ok((size, line.len() - digits - 2)),
+        Ok(Status::Complete((end, size))) if end == line.len() => Ok((size, extension.len())),
         _ => Err(bad),
     }
 }

@@ -164,6 +164,7 @@ fn chunk_sizes_are_digits_and_end_in_cr_lf() {
         "1 \r\n",
         "1\n",
         "1;a\nb\r\n",
+        "1;\0\r\n",
         "1\rx",
         "12345678901234567\r\n",
         "1\r\nab\r\n",
