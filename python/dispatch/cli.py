@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import importlib
 import os
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from dispatch.errors import ConfigError, DispatchError
@@ -154,6 +152,8 @@ def _report(config: Config, path: Path | None, *, with_secrets: bool) -> int:
 
 
 def _chat(arguments: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415  # 60 ms that `serve` would wait for
+
     prompt = sys.stdin.read() if arguments.prompt is None else arguments.prompt
     said = [("system", arguments.system), ("user", prompt)]
     messages = [{"role": role, "content": text} for role, text in said if text is not None]
@@ -177,6 +177,8 @@ async def _ask(arguments: argparse.Namespace, messages: list[dict[str, str]]) ->
 
 
 def _version(arguments: argparse.Namespace) -> int:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # as asyncio
+
     del arguments
     number = "unknown (not installed)"
     with suppress(PackageNotFoundError):

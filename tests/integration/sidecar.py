@@ -48,6 +48,8 @@ class Sidecar:
         if config is not None:
             self.write(config)
             flags = ("--config", str(self.path), *flags)
+        self.prefix: list[str] = []
+        """Put before the command, such as `prlimit`."""
         self._command = [*DISPATCH, "serve", "--log", log, *flags]
         if not {"--port", "--unix"} & set(flags):
             self._command += ["--port", "0"]
@@ -64,7 +66,7 @@ class Sidecar:
     async def launch(self) -> Self:
         """Start the process, without waiting for it to be ready."""
         self.process = await asyncio.create_subprocess_exec(
-            *self._command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=self._environ, cwd=self.folder
+            *self.prefix, *self._command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=self._environ, cwd=self.folder
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -93,7 +95,7 @@ class Sidecar:
 
     @property
     def port(self) -> int:
-        found = re.search(r"http://\S+:(\d+)", self.out[0])
+        found = re.search(r"https?://\S+:(\d+)", self.out[0])
         assert found is not None
         return int(found[1])
 

@@ -6,15 +6,17 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import stat
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
+import trustme
 from dispatch.testing import MockProvider
 
-from tests.integration.sidecar import Connection, Gone, Load, Sidecar, chat, is_alive, until
+from tests.integration.sidecar import DEADLINE_S, Connection, Gone, Load, Sidecar, chat, is_alive, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -132,6 +134,59 @@ async def test_secrets_are_in_no_argument_and_no_log_line(tmp_path: Path) -> Non
     assert (status, line["key"]) == (200, "team")
     assert b"471" not in seen
     assert "471" not in written
+
+
+async def test_a_certificate_makes_it_serve_https(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1")
+    leaf.private_key_and_cert_chain_pem.write_to_path(tmp_path / "leaf.pem")
+    config = ECHO | {"server": {"tls": {"cert": str(tmp_path / "leaf.pem"), "key": str(tmp_path / "leaf.pem")}}}
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with Sidecar(tmp_path, config, "--workers", "1") as sidecar:
+        connection = Connection()
+        connection.reader, connection.writer = await asyncio.open_connection("127.0.0.1", sidecar.port, ssl=context)
+        async with asyncio.timeout(5):
+            status, _ = await connection.ask("say")
+        await connection.__aexit__()
+
+    assert status == 200
+    assert "https://127.0.0.1:" in sidecar.out[0]
+
+
+async def test_a_worker_imports_no_more_than_the_path_needs(tmp_path: Path) -> None:
+    async with Sidecar(tmp_path, ECHO, "--workers", "1") as sidecar:
+        (pid,) = await sidecar.workers(1)
+        mapped = (Path("/proc") / str(pid) / "maps").read_text()
+        names = ("aiohttp", "yaml", "multidict", "httptools")
+
+        assert [name for name in names if f"/site-packages/{name}/" in mapped] == []
+
+
+async def test_a_full_worker_stops_accepting_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    limit, reserve = 200, 64
+    sidecar = Sidecar(tmp_path, ECHO, "--workers", "1")
+    sidecar.prefix = ["prlimit", f"--nofile={limit}:{limit}"]
+    async with sidecar:
+        (pid,) = await sidecar.workers(1)
+        folder = Path("/proc") / str(pid) / "fd"
+        held = [await Connection(sidecar.port).__aenter__() for _ in range(limit)]
+        asked = [asyncio.create_task(connection.get("/healthz")) for connection in held]
+        # One after the other is accepted, so the last has no answer while the first half has.
+        await asyncio.wait(asked[: limit // 2], timeout=5)
+        await until(lambda: len([*folder.iterdir()]) >= limit - reserve)
+        most, waiting = len([*folder.iterdir()]), asked[-1]
+        was_waiting = not waiting.done()
+        for connection in held[: limit // 2]:
+            connection.writer.close()
+        answers = await asyncio.wait_for(asyncio.gather(*asked), 5)
+
+        assert "room for 68 streams" in sidecar.out[1]
+        assert limit - reserve <= most <= limit - reserve + 2
+        assert was_waiting
+        assert {status for status, _ in answers} == {200}
+        for connection in held:
+            await connection.__aexit__()
 
 
 # Workers die.
@@ -379,6 +434,39 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 
 
 # Reports.
+
+
+async def test_connections_even_out_over_workers(tmp_path: Path) -> None:
+    async with MockProvider(first_token_s=0.01) as mock, Sidecar(tmp_path, behind(mock), *TWO) as sidecar:
+        pids = await sidecar.workers(2)
+        # The kernel deals new connections out evenly. Those for the worker that stands still are not answered, and given up.
+        os.kill(pids[1], signal.SIGSTOP)
+        connections: list[Connection] = []
+        while len(connections) < 16:
+            connection = await Connection(sidecar.port).__aenter__()
+            try:
+                await asyncio.wait_for(connection.get("/healthz"), 0.3)
+                connections.append(connection)
+            except TimeoutError:
+                await connection.__aexit__()
+        os.kill(pids[1], signal.SIGCONT)
+        counts = {0: 0, 1: 0}
+        end = monotonic() + DEADLINE_S
+
+        async def client(connection: Connection) -> None:
+            while monotonic() < end and not (counts[0] and counts[1]):
+                if not connection.is_open:
+                    await connection.__aexit__()
+                    connection = await Connection(sidecar.port).__aenter__()
+                status, _ = await connection.ask("say")
+                assert status == 200
+                counts[connection.worker] += 1
+            await connection.__aexit__()
+
+        await asyncio.gather(*(client(connection) for connection in connections))
+
+    assert counts[0] > 0
+    assert counts[1] > 0
 
 
 async def test_metrics_are_exact_over_two_workers(tmp_path: Path) -> None:

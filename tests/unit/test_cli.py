@@ -57,12 +57,12 @@ def test_a_flag_is_checked_like_the_file(capsys: pytest.CaptureFixture[str]) -> 
 def test_serve_hands_over_file_and_flags(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     supervisor: Any = ModuleType("dispatch.server.supervisor")
-    supervisor.serve = lambda path, overrides: seen.append((path, overrides))
+    supervisor.serve = lambda path, overrides, log: seen.append((path, overrides, log))
     monkeypatch.setitem(sys.modules, "dispatch.server", ModuleType("dispatch.server"))
     monkeypatch.setitem(sys.modules, "dispatch.server.supervisor", supervisor)
 
-    assert main(["serve", "--config", str(file), "--port", "9000"]) == 0
-    assert seen == [(file, {"server.host": None, "server.port": 9000, "server.workers": None, "server.unix": None})]
+    assert main(["serve", "--config", str(file), "--port", "9000", "--log", "off"]) == 0
+    assert seen == [(file, {"server.host": None, "server.port": 9000, "server.workers": None, "server.unix": None}, "off")]
 
 
 def test_a_command_of_another_package_brings_its_flags(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,10 +147,10 @@ class Main:
             self._channel.send(Load(connections=connections))
 
     def _even_out(self, mean: float) -> None:
-        """Send a tenth of what is too much away, at least one: those come back anywhere, and the next mean tells whether it sufficed."""
+        """Send a quarter of what is too much away, at least one: those come back anywhere, and the next mean tells whether it sufficed."""
         over = self._worker.connections - mean
         if over >= 1 and self._worker.connections > UNEVEN * mean:
-            self._worker.send_away(random.sample, max(1, int(over / 10)))
+            self._worker.send_away(random.sample, max(1, int(over / 4)))
 
 
 def _tls(certificate: Certificate | None) -> ssl.SSLContext | None:
