@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from dispatch.errors import Failure
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatch.errors import DispatchError, Failure
+    from dispatch.errors import DispatchError
     from dispatch.exchange import Call
 
 __all__ = ["FLUSH_S", "FORMS", "Log", "RequestLine", "form_for"]
@@ -37,7 +39,7 @@ KEPT_BYTES = 1024 * 1024
 """Lines kept for a reader that does not read."""
 
 _CHUNK_BYTES = select.PIPE_BUF
-_NS_PER_MS = 1_000_000
+_OUTCOMES = ("ok", *(failure.name.lower() for failure in Failure if failure))
 
 
 class RequestLine(Struct, omit_defaults=True):
@@ -153,7 +155,7 @@ class Log:
             model=call.model,
             endpoint=call.endpoint,
             api=call.door,
-            outcome=outcome.name.lower() if outcome else "ok",
+            outcome=_OUTCOMES[outcome],
             status=_status(call, outcome, error),
             attempts=call.attempts,
             duration_ms=(monotonic_ns() - call.received_ns) // 1000 / 1000,
@@ -187,7 +189,7 @@ def _status(call: Call, outcome: Failure, error: DispatchError | None) -> int:
     """Return the status that the client got; 499, as nginx writes it, for a client that left first."""
     if error is not None:
         return error.status
-    if outcome.name == "CANCELLED":
+    if outcome is Failure.CANCELLED:
         return 499
     return call.answer.status if call.answer is not None else 200
 
