@@ -27,6 +27,8 @@ BUSY_AT_MOST = 0.9
 """Share of its core above which a contender joins the events of a stream, and the row measures something else."""
 PIECES_AT_LEAST = EVENTS * 9 // 10
 """Pieces in which a stream of 100 events must arrive under load; the client itself joins a few."""
+READINGS = 10
+"""Of `/metrics` in the warm-up: one of them catches each limit in use."""
 OTHERS_AT_MOST = 0.05
 """Share of the contender's core that other programs may take in a run. Above it caches are cold, and events of a stream get joined while
 the contender waits for its turn: the pair is measured again, whatever it came to."""
@@ -142,9 +144,9 @@ def warm_up(row: Row, contender: Contender, load: Load, plan: Plan, result: Resu
     readings = []
     time.sleep(plan.warm_up_s / 4)
     look_at_one(row, contender.port)
-    for _ in range(5 if contender.has_metrics else 0):
+    for _ in range(READINGS if contender.has_metrics else 0):
         readings.append(Metrics.read(contender.port))
-        time.sleep(plan.warm_up_s / 20)
+        time.sleep(plan.warm_up_s / 4 / READINGS)
     sent = load.finish(process)
     if sent.errors:
         result.faults.append(f"{contender.name}: {sent.errors} wrong answers or errors of {sent.requests} in the warm-up")

@@ -44,7 +44,7 @@ class Row:
     connections: int
     """Requests in flight at any time."""
     rate: float
-    """More requests per second than any contender reaches; the limits of the sidecar are set to four times this."""
+    """Requests per second that the sidecar will not exceed; its limits are set to this."""
     gate: float | None = None
     """Highest ratio of CPU time that still passes; None where the row only informs."""
     target: float | None = None

@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["ENDPOINTS", "Metrics", "command", "environment", "unbooked", "uncharged", "write_config"]
 
 ENDPOINTS = 16
+BURST_S = 60
+TOKENS = 128
+"""More than one answer of the upstreams is booked with: 63 and 103."""
 LIMITS = ("requests_per_min", "tokens_per_min", "concurrency")
 
 
 def write_config(row: Row, folder: Path, *, upstream: int) -> Path:
     """Write a configuration with one pool of sixteen endpoints that all lead to `upstream`.
 
-    The limits are four times what the row can use, so that they are charged on every request and never refuse one.
+    The limits are what the row can use at most, with a minute's worth of burst: charged on every request, never refusing one, and near
+    enough to be seen charged in `/metrics` (a bucket that refills much faster than it is used is full whenever one looks).
     """
-    requests = int(row.rate * 60 * 4 / ENDPOINTS)
-    limits = {"requests_per_min": requests, "tokens_per_min": requests * (len(row.body) // 2 + 512), "concurrency": 4096}
+    requests = int(row.rate / ENDPOINTS * (60 + BURST_S))
+    limits = {"requests_per_min": requests, "tokens_per_min": requests * TOKENS, "concurrency": 4096, "burst_s": BURST_S}
     base_url = f"https://localhost:{upstream}/v1" if row.kind == "tls" else f"http://127.0.0.1:{upstream}/v1"
     endpoint = {
         "provider": "openai_compatible",
