@@ -44,6 +44,7 @@ def write_config(row: Row, folder: Path, *, upstream: int) -> Path:
         endpoint["ca_file"] = str(folder / "ca.pem")
     names = [f"mock-{number}" for number in range(ENDPOINTS)]
     config = {
+        "server": {"drain_s": 0},
         "keys": [{"name": "bench", "key": "env:BENCH_KEY", "models": [MODEL]}],
         "endpoints": [{"name": name, **endpoint} for name in names],
         "models": {MODEL: {"strategy": "least_work", "endpoints": names}},
