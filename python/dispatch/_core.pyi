@@ -733,12 +733,15 @@ class Scan:
     def affinity(self) -> int:
         """`affinity()` of `prompt_cache_key`, else `user`, else `metadata.user_id`; 0: none."""
 
-    def compose(self, prefix: bytes, forward: bytes, model: bytes, inject_usage: bool, /) -> bytes:
-        """The whole request for the upstream, in one allocation.
+    @property
+    def facts(self) -> tuple[str, bool, int, int, int, int]:
+        """All at once: `model`, `stream`, `flags`, `text_bytes`, `max_tokens * n`, `affinity`."""
+
+    def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes:
+        """The whole request for the upstream, in one allocation; `Inbound.forward` follows `prefix`.
 
         Args:
             prefix: request line and fields, each with its CR LF.
-            forward: more fields, as of `Inbound.forward`.
             model: the new name as a JSON string with its quotes; empty: leave it.
             inject_usage: merge `stream_options.include_usage`; ignored unless the request streams, and where it is true already.
         """
@@ -861,8 +864,8 @@ class Answer:
     def header(self, name: bytes, /) -> bytes | None:
         """The first value of the field of this lowercased name."""
 
-    def compose(self, head: bytes, extra: bytes, /) -> bytes:
-        """The whole answer for the client: status line, `Answer.head`, the lines `extra`, content-length, the body. One allocation."""
+    def compose(self, head: bytes, extra: bytes, overhead_us: int, /) -> bytes:
+        """The whole answer for the client: status line, `Answer.head`, the lines `extra`, `x-dispatch-overhead-us`, length and body."""
 
 def affinity(value: bytes, /) -> int:
     """The hash (64 bit, never 0) by which what belongs together finds the same endpoint; 0 for an empty value, which is none."""

@@ -16,6 +16,7 @@ from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
 from dispatch.policy.retry import Again, judge, may_fall_back
 from dispatch.relay import Relay
 from dispatch.routing import Lease, Refusal
+from dispatch.wire.http1 import GOOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Attempts", "Finish", "Pool", "Watch"]
 
 _NS = 1_000_000_000
+NO_USAGE = (0, 0, 0, 0)
 TIMER_GRAIN_S = 0.001
 """The loop's timers may be early by this."""
 MASK_BITS = 127
@@ -86,38 +88,30 @@ class Pool:
         doors = {door for link in links for door in link.heads}
         self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}
 
+    def start(self, call: Call, failed: Callable[[Call, DispatchError], None]) -> None:
+        """Make the tries of `call` in this pool: what plans start."""
+        Attempts(call, self, failed).start()
+
 
 class Attempts:
     """See the module. Ends by delivering to the call's sink, or by `on_failed`."""
 
-    __slots__ = (
-        "_again",
-        "_relay",
-        "_waiting",
-        "call",
-        "connection",
-        "count",
-        "error",
-        "lease",
-        "link",
-        "on_failed",
-        "pool",
-        "sent_ns",
-        "tried",
-    )
+    # On the class for the same reason as those of `Call`.
+    connection: UpstreamConnection | None = None
+    count = 0
+    error: UpstreamError | None = None
+    lease: Lease | None = None
+    link: Link
+    sent_ns = 0
+    _again: asyncio.TimerHandle | None = None
+    _relay: Relay | None = None
+    _waiting: Waiting | None = None
 
     def __init__(self, call: Call, pool: Pool, on_failed: Callable[[Call, DispatchError], None]) -> None:
         self.call = call
         self.pool = pool
         self.on_failed = on_failed
         self.tried = pool.cannot.get(call.door, -1)
-        self.count = 0
-        self.error: UpstreamError | None = None
-        self.connection: UpstreamConnection | None = None
-        self.lease: Lease | None = None
-        self._waiting: Waiting | None = None
-        self._again: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._relay: Relay | None = None
 
     def start(self) -> None:
         """Make the first try."""
@@ -128,16 +122,20 @@ class Attempts:
             return
         call.run = self
         self.pool.watch.add(self)
-        self._try()
+        # A first try comes at once after its arrival: the clock need not be read again.
+        self._try(call.received_ns if not call.attempts else monotonic_ns())
 
-    def _try(self) -> None:
+    def _retry(self) -> None:
+        self._try(monotonic_ns())
+
+    def _try(self, now_ns: int) -> None:
         call = self.call
         pool = self.pool
-        taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, monotonic_ns(), getrandbits(64), call.affinity)
+        taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
         if type(taken) is Refusal and self.error is not None:
             # Nothing is left that was not tried: what was tried may do.
             self.tried = pool.cannot[call.door]
-            taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, monotonic_ns(), getrandbits(64), call.affinity)
+            taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
         if type(taken) is not Lease:
             self._on_refusal(taken)
             return
@@ -147,19 +145,19 @@ class Attempts:
         at = taken.position
         self.tried |= 1 << (at & MASK_BITS)
         link = self.link = pool.links[at]
-        call.attempts += 1
         self.count += 1
+        call.attempts += 1
         try:
             request = link.request(call)
-        except (DispatchError, AttributeError) as error:
-            taken.settle(Failure.CANCELLED, monotonic_ns(), 0, 0, 0, 0)
+        except DispatchError as error:
+            taken.settle(Failure.CANCELLED, now_ns, 0, 0, 0, 0)
             self.lease = None
-            self._give_up(error if isinstance(error, DispatchError) else NoEndpoint(f"{link.name} cannot take this request"))
+            self._give_up(error)
             return
-        self.sent_ns = monotonic_ns()
         self._waiting = link.origin.send(request, self)
+        self.sent_ns = sent_ns = monotonic_ns()
         if call.attempts == 1:
-            call.overhead_ns = self.sent_ns - call.received_ns
+            call.overhead_ns = sent_ns - call.received_ns
 
     def _on_refusal(self, refusal: Refusal) -> None:
         """No place now. A retry that is due waits for one as long as it would have waited for its turn; a first try does not."""
@@ -170,7 +168,7 @@ class Attempts:
         wait_s = refusal.retry_after_ns / _NS
         left_s = (self.call.deadline_ns - monotonic_ns()) / _NS
         if 0 <= wait_s <= self.pool.retry.cap_s and wait_s < left_s:
-            self._again = asyncio.get_running_loop().call_later(wait_s + TIMER_GRAIN_S, self._try)
+            self._again = asyncio.get_running_loop().call_later(wait_s + TIMER_GRAIN_S, self._retry)
         else:
             self._give_up(error)
 
@@ -182,20 +180,22 @@ class Attempts:
         if lease is None:
             return
         self.connection = None
-        if not link.is_good(answer):
+        if not answer.flags & GOOD and not link.is_good(answer):
             self._on_bad_answer(answer)
             return
-        usage = answer.usage or (0, 0, 0, 0)
+        usage = answer.usage or NO_USAGE
         lease.settle(0, now_ns, usage[0], usage[1], usage[2], 0)
         self.lease = None
-        self.pool.watch.discard(self)
+        pool = self.pool
+        pool.watch.discard(self)
         call = self.call
         call.endpoint = link.name
+        call.lines = link.lines(call.attempts)
         call.usage = usage
         call.answered_ns = now_ns
         call.run = None
         call.sink.on_answer(call, answer)
-        self.pool.finish(call, Failure.NONE)
+        pool.finish(call, Failure.NONE)
 
     def _on_bad_answer(self, answer: Answer) -> None:
         plain = self.link.decoded(answer)
@@ -281,7 +281,7 @@ class Attempts:
             stale=stale,
         )
         if isinstance(verdict, Again) and call.body is not None and pool.retry_allowed(now_ns):
-            self._again = asyncio.get_running_loop().call_later(verdict.after_s, self._try)
+            self._again = asyncio.get_running_loop().call_later(verdict.after_s, self._retry)
             return
         error.may_fall_back = may_fall_back(failure, committed=call.committed, left_s=left_s, retry=pool.retry, stale=stale)
         self._give_up(error)

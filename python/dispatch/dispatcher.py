@@ -10,16 +10,15 @@ import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from dispatch.attempt import Attempts, Pool
 from dispatch.errors import DispatchError, Failure, Overloaded, UpstreamError
 from dispatch.routing import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dispatch.attempt import Attempts
     from dispatch.exchange import Call
     from dispatch.generation import Generation, Model
-    from dispatch.plans.base import Failed
 
     Report = Callable[[Call, Failure, DispatchError | None], None]
 
@@ -43,6 +42,7 @@ class Dispatcher:
         self.generation: Generation | None = None
         self.report = report
         self.draining = False
+        self._fail = self.fail
         self.keepalive_ns = 15 * _NS
         self.watch: set[Attempts] = set()
         self.under_way = 0
@@ -73,15 +73,7 @@ class Dispatcher:
             return
         call.ticket = ticket
         self.under_way += 1
-        model.run(call, self.fail)
-
-    def pool_start(self, pool: Pool) -> Callable[[Call, Failed], None]:
-        """How plans start `pool`."""
-
-        def start(call: Call, failed: Failed) -> None:
-            Attempts(call, pool, failed).start()
-
-        return start
+        model.run(call, self._fail)
 
     def finish(self, call: Call, outcome: Failure, error: DispatchError | None = None) -> None:
         """Settle the key's part of a call that is over, and report it."""
@@ -89,7 +81,7 @@ class Dispatcher:
         if ticket is not None:
             call.ticket = None
             usage = call.usage
-            ticket.settle(outcome, monotonic_ns(), call.overhead_ns, usage[0], usage[1], usage[2])
+            ticket.settle(outcome, call.answered_ns or monotonic_ns(), call.overhead_ns, usage[0], usage[1], usage[2])
             self.under_way -= 1
             if self._idle is not None and not self.under_way:
                 self._idle.set()

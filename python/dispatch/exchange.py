@@ -32,14 +32,14 @@ class Answer(Protocol):
     def header(self, name: bytes, /) -> bytes | None:
         """The first value of a header, by its lowercased name."""
 
-    def compose(self, head: bytes, extra: bytes, /) -> bytes:
+    def compose(self, head: bytes, extra: bytes, overhead_us: int, /) -> bytes:
         """The whole answer for a client: `head`, the header lines, `extra`, the body's length, the body."""
 
 
 class Body(Protocol):
     """A scanned request body that can be sent under another model name (`_core.Scan`)."""
 
-    def compose(self, prefix: bytes, forward: bytes, model: bytes, inject_usage: bool) -> bytes: ...
+    def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes: ...
 
 
 class Ticket(Protocol):
@@ -90,6 +90,7 @@ class Call:
         chunked: the stream leaves in HTTP/1.1 chunks.
         committed: a content delta has gone to the client; no retry is legal any more.
         first_ns: when the first token of a stream came; 0 before.
+        lines: header lines that say which endpoint answered, at which attempt.
         heard_ns: when the client last heard of a stream that has not committed.
         attempts: tries so far, over all pools.
         overhead_ns: time spent in this process so far, waiting not counted.
@@ -98,63 +99,33 @@ class Call:
         usage: input, output, cached and reasoning tokens of the delivered answer; zeros are unknown.
     """
 
-    __slots__ = (
-        "affinity",
-        "answer",
-        "answered_ns",
-        "attempts",
-        "body",
-        "chunked",
-        "committed",
-        "credential",
-        "deadline_ns",
-        "door",
-        "endpoint",
-        "first_ns",
-        "forward",
-        "heard_ns",
-        "key",
-        "model",
-        "overhead_ns",
-        "received_ns",
-        "request_id",
-        "run",
-        "sink",
-        "stream",
-        "ticket",
-        "tokens_in",
-        "tokens_out",
-        "upstream_name",
-        "usage",
-        "wants_usage",
-    )
+    # Defaults live on the class: most requests leave most of them alone, and each store would be paid by every request.
+    affinity = 0
+    answer: Answer | None = None
+    answered_ns = 0
+    attempts = 0
+    chunked = True
+    committed = False
+    credential = b""
+    endpoint = ""
+    first_ns = 0
+    key = ""
+    lines = b""
+    overhead_ns = 0
+    request_id = b""
+    run: Run | None = None
+    stream = False
+    ticket: Ticket | None = None
+    tokens_in = 0
+    tokens_out = 0
+    usage = (0, 0, 0, 0)
+    wants_usage = False
 
     def __init__(self, sink: Sink, model: str, door: str, body: Body, received_ns: int, deadline_ns: int) -> None:
         self.sink = sink
         self.model = model
+        self.upstream_name = model
         self.door = door
         self.body: Body | None = body
-        self.received_ns = received_ns
+        self.received_ns = self.heard_ns = received_ns
         self.deadline_ns = deadline_ns
-        self.forward = b""
-        self.affinity = 0
-        self.tokens_in = 0
-        self.tokens_out = 0
-        self.stream = False
-        self.chunked = True
-        self.wants_usage = False
-        self.committed = False
-        self.attempts = 0
-        self.overhead_ns = 0
-        self.endpoint = ""
-        self.key = ""
-        self.credential = b""
-        self.upstream_name = model
-        self.request_id = b""
-        self.usage = (0, 0, 0, 0)
-        self.answer: Answer | None = None
-        self.answered_ns = 0
-        self.heard_ns = received_ns
-        self.first_ns = 0
-        self.ticket: Ticket | None = None
-        self.run: Run | None = None

@@ -58,10 +58,11 @@ class KeyEntry:
 class Model:
     """A callable name."""
 
-    __slots__ = ("deadline_ns", "from_client", "name", "run", "slot")
+    __slots__ = ("deadline_ns", "from_client", "is_pattern", "name", "run", "slot")
 
     def __init__(self, name: str, slot: int, deadline_s: float, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
         self.name = name
+        self.is_pattern = name.endswith("*")
         self.slot = slot
         self.deadline_ns = int(deadline_s * _NS)
         self.from_client = from_client
@@ -79,7 +80,7 @@ class Generation:
         self.admit = routing.admit
         self.origins: dict[tuple[object, ...], Owner] = {}
         self.models: dict[str, Model] = {}
-        self.keys: dict[bytes, KeyEntry] = {}
+        self.keys: dict[bytes | None, KeyEntry] = {}
         self.nobody = KeyEntry("", -1, None, admin=False)
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
         self._patterns = [pattern.name for pattern in config.patterns]
@@ -137,7 +138,7 @@ class _PlanBuilder:
     def start_of(self, plan: PlanConfig) -> Start:
         if isinstance(plan, FallbackPlan):
             return Fallback(*(self.start_of(step) for step in plan.steps)).run
-        return Single(self._dispatcher.pool_start(self._pool(plan))).run
+        return Single(self._pool(plan).start).run
 
     def _pool(self, plan: PoolPlan) -> Pool:
         settings = self._model.settings

@@ -32,6 +32,7 @@ DOORS = ("chat", "completions", "embeddings", "responses")
 _DIALECTS = {"chat": sse.CHAT, "completions": sse.CHAT, "embeddings": sse.CHAT, "responses": sse.RESPONSES}
 _WITH_USAGE = frozenset(("chat", "completions"))
 
+KEPT_LINES = 4
 MAX_CLIENT_HEADS = 1024
 MAX_REASON = 300
 PEEK_BYTES = 1024
@@ -46,7 +47,19 @@ class Link:
         model: the name upstream, as a JSON string; empty passes on what the client asked for.
     """
 
-    __slots__ = ("_asks_usage", "_client_heads", "_from_client", "endpoint", "heads", "model", "name", "origin", "provider")
+    __slots__ = (
+        "_asks_usage",
+        "_client_heads",
+        "_from_client",
+        "_lines",
+        "_named",
+        "endpoint",
+        "heads",
+        "model",
+        "name",
+        "origin",
+        "provider",
+    )
 
     def __init__(self, endpoint: Endpoint, provider: Provider, origin: Owner, secret: str) -> None:
         self.endpoint = endpoint
@@ -54,6 +67,8 @@ class Link:
         self.provider = provider
         self.origin = origin
         self.model = b"" if endpoint.passes_name else msgspec.json.encode(endpoint.model or endpoint.name)
+        self._named = b"x-dispatch-endpoint: %b\r\n" % endpoint.name.encode()
+        self._lines = [b"%bx-dispatch-attempts: %d\r\n" % (self._named, attempts) for attempts in range(KEPT_LINES)]
         self._from_client = endpoint.api_key == FROM_CLIENT
         self._client_heads: dict[tuple[str, bytes], bytes] = {}
         self._asks_usage = has_capability(provider, endpoint, "stream_usage")
@@ -69,7 +84,7 @@ class Link:
         if body is None:
             raise BadRequest("the request's body is gone", code="upstream_error", status=502)
         model = self.model or msgspec.json.encode(call.upstream_name)
-        return body.compose(head, call.forward, model, self.injects(call))
+        return body.compose(head, model, call.stream and self.injects(call))
 
     def _client_head(self, call: Call, head: bytes) -> bytes:
         if not call.credential:
@@ -92,6 +107,13 @@ class Link:
     def dialect(self, door: str) -> int:
         """Tell the number of the stream dialect of a door."""
         return _DIALECTS[door]
+
+    def lines(self, attempts: int) -> bytes:
+        """Header lines for a client: who answered, at which attempt."""
+        lines = self._lines
+        if attempts < len(lines):
+            return lines[attempts]
+        return b"%bx-dispatch-attempts: %d\r\n" % (self._named, attempts)
 
     def is_good(self, answer: Answer) -> bool:
         """Whether it is a success with the body of a JSON door. Some gateways send an error object with status 200."""
@@ -153,6 +175,7 @@ class Decoded:
         """As of the answer that came."""
         return None if name == b"content-encoding" else self._answer.header(name)
 
-    def compose(self, head: bytes, extra: bytes, /) -> bytes:
+    def compose(self, head: bytes, extra: bytes, overhead_us: int, /) -> bytes:
         """The whole answer for the client."""
-        return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, self.head, extra, len(self.body), self.body)
+        own = b"x-dispatch-overhead-us: %d\r\ncontent-length: %d\r\n\r\n" % (overhead_us, len(self.body))
+        return b"%b%b%b%b%b" % (head, self.head, extra, own, self.body)

@@ -71,10 +71,10 @@ def test_a_bad_request_says_what_to_answer() -> None:
 
 
 def test_a_composed_request_is_whole() -> None:
-    request = requests().feed(b'POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 27\r\n\r\n{"stream":true,"model":"m"}')
+    request = requests().feed(b'POST / HTTP/1.1\r\nHost: h\r\nAccept: a\r\nContent-Length: 27\r\n\r\n{"stream":true,"model":"m"}')
     assert request is not None
 
-    sent = request.scan().compose(b"POST /v1 HTTP/1.1\r\nhost: up\r\n", b"accept: a\r\n", b'"new"', True)
+    sent = request.scan().compose(b"POST /v1 HTTP/1.1\r\nhost: up\r\n", b'"new"', True)
 
     head, body = sent.split(b"\r\n\r\n")
     assert head == b"POST /v1 HTTP/1.1\r\nhost: up\r\naccept: a\r\ncontent-length: %d" % len(body)
@@ -98,9 +98,10 @@ def test_an_answer_in_one_piece() -> None:
     answer = reader.feed(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     assert answer is not None
-    assert (answer.status, answer.flags) == (200, http1.COMPLETE | http1.JSON_OK)
+    assert (answer.status, answer.flags) == (200, http1.COMPLETE | http1.JSON_OK | http1.GOOD | http1.REUSABLE)
     assert (answer.body, answer.usage) == (body, (3, 4, 0, 0))
-    assert answer.compose(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n\r\n") == b"HTTP/1.1 200 OK\r\n" + answer.head + b"x: y\r\n\r\n" + body
+    own = b"x: y\r\nx-dispatch-overhead-us: 12\r\ncontent-length: %d\r\n\r\n" % len(body)
+    assert answer.compose(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", 12) == b"HTTP/1.1 200 OK\r\n" + answer.head + own + body
     assert reader.is_reusable
     assert reader.keep_alive_s == -1
     assert read_answer(body) == (True, (3, 4, 0, 0))

@@ -27,8 +27,6 @@ BYTES_PER_TOKEN = 4
 HIGH_WATER_BYTES = 256 * 1024
 """A reader that falls this far behind pauses its upstream."""
 
-JSON_LINE = b"content-type: application/json\r\n"
-
 
 class _Whole:
     """A future as a sink."""
@@ -193,19 +191,19 @@ class LocalEngine:
         key = generation.nobody if self._key is None else generation.key_named(self._key)
         if key is None:
             raise InvalidKey(f"no key named {self._key!r} is configured")
-        model, upstream_name = generation.find(scan.model, key)
+        name, is_stream, flags, text_bytes, max_output, affinity = scan.facts
+        model, upstream_name = generation.find(name, key)
         now_ns = monotonic_ns()
         deadline_ns = now_ns + (model.deadline_ns if deadline_s is None else min(model.deadline_ns, int(deadline_s * 1e9)))
-        call = Call(sink, scan.model, door, scan, now_ns, deadline_ns)
+        call = Call(sink, name, door, scan, now_ns, deadline_ns)
         call.upstream_name = upstream_name
         call.key = key.name
-        call.stream = scan.stream
+        call.stream = is_stream
         call.chunked = False
-        call.wants_usage = bool(scan.flags & INCLUDE_USAGE_TRUE)
-        call.forward = JSON_LINE
-        call.affinity = scan.affinity
-        call.tokens_in = scan.text_bytes // BYTES_PER_TOKEN + 1
+        call.wants_usage = bool(flags & INCLUDE_USAGE_TRUE)
+        call.affinity = affinity
+        call.tokens_in = text_bytes // BYTES_PER_TOKEN + 1
         if door != "embeddings":
-            call.tokens_out = (scan.max_tokens or DEFAULT_OUTPUT_TOKENS) * scan.n
+            call.tokens_out = max_output or DEFAULT_OUTPUT_TOKENS
         dispatcher.dispatch(call, model, key.slot)
         return call

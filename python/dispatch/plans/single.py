@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dispatch.exchange import Call
-    from dispatch.plans.base import Failed, Start
+    from dispatch.plans.base import Start
 
 __all__ = ["PLAN", "Single"]
 
@@ -14,13 +13,11 @@ __all__ = ["PLAN", "Single"]
 class Single:
     """Ask one pool; its failure is the plan's."""
 
-    __slots__ = ("_start",)
+    __slots__ = ("run",)
 
     def __init__(self, start: Start) -> None:
-        self._start = start
-
-    def run(self, call: Call, failed: Failed) -> None:
-        self._start(call, failed)
+        # Nothing stands between: most requests take this plan.
+        self.run = start
 
 
 PLAN = Single

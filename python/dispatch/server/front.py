@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Door = Callable[["Front", ClientConnection, Inbound], None]
 
-__all__ = ["Front"]
+__all__ = ["DOORS", "Front"]
 
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FIELDS = 128
@@ -101,18 +101,11 @@ class Front:
 
     def request_id(self) -> bytes:
         """A new `x-request-id` line, unique in this machine's run."""
-        self._requests += 1
-        return b"%b%x\r\n" % (self._request_prefix, self._requests)
+        self._requests = number = self._requests + 1
+        return b"%b%x\r\n" % (self._request_prefix, number)
 
-    def serve(self, client: ClientConnection, inbound: Inbound) -> None:
-        """Send a whole request through its door. Raises `DispatchError` for what is refused."""
-        door = DOORS.get(inbound.line)
-        if door is not None and not inbound.flags & HAS_ORIGIN:
-            door(self, client, inbound)
-        else:
-            self._serve_other(client, inbound, door)
-
-    def _serve_other(self, client: ClientConnection, inbound: Inbound, door: Door | None) -> None:
+    def serve_other(self, client: ClientConnection, inbound: Inbound, door: Door | None) -> None:
+        """Serve what is no plain request at a known door. Raises `DispatchError` for what is refused."""
         method, _, path = inbound.line.partition(b" ")
         if inbound.flags & HAS_ORIGIN:
             self._check_origin(inbound.header(b"origin") or b"")
@@ -198,14 +191,13 @@ class Front:
         settings = self.settings
         late_ns = now_ns - int(settings.read_timeout_s * _NS)
         for client in [client for client in self.reading if client.touched_ns < late_ns]:
-            self.reading.discard(client)
             client.time_out()
         idle_ns = now_ns - int(settings.idle_s * _NS)
         stuck_ns = now_ns - int(settings.write_timeout_s * _NS)
         for client in [*self.connections]:
             if client.paused_ns and client.paused_ns < stuck_ns:
                 client.transport.abort()
-            elif client.call is None and client.touched_ns < idle_ns and client not in self.reading:
+            elif client.call is None and client.touched_ns < idle_ns and not client.is_reading:
                 client.transport.close()
 
     def end_after_answers(self) -> None:
@@ -216,5 +208,5 @@ class Front:
     def close_idle(self, *, fresh: bool) -> None:
         """Close connections without a request; `fresh`: also those that have not had one yet."""
         for client in [*self.connections]:
-            if client.call is None and client not in self.reading and (fresh or client.received_ns):
+            if client.call is None and not client.is_reading and (fresh or client.received_ns):
                 client.transport.close()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.server.answers import CONTINUE, STATUS_LINES, comment, error_answer, error_event
-from dispatch.wire.http1 import COMPLETE, EXPECT_CONTINUE, HAS_BODY, KEEP_ALIVE, BodyError, ProtocolError
+from dispatch.server.front import DOORS
+from dispatch.wire.http1 import COMPLETE, EXPECT_CONTINUE, HAS_BODY, HAS_ORIGIN, KEEP_ALIVE, BodyError, ProtocolError
 
 if TYPE_CHECKING:
     from dispatch.exchange import Answer, Call
@@ -29,11 +30,11 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_head_sent",
         "_keep",
-        "_minor",
         "_reserved",
         "call",
         "feed",
         "front",
+        "is_reading",
         "paused_ns",
         "peer",
         "reader",
@@ -54,8 +55,8 @@ class ClientConnection(asyncio.Protocol):
         self.paused_ns = 0
         self._head_sent = False
         self._keep = True
-        self._minor = 1
         self._reserved = 0
+        self.is_reading = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -64,8 +65,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.front.connections.discard(self)
-        self.front.reading.discard(self)
-        self._release()
+        self._has_all()
         call, self.call = self.call, None
         if call is not None:
             self.front.dispatcher.cancel(call)
@@ -80,22 +80,24 @@ class ClientConnection(asyncio.Protocol):
         if inbound is not None:
             self._on_request(inbound)
         elif self.call is None:
-            self.front.reading.add(self)
+            self._await_more()
 
     def _on_request(self, inbound: Inbound) -> None:
         flags = inbound.flags
         front = self.front
         self._keep = bool(flags & KEEP_ALIVE) and not front.dispatcher.draining
-        self._minor = inbound.minor
         self._head_sent = False
         try:
             if not flags & COMPLETE:
                 self._on_head(inbound)
                 return
-            if self._reserved or self in front.reading:
-                front.reading.discard(self)
-                self._release()
-            front.serve(self, inbound)
+            if self.is_reading:
+                self._has_all()
+            door = DOORS.get(inbound.line)
+            if door is not None and not flags & HAS_ORIGIN:
+                door(front, self, inbound)
+            else:
+                front.serve_other(self, inbound, door)
         except DispatchError as error:
             self.refuse(error, front.dialect_of(inbound.line))
         except BodyError as error:
@@ -109,9 +111,19 @@ class ClientConnection(asyncio.Protocol):
         self._keep = bool(inbound.flags & KEEP_ALIVE)
         if inbound.flags & HAS_BODY:
             self._reserved = front.reserve(max(inbound.content_length, 0))
-        front.reading.add(self)
+        self._await_more()
         if inbound.flags & EXPECT_CONTINUE:
             self.transport.write(CONTINUE)
+
+    def _await_more(self) -> None:
+        """A request has begun: its sender is watched for silence."""
+        self.is_reading = True
+        self.front.reading.add(self)
+
+    def _has_all(self) -> None:
+        self.is_reading = False
+        self.front.reading.discard(self)
+        self._release()
 
     def _release(self) -> None:
         if self._reserved:
@@ -132,15 +144,11 @@ class ClientConnection(asyncio.Protocol):
         if self._head_sent:
             self._end_in_stream(call, answer)
             return
-        call.overhead_ns += monotonic_ns() - call.answered_ns
-        extra = b"%bx-dispatch-endpoint: %b\r\nx-dispatch-attempts: %d\r\nx-dispatch-overhead-us: %d\r\n%b" % (
-            call.request_id,
-            call.endpoint.encode(),
-            call.attempts,
-            call.overhead_ns // 1000,
-            b"" if self._keep else b"connection: close\r\n",
-        )
-        transport.write(answer.compose(STATUS_LINES[answer.status], extra))
+        call.overhead_ns = overhead_ns = call.overhead_ns + monotonic_ns() - call.answered_ns
+        extra = call.request_id + call.lines
+        if not self._keep:
+            extra += b"connection: close\r\n"
+        transport.write(answer.compose(STATUS_LINES[answer.status], extra, overhead_ns // 1000))
         self._next()
 
     def _end_in_stream(self, call: Call, answer: Answer) -> None:
@@ -226,7 +234,7 @@ class ClientConnection(asyncio.Protocol):
     def _refuse_bytes(self, error: ProtocolError) -> None:
         """The bytes are no HTTP that we accept: where the next request would begin is unknown, so the connection ends."""
         self._keep = False
-        self.front.reading.discard(self)
+        self._has_all()
         if self.call is not None or not error.status:
             self.transport.abort()
         else:
@@ -248,7 +256,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         if not self._keep:
-            self.front.reading.discard(self)
+            self._has_all()
             self.transport.close()
         else:
             self._go_on()
@@ -263,7 +271,7 @@ class ClientConnection(asyncio.Protocol):
         if inbound is not None:
             asyncio.get_running_loop().call_soon(self._on_pipelined, inbound)
         elif self.reader.pending:
-            self.front.reading.add(self)
+            self._await_more()
 
     def _on_pipelined(self, inbound: Inbound) -> None:
         if not self.transport.is_closing():

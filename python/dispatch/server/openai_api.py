@@ -34,34 +34,41 @@ _STARTED = int(time())
 class Door:
     """One POST path whose body is passed through."""
 
-    __slots__ = ("name",)
+    __slots__ = ("generates", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.generates = name != "embeddings"
 
     def __call__(self, front: Front, client: ClientConnection, inbound: Inbound) -> None:
         flags = inbound.flags
         if flags & (JSON | HAS_ENCODING) != JSON:
             check_type(inbound)
         dispatcher = front.dispatcher
-        key = identify(front, inbound)
-        scan = inbound.scan()
         generation = dispatcher.generation
         assert generation is not None
-        model, upstream_name = generation.find(scan.model, key)
+        # Looked up by its SHA-256: how long that takes tells nothing about the keys that exist.
+        key = generation.keys.get(inbound.key_digest()) or identify(front, inbound)
+        scan = inbound.scan()
+        name, is_stream, scanned, text_bytes, max_output, affinity_hash = scan.facts
+        model = generation.models.get(name)
+        if model is None or key.models is not None or model.is_pattern:
+            model, upstream_name = generation.find(name, key)
+        else:
+            upstream_name = name
         received_ns = client.received_ns
-        call = Call(client, scan.model, self.name, scan, received_ns, received_ns + model.deadline_ns)
+        call = Call(client, name, self.name, scan, received_ns, received_ns + model.deadline_ns)
         call.upstream_name = upstream_name
-        call.forward = inbound.forward
         call.key = key.name
-        call.affinity = scan.affinity
-        if scan.stream:
+        if affinity_hash:
+            call.affinity = affinity_hash
+        if is_stream:
             call.stream = True
             call.chunked = inbound.minor > 0
-            call.wants_usage = bool(scan.flags & INCLUDE_USAGE_TRUE)
-        call.tokens_in = scan.text_bytes // BYTES_PER_TOKEN + 1
-        if self.name != "embeddings":
-            call.tokens_out = (scan.max_tokens or DEFAULT_OUTPUT_TOKENS) * scan.n
+            call.wants_usage = bool(scanned & INCLUDE_USAGE_TRUE)
+        call.tokens_in = text_bytes // BYTES_PER_TOKEN + 1
+        if self.generates:
+            call.tokens_out = max_output or DEFAULT_OUTPUT_TOKENS
         if flags & (HAS_DEADLINE | HAS_SESSION):
             _read_hints(call, inbound)
         if flags & HAS_REQUEST_ID:
@@ -108,7 +115,6 @@ def identify(front: Front, inbound: Inbound) -> KeyEntry:
     digest = inbound.key_digest()
     if digest is None:
         raise InvalidKey("no API key: send it as 'Authorization: Bearer KEY'")
-    # Looked up by its SHA-256: how long that takes tells nothing about the keys that exist.
     key = generation.keys.get(digest)
     if key is None:
         raise InvalidKey("the API key is not known")

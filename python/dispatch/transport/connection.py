@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dispatch.errors import Failure
 from dispatch.policy.retry import is_stale
 from dispatch.wire import sse
-from dispatch.wire.http1 import STREAM, ProtocolError, ResponseReader
+from dispatch.wire.http1 import REUSABLE, STREAM, ProtocolError, ResponseReader
 
 if TYPE_CHECKING:
     from dispatch.exchange import Answer
@@ -69,12 +69,13 @@ class Owner(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """See the module. `receiver` is None while the connection is idle or finishing."""
 
-    __slots__ = ("_forward", "feed", "idle_since_ns", "origin", "reader", "receiver", "streaming", "transport")
+    __slots__ = ("_forward", "expect", "feed", "idle_since_ns", "origin", "reader", "receiver", "streaming", "transport")
 
     def __init__(self, origin: Owner, max_answer_bytes: int = MAX_ANSWER_BYTES) -> None:
         self.origin = origin
         self.reader = ResponseReader(MAX_HEAD_BYTES, MAX_FIELDS, max_answer_bytes, ANSWER_HEADERS)
         self.feed = self.reader.feed
+        self.expect = self.reader.expect
         self._forward = self.reader.forward
         self.receiver: Receiver | None = None
         self.transport: Any = None
@@ -125,10 +126,15 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if answer is None:
             return
-        if answer.flags & STREAM:
+        flags = answer.flags
+        if flags & STREAM:
             receiver.on_head(answer)
             return
-        self._recycle()
+        self.receiver = None
+        if flags & REUSABLE:
+            self.origin.release(self)
+        else:
+            self.close()
         receiver.on_answer(answer)
 
     def finish(self) -> None:

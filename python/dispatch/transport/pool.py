@@ -83,8 +83,12 @@ class Origin:
         idle = self._idle
         while idle:
             connection, _ = idle.popitem()
-            if not connection.transport.is_closing():
-                connection.start(request, receiver)
+            transport = connection.transport
+            if not transport.is_closing():
+                connection.receiver = receiver
+                receiver.connection = connection
+                connection.expect()
+                transport.write(request)
                 return None
         waiting = Waiting(self, request, receiver)
         self._waiting.append(waiting)

@@ -11,6 +11,7 @@ __all__ = [
     "COMPLETE",
     "ENCODED",
     "EXPECT_CONTINUE",
+    "GOOD",
     "HAS_AUDIO",
     "HAS_BODY",
     "HAS_DEADLINE",
@@ -31,6 +32,7 @@ __all__ = [
     "JSON_OK",
     "KEEP_ALIVE",
     "MULTIPART",
+    "REUSABLE",
     "STREAM",
     "Answer",
     "BodyError",
@@ -77,6 +79,10 @@ HAS_RETRY_AFTER: Final = 1 << 4
 """`retry-after` or `retry-after-ms`."""
 ENCODED: Final = 1 << 5
 """`content-encoding` other than identity: the body is as it came; decode it, then ask `read_answer()`."""
+GOOD: Final = 1 << 6
+"""Status 200, and a JSON body that says what it cost."""
+REUSABLE: Final = 1 << 7
+"""The connection may carry another request."""
 
 # Bits of Scan.flags; the core has them in json::flag.
 INCLUDE_USAGE_TRUE: Final = 1

@@ -43,3 +43,16 @@ fn limits(max_head_bytes: usize, max_fields: usize) -> PyResult<Limits> {
     }
     Ok(Limits { head_bytes: max_head_bytes, fields: max_fields })
 }
+
+/// Decimal digits of `number`, and the index of the first.
+fn decimal(mut number: usize) -> ([u8; 20], usize) {
+    let (mut digits, mut first) = ([b'0'; 20], 20);
+    loop {
+        first -= 1;
+        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            return (digits, first);
+        }
+    }
+}

@@ -82,6 +82,11 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
+    /// The fields to copy upstream, as lines.
+    pub(super) fn forward_lines(&self) -> Vec<u8> {
+        self.request.lines(&self.forward)
+    }
+
     /// The body as far as it is whole.
     pub(super) fn body_bytes(&self) -> &[u8] {
         self.late.get().map_or_else(|| self.request.message.body(), Vec::as_slice)
@@ -119,7 +124,7 @@ impl Inbound {
 
     #[getter]
     fn forward<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.request.lines(&self.forward))
+        PyBytes::new(py, &self.forward_lines())
     }
 
     #[pyo3(signature = (name, /))]

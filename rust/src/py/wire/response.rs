@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use super::{joined, limits};
+use super::{decimal, joined, limits};
 use crate::http1::Names;
 use crate::http1::response as http1;
 use crate::json::{self, Usage};
@@ -42,7 +42,10 @@ impl ResponseReader {
 
     #[pyo3(signature = (data, /))]
     fn feed(&mut self, data: PyBackedBytes) -> PyResult<Option<Answer>> {
-        let answer = self.inner.feed(data)?;
+        let mut answer = self.inner.feed(data)?;
+        if let Some(whole) = &mut answer {
+            whole.flags |= self.inner.verdict(whole);
+        }
         Ok(answer.map(|inner| Answer { inner, forward: self.forward.clone() }))
     }
 
@@ -185,16 +188,27 @@ impl Answer {
         self.inner.message.header(name).map(|value| PyBytes::new(py, value))
     }
 
-    #[pyo3(signature = (head, extra, /))]
-    fn compose<'py>(&self, py: Python<'py>, head: &[u8], extra: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-        let mut lines = Vec::with_capacity(256);
+    #[pyo3(signature = (head, extra, overhead_us, /))]
+    fn compose<'py>(
+        &self,
+        py: Python<'py>,
+        head: &[u8],
+        extra: &[u8],
+        overhead_us: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut lines = Vec::with_capacity(512);
         let message = &self.inner.message;
+        lines.extend_from_slice(head);
         message.head.write_lines(message.store.as_ref(), &self.forward, &mut lines);
         lines.extend_from_slice(extra);
-        lines.extend_from_slice(b"content-length: ");
-        lines.extend_from_slice(message.body().len().to_string().as_bytes());
+        lines.extend_from_slice(b"x-dispatch-overhead-us: ");
+        let (digits, first) = decimal(overhead_us);
+        lines.extend_from_slice(&digits[first..]);
+        lines.extend_from_slice(b"\r\ncontent-length: ");
+        let (digits, first) = decimal(message.body().len());
+        lines.extend_from_slice(&digits[first..]);
         lines.extend_from_slice(b"\r\n\r\n");
-        joined(py, &[head, &lines, message.body()])
+        joined(py, &[&lines, message.body()])
     }
 }
 

@@ -1,10 +1,12 @@
 //! `Scan`, and the hash that ties requests together.
 
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use super::joined;
+use super::{decimal, joined};
 use super::request::Inbound;
 use crate::json;
 
@@ -26,6 +28,14 @@ impl Scan {
     pub(super) fn of_request(request: &Bound<'_, Inbound>) -> PyResult<Self> {
         let inner = json::Scan::new(request.get().body_bytes())?;
         Ok(Self { inner, body: Body::Request(request.clone().unbind()) })
+    }
+
+    /// The client's fields to pass on. A body without a request has its type alone.
+    fn lines(&self) -> Cow<'static, [u8]> {
+        match &self.body {
+            Body::Request(request) => Cow::Owned(request.get().forward_lines()),
+            Body::Bytes(_) => Cow::Borrowed(b"content-type: application/json\r\n"),
+        }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -80,16 +90,23 @@ impl Scan {
         self.inner.affinity
     }
 
-    #[pyo3(signature = (prefix, forward, model, inject_usage, /))]
+    #[getter]
+    fn facts(&self) -> (&str, bool, u32, u64, u64, u64) {
+        let scan = &self.inner;
+        (&scan.model, scan.stream, scan.flags, scan.text_bytes, scan.max_tokens.saturating_mul(scan.n), scan.affinity)
+    }
+
+    #[pyo3(signature = (prefix, model, inject_usage, /))]
     fn compose<'py>(
         &self,
         py: Python<'py>,
         prefix: &[u8],
-        forward: &[u8],
         model: &[u8],
         inject_usage: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let body = self.bytes();
+        let lines = self.lines();
+        let forward = &*lines;
         let splice = self.inner.splice(model, inject_usage);
         let (digits, first) = decimal(splice.length(body.len()));
         let [before, edit, between, other, after] = splice.pieces(body);
@@ -100,19 +117,6 @@ impl Scan {
     #[pyo3(signature = (model, inject_usage, /))]
     fn body<'py>(&self, py: Python<'py>, model: &[u8], inject_usage: bool) -> PyResult<Bound<'py, PyBytes>> {
         joined(py, &self.inner.splice(model, inject_usage).pieces(self.bytes()))
-    }
-}
-
-/// Decimal digits of `number`, and the index of the first.
-fn decimal(mut number: usize) -> ([u8; 20], usize) {
-    let (mut digits, mut first) = ([b'0'; 20], 20);
-    loop {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            return (digits, first);
-        }
     }
 }
 
