@@ -48,6 +48,7 @@ async def test_a_question_gets_its_answer(client: Client, mock: MockProvider) ->
     assert outcomes(mock) == ["ok"]
     (entry,) = mock.journal
     assert entry.model == "gpt-x"
+    assert entry.headers["content-type"] == "application/json"
     assert b'"temperature":0.5' in entry.body
 
 
