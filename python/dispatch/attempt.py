@@ -264,6 +264,7 @@ class Attempts:
             retry_after_s=after_s,
         )
         error.answer = answer
+        error.from_client = self.link.from_client
         error.__cause__ = self.error
         self.error = error
         call.endpoint = self.link.name

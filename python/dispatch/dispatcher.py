@@ -114,7 +114,8 @@ class Dispatcher:
         for attempts in [*self.watch]:
             attempts.check(now_ns)
             call = attempts.call
-            if call.stream and not call.committed and call.heard_ns < silent_since:
+            # The look at the clock may just have ended the call, and its sink may serve another one by now.
+            if call.stream and not call.committed and call.heard_ns < silent_since and call.run is not None:
                 call.heard_ns = now_ns
                 call.sink.on_silence(call)
         self._ticks += 1

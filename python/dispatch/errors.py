@@ -84,11 +84,13 @@ class DispatchError(Exception):
         param: the field at fault, if one is.
         retry_after_s: when to come back; None where waiting cannot help or nothing is known.
         should_retry: what `x-should-retry` says to an SDK.
+        allow: the methods that a path takes, where another one was used.
     """
 
     status = 500
     code = "internal_error"
     should_retry = False
+    allow = ""
 
     def __init__(self, message: str, *, code: str = "", param: str | None = None, retry_after_s: float | None = None) -> None:
         self.message = message
@@ -148,6 +150,7 @@ class UpstreamError(DispatchError):
         upstream_status: the provider's status, 0 if there was none.
         answer: the provider's own answer, if one came.
         may_fall_back: whether the next step of a fallback may be asked.
+        from_client: the credential was the client's own, so its refusal is the client's to mend.
     """
 
     status = 502
@@ -169,6 +172,7 @@ class UpstreamError(DispatchError):
         self.upstream_status = upstream_status
         self.answer: Answer | None = None
         self.may_fall_back = False
+        self.from_client = False
 
     @property
     def passes_on(self) -> bool:
@@ -177,7 +181,7 @@ class UpstreamError(DispatchError):
         Always, but for errors of our credential (ours to mend) and for what is no JSON (an HTML page of some proxy in between).
         """
         answer = self.answer
-        if answer is None or self.failure is Failure.CREDENTIAL or answer.status < 400:
+        if answer is None or (self.failure is Failure.CREDENTIAL and not self.from_client) or answer.status < 400:
             return False
         return answer.body.lstrip()[:1] == b"{"
 

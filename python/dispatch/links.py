@@ -50,10 +50,10 @@ class Link:
     __slots__ = (
         "_asks_usage",
         "_client_heads",
-        "_from_client",
         "_lines",
         "_named",
         "endpoint",
+        "from_client",
         "heads",
         "model",
         "name",
@@ -69,7 +69,7 @@ class Link:
         self.model = b"" if endpoint.passes_name else msgspec.json.encode(endpoint.model or endpoint.name)
         self._named = b"x-dispatch-endpoint: %b\r\n" % endpoint.name.encode()
         self._lines = [b"%bx-dispatch-attempts: %d\r\n" % (self._named, attempts) for attempts in range(KEPT_LINES)]
-        self._from_client = endpoint.api_key == FROM_CLIENT
+        self.from_client = endpoint.api_key == FROM_CLIENT
         self._client_heads: dict[tuple[str, bytes], bytes] = {}
         self._asks_usage = has_capability(provider, endpoint, "stream_usage")
         found = ((door, provider.head(endpoint, door, secret)) for door in DOORS)
@@ -78,7 +78,7 @@ class Link:
     def request(self, call: Call) -> bytes:
         """The request to send. Raises `BadRequest` when the client's own credential is needed and missing."""
         head = self.heads[call.door]
-        if self._from_client:
+        if self.from_client:
             head = self._client_head(call, head)
         body = call.body
         if body is None:

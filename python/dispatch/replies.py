@@ -51,6 +51,8 @@ def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[st
     if not body:
         body = msgspec.json.encode(error_object(error, dialect))
     fields = {"x-should-retry": "true" if error.should_retry else "false"}
+    if error.allow:
+        fields["allow"] = error.allow
     if error.retry_after_s is not None:
         after_ms = max(1, round(error.retry_after_s * 1000))
         fields["retry-after"] = str(-(-after_ms // 1000))

@@ -32,6 +32,8 @@ def metrics(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     """Prometheus text, for this machine or for keys that say `admin`."""
     if not is_loopback(client):
         require_admin(front, inbound)
+    elif not front.has_keys:
+        front.check_host(inbound)
     client.answer(page(200, front.scrape(), content_type=b"text/plain; version=0.0.4; charset=utf-8", keep=client.keeps))
 
 

@@ -32,12 +32,16 @@ def page(
     status: int, body: bytes, *, content_type: bytes = b"application/json", extra: bytes = b"", keep: bool = True, head_only: bool = False
 ) -> bytes:
     """A whole answer with a body of known length. `extra` are header lines with their CRLF."""
+    end = b"" if keep else b"connection: close\r\n"
+    if status == 204:
+        # RFC 9110 section 8.6: no length where there can be no body.
+        return b"%b%b%b\r\n" % (STATUS_LINES[status], extra, end)
     return b"%bcontent-type: %b\r\n%bcontent-length: %d\r\n%b\r\n%b" % (
         STATUS_LINES[status],
         content_type,
         extra,
         len(body),
-        b"" if keep else b"connection: close\r\n",
+        end,
         b"" if head_only else body,
     )
 
@@ -53,7 +57,7 @@ def error_event(error: DispatchError, dialect: str, chunked: bool) -> bytes:
     return framed(b"event: error\n" + data if dialect == "anthropic" else data, chunked)
 
 
-def error_answer(error: DispatchError, dialect: str, call: Call | None, *, keep: bool) -> bytes:
+def error_answer(error: DispatchError, dialect: str, call: Call | None, *, keep: bool, head_only: bool = False) -> bytes:
     """A whole error answer, with what happened on the way to it."""
     status, body, fields = error_parts(error, dialect)
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
@@ -61,4 +65,4 @@ def error_answer(error: DispatchError, dialect: str, call: Call | None, *, keep:
         lines += b"%bx-dispatch-attempts: %d\r\n" % (call.request_id, call.attempts)
         if call.endpoint:
             lines += b"x-dispatch-endpoint: %b\r\n" % call.endpoint.encode()
-    return page(status, body, extra=lines, keep=keep)
+    return page(status, body, extra=lines, keep=keep, head_only=head_only)

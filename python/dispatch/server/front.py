@@ -108,9 +108,9 @@ class Front:
         """Serve what is no plain request at a known door. Raises `DispatchError` for what is refused."""
         method, _, path = inbound.line.partition(b" ")
         if inbound.flags & HAS_ORIGIN:
-            self._check_origin(inbound.header(b"origin") or b"")
+            client.cors = self._origin_lines(inbound.header(b"origin") or b"")
         if method == b"OPTIONS" and (path in METHODS or path == b"*"):
-            client.answer(page(204, b"", extra=self._cors_lines(inbound, path), keep=client.keeps))
+            client.answer(page(204, b"", extra=self._option_lines(inbound, path), keep=client.keeps))
         elif door is not None:
             door(self, client, inbound)
         elif method == b"HEAD" and b"GET" in METHODS.get(path, ()):
@@ -124,24 +124,32 @@ class Front:
         if allowed is None:
             return BadRequest(f"there is nothing at {shown}", code="not_found", status=404)
         names = b", ".join(allowed).decode()
-        return BadRequest(f"{shown} takes {names}, not {method.decode('latin-1')}", code="method_not_allowed", status=405)
+        error = BadRequest(f"{shown} takes {names}, not {method.decode('latin-1')}", code="method_not_allowed", status=405)
+        error.allow = f"{names}, OPTIONS"
+        return error
 
-    def _check_origin(self, origin: bytes) -> None:
-        if origin not in self._origins:
-            raise BadRequest(
-                "requests of web pages of this origin are not allowed (server.cors_origins)", code="origin_not_allowed", status=403
-            )
+    @property
+    def has_keys(self) -> bool:
+        """Whether keys are configured: then they protect, and not where a request comes from."""
+        generation = self.dispatcher.generation
+        return generation is not None and bool(generation.keys)
 
-    def _cors_lines(self, inbound: Inbound, path: bytes) -> bytes:
+    def _origin_lines(self, origin: bytes) -> bytes:
+        """What lets the page of a listed origin read its answer. Raises `BadRequest` for others while there are no keys."""
+        if origin in self._origins:
+            return b"access-control-allow-origin: %b\r\nvary: origin\r\n" % origin
+        if self.has_keys:
+            return b""
+        raise BadRequest(
+            "requests of web pages of this origin are not allowed (server.cors_origins)", code="origin_not_allowed", status=403
+        )
+
+    def _option_lines(self, inbound: Inbound, path: bytes) -> bytes:
         allow = b"allow: %b, OPTIONS\r\n" % b", ".join(METHODS.get(path, [b"GET", b"POST"]))
-        origin = inbound.header(b"origin")
-        if origin is None:
+        if inbound.header(b"origin") not in self._origins:
             return allow
         wanted = inbound.header(b"access-control-request-headers") or b"authorization, content-type"
-        return (
-            b"%baccess-control-allow-origin: %b\r\naccess-control-allow-methods: GET, POST\r\n"
-            b"access-control-allow-headers: %b\r\nvary: origin\r\n" % (allow, origin, wanted)
-        )
+        return b"%baccess-control-allow-methods: GET, POST\r\naccess-control-allow-headers: %b\r\n" % (allow, wanted)
 
     def check_head(self, client: ClientConnection, inbound: Inbound) -> None:
         """Refuse a request before its body arrives, where its head is enough to know."""
@@ -149,7 +157,7 @@ class Front:
         if inbound.line not in DOORS and method != b"OPTIONS":
             raise self._nothing_there(method, path)
         if inbound.flags & HAS_ORIGIN:
-            self._check_origin(inbound.header(b"origin") or b"")
+            client.cors = self._origin_lines(inbound.header(b"origin") or b"")
         if method == b"POST":
             openai_api.check_type(inbound)
             openai_api.identify(self, inbound)
@@ -183,7 +191,7 @@ class Front:
         if client.transport.get_write_buffer_size() and not client.transport.is_closing():
             asyncio.get_running_loop().call_later(FLUSH_POLL_S, self.abort_when_flushed, client)
         else:
-            client.transport.abort()
+            client.reset()
 
     def _sweep(self) -> None:
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -195,9 +203,12 @@ class Front:
         idle_ns = now_ns - int(settings.idle_s * _NS)
         stuck_ns = now_ns - int(settings.write_timeout_s * _NS)
         for client in [*self.connections]:
-            if client.paused_ns and client.paused_ns < stuck_ns:
-                client.transport.abort()
-            elif client.call is None and client.touched_ns < idle_ns and not client.is_reading:
+            if client.paused_ns and not client.has_taken(now_ns) and client.paused_ns < stuck_ns:
+                client.reset()
+            elif client.call is not None:
+                # Its idle time begins with its answer.
+                client.touched_ns = now_ns
+            elif client.touched_ns < idle_ns and not client.is_reading:
                 client.transport.close()
 
     def end_after_answers(self) -> None:

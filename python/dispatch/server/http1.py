@@ -8,6 +8,8 @@ that left would go on costing money (CONTRACT section 1).
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientConnection"]
 
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""`SO_LINGER` on, 0 s: closing sends RST."""
+
 
 class ClientConnection(asyncio.Protocol):
     """See the module. `call` is the request being answered, None between requests."""
@@ -31,7 +36,10 @@ class ClientConnection(asyncio.Protocol):
         "_head_sent",
         "_keep",
         "_reserved",
+        "_unread_bytes",
+        "_waits",
         "call",
+        "cors",
         "feed",
         "front",
         "is_reading",
@@ -56,7 +64,10 @@ class ClientConnection(asyncio.Protocol):
         self._head_sent = False
         self._keep = True
         self._reserved = 0
+        self._waits = False
+        self._unread_bytes = 0
         self.is_reading = False
+        self.cors = b""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -87,6 +98,7 @@ class ClientConnection(asyncio.Protocol):
         front = self.front
         self._keep = bool(flags & KEEP_ALIVE) and not front.dispatcher.draining
         self._head_sent = False
+        self.cors = b""
         try:
             if not flags & COMPLETE:
                 self._on_head(inbound)
@@ -99,9 +111,9 @@ class ClientConnection(asyncio.Protocol):
             else:
                 front.serve_other(self, inbound, door)
         except DispatchError as error:
-            self.refuse(error, front.dialect_of(inbound.line))
+            self._refuse_request(inbound.line, error)
         except BodyError as error:
-            self.refuse(BadRequest(str(error), code=error.code, param=error.param), front.dialect_of(inbound.line))
+            self._refuse_request(inbound.line, BadRequest(str(error), code=error.code, param=error.param))
 
     def _on_head(self, inbound: Inbound) -> None:
         """The body is still to come: refuse what is wrong already, make room, say that we go on."""
@@ -132,6 +144,11 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that ends its side has left: what runs for it is cancelled (CONTRACT section 1)."""
+        call, self.call = self.call, None
+        if call is not None:
+            # Not left to `connection_lost`: that comes only when what was written has gone out, which may be never.
+            self.front.dispatcher.cancel(call)
+            self.reset()
         return False
 
     # The sink of a call.
@@ -146,6 +163,8 @@ class ClientConnection(asyncio.Protocol):
             return
         call.overhead_ns = overhead_ns = call.overhead_ns + monotonic_ns() - call.answered_ns
         extra = call.request_id + call.lines
+        if self.cors:
+            extra += self.cors
         if not self._keep:
             extra += b"connection: close\r\n"
         transport.write(answer.compose(STATUS_LINES[answer.status], extra, overhead_ns // 1000))
@@ -206,7 +225,7 @@ class ClientConnection(asyncio.Protocol):
                 call.attempts,
                 call.overhead_ns // 1000,
                 b"transfer-encoding: chunked\r\n" if call.chunked else b"",
-                b"" if self._keep else b"connection: close\r\n",
+                self.cors if self._keep else self.cors + b"connection: close\r\n",
             )
         )
 
@@ -224,10 +243,18 @@ class ClientConnection(asyncio.Protocol):
         """Answer with the error in the client's own dialect."""
         self.answer(error_answer(error, dialect, call, keep=self._keep))
 
+    def _refuse_request(self, line: bytes, error: DispatchError) -> None:
+        """An answer to HEAD has no body, or the next answer would be read as one."""
+        is_head = line.startswith(b"HEAD ")
+        self.answer(error_answer(error, self.front.dialect_of(line), None, keep=self._keep, head_only=is_head))
+
     def answer(self, whole: bytes) -> None:
         """Write a whole answer that this process made."""
         if self.transport.is_closing():
             return
+        if self.cors:
+            line, end, rest = whole.partition(b"\r\n")
+            whole = line + end + self.cors + rest
         self.transport.write(whole)
         self._next()
 
@@ -236,7 +263,7 @@ class ClientConnection(asyncio.Protocol):
         self._keep = False
         self._has_all()
         if self.call is not None or not error.status:
-            self.transport.abort()
+            self.reset()
         else:
             self.refuse(BadRequest(error.message, code=error.code, status=error.status))
 
@@ -254,6 +281,21 @@ class ClientConnection(asyncio.Protocol):
         """Whether this connection outlives its answer."""
         return self._keep
 
+    def reset(self) -> None:
+        """End the connection by RST: `abort()` alone sends a FIN, which ends an unchunked answer cleanly (RFC 9112 section 6.3)."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and not self.transport.is_closing():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
+
+    def has_taken(self, now_ns: int) -> bool:
+        """Whether a client that could not take everything has taken some of it since this was last asked."""
+        before, self._unread_bytes = self._unread_bytes, self.transport.get_write_buffer_size()
+        if self._unread_bytes >= before:
+            return False
+        self.paused_ns = now_ns
+        return True
+
     def _next(self) -> None:
         if not self._keep:
             self._has_all()
@@ -263,6 +305,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Take up what a pipelining client sent ahead; in the loop's next round, so that a thousand requests do not nest."""
+        if self.paused_ns:
+            # It has not taken the answers that it got: no further one is made before it has.
+            self._waits = True
+            return
         try:
             inbound = self.reader.next()
         except ProtocolError as error:
@@ -285,7 +331,10 @@ class ClientConnection(asyncio.Protocol):
             call.run.pause()
 
     def resume_writing(self) -> None:
-        self.paused_ns = 0
+        self.paused_ns = self._unread_bytes = 0
         call = self.call
         if call is not None and call.run is not None:
             call.run.resume()
+        elif self._waits:
+            self._waits = False
+            self._go_on()
