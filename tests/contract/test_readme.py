@@ -29,6 +29,7 @@ BLOCKS = {
     for language in ("sh", "yaml", "python")
     for number, body in enumerate(re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
 }
+USES = README.partition("## Three uses")[2].partition("\n## ")[0].split("\n### ")[1:]
 START, CURL, BENCH = (BLOCKS["sh", number] for number in range(3))
 CONFIG, SDK, LIBRARY = BLOCKS["yaml", 0], BLOCKS["python", 0], BLOCKS["python", 1]
 
@@ -101,15 +102,19 @@ async def sidecar(folder: Path) -> AsyncIterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize("block", BLOCKS.values(), ids=[f"{language}-{number}" for language, number in BLOCKS])
-def test_no_example_is_longer_than_fifteen_lines(block: str) -> None:
-    assert block.count("\n") <= 15
+@pytest.mark.parametrize("use", USES, ids=[use.partition("\n")[0] for use in USES])
+def test_no_use_takes_more_than_fifteen_lines(use: str) -> None:
+    blocks = re.findall(r"^```\w+\n(.*?)^```", use, re.MULTILINE | re.DOTALL)
+
+    assert 0 < sum(block.count("\n") for block in blocks) <= 15
 
 
-def test_the_start_is_a_target_of_the_makefile() -> None:
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
     makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    commands = [line.split("#")[0].split() for line in START.splitlines()]
 
-    assert f"\n{START.split()[1]}:" in makefile
+    assert commands == [["make", "serve"], ["make", "test"]]
+    assert all(f"\n{target}:" in makefile for _, target in commands)
 
 
 def test_the_configuration_is_valid_as_it_stands(tmp_path: Path) -> None:
@@ -123,12 +128,11 @@ def test_the_configuration_is_valid_as_it_stands(tmp_path: Path) -> None:
 
 
 @needs_sidecar
-async def test_the_first_request_with_nothing_configured_is_answered_with_its_own_words(tmp_path: Path) -> None:
+async def test_the_first_request_is_answered_with_its_own_words(tmp_path: Path) -> None:
     port = free_port()
-    words = shlex.split(CURL.replace("\\\n", ""))
+    words = shlex.split(CURL.replace("\\\n", "").replace("8080", str(port)))
     data = words[words.index("-d") + 1].encode()
-    url = words[1].replace("8080", str(port))
-    request = urllib.request.Request(url, data=data, headers={"content-type": "application/json"})
+    request = urllib.request.Request(words[1], data=data, headers={"content-type": "application/json"})
 
     async with listening("serve", "--port", str(port), "--workers", "1", port=port, folder=tmp_path):
         answer = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=5).read()))

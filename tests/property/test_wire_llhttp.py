@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import httptools
+import pytest
 from dispatch.wire.http1 import COMPLETE, KEEP_ALIVE, ProtocolError, RequestReader, ResponseReader
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,3 +190,23 @@ def test_what_llhttp_refuses_is_refused(wire: bytes, place: int, byte: int) -> N
             return
         raise
     assert seen[0].body == request.body
+
+
+STRICTER = {
+    "no Host": b"GET / HTTP/1.1\r\n\r\n",
+    "two Hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "chunks on HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a coding before the chunks": b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "a fragment": b"GET /#a HTTP/1.1\r\nHost: h\r\n\r\n",
+    "another host in the target": b"GET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n",
+    "129 fields": b"GET / HTTP/1.1\r\nHost: h\r\n" + b"A: b\r\n" * 128 + b"\r\n",
+    "a head of 32 KiB and more": b"GET / HTTP/1.1\r\nHost: h\r\nA: " + b"b" * (32 << 10),
+}
+
+
+@pytest.mark.parametrize("wire", STRICTER.values(), ids=STRICTER)
+def test_where_we_are_stricter(wire: bytes) -> None:
+    by_llhttp(wire)
+
+    with pytest.raises(ProtocolError):
+        RequestReader(32 << 10, 128, 1 << 20, ()).feed(wire)

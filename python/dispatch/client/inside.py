@@ -8,53 +8,71 @@ from typing import TYPE_CHECKING
 from dispatch.client.local import LocalEngine
 from dispatch.config import resolve
 from dispatch.dispatcher import Dispatcher
+from dispatch.errors import ConfigError
 from dispatch.generation import build
 from dispatch.routing import Board, Sizes, Slots
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from openai import AsyncOpenAI
 
+    from dispatch.client.backend import Pieces, Whole
     from dispatch.config import Config
 
 __all__ = ["InsideBackend"]
 
-CLOSE_S = 5.0
-
 
 class InsideBackend:
-    """See the module. Its board is on the heap: limits and loads are those of this process."""
+    """See the module. Its board is on the heap: limits and loads are those of this process.
 
-    def __init__(self, config: Config, key: str | None) -> None:
+    Args:
+        key: name of the configured key whose permissions and limits hold; None for a trusted caller.
+        credential: for endpoints that use the client's own.
+    """
+
+    def __init__(self, config: Config, key: str | None, credential: str) -> None:
         self._config = config
-        self._dispatcher = Dispatcher()
-        self.engine = LocalEngine(self._dispatcher, key)
+        self._key = key
+        self._credential = credential
+        self._engine: LocalEngine | None = None
 
     async def open(self) -> None:
         config = self._config
         secrets = resolve(config, os.environ)
         sizes = Sizes.of(config)
-        slots = Slots.of(config, sizes)
-        board = Board.heap(sizes)
-        self._dispatcher.use(build(config, secrets, slots, board, 0, self._dispatcher))
-        self._dispatcher.start()
+        dispatcher = Dispatcher()
+        generation = build(config, secrets, Slots.of(config, sizes), Board.heap(sizes), 0, dispatcher)
+        key = generation.nobody if self._key is None else generation.key_named(self._key)
+        if key is None:
+            raise ConfigError("keys", f"no key is named {self._key!r}")
+        dispatcher.use(generation)
+        dispatcher.start()
+        self._engine = LocalEngine(dispatcher, key, self._credential)
 
     async def close(self) -> None:
-        await self._dispatcher.drain(CLOSE_S)
-        self._dispatcher.close()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.close()
 
-    async def whole(self, door: str, body: bytes, deadline_s: float | None) -> tuple[bytes, str, int]:
-        answer, call = await self.engine.request(door, body, deadline_s)
+    @property
+    def engine(self) -> LocalEngine:
+        """The engine, while the client is open."""
+        if self._engine is None:
+            raise RuntimeError("the client is not open: use 'async with'")
+        return self._engine
+
+    async def whole(self, door: str, body: bytes, deadline_s: float | None) -> Whole:
+        engine = self.engine
+        answer, call = await engine.request(door, engine.scan(body), deadline_s)
         return answer.body, call.endpoint, call.attempts
 
-    def stream(self, door: str, body: bytes, deadline_s: float | None) -> AsyncIterator[bytes]:
-        return self.engine.stream(door, body, deadline_s)
+    def stream(self, door: str, body: bytes, deadline_s: float | None) -> Pieces:
+        engine = self.engine
+        return engine.stream(door, engine.scan(body), deadline_s)
 
     async def models(self) -> list[str]:
-        return [name for name, model in self._config.models.items() if not model.is_pattern]
+        return self.engine.models()
 
     def openai(self) -> AsyncOpenAI:
         from dispatch.client.openai_sdk import inside  # noqa: PLC0415  # an extra
 
-        return inside(self.engine, self.models)
+        return inside(self.engine)

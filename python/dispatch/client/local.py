@@ -8,39 +8,43 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from dispatch.errors import BadRequest, DispatchError, InvalidKey
+from dispatch.errors import BadRequest, DispatchError, Draining
 from dispatch.exchange import Call
 from dispatch.wire.http1 import INCLUDE_USAGE_TRUE, BodyError, Scan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Answer
+    from dispatch.generation import KeyEntry
 
 __all__ = ["LocalEngine", "Stream"]
 
 DEFAULT_OUTPUT_TOKENS = 256
 BYTES_PER_TOKEN = 4
 HIGH_WATER_BYTES = 256 * 1024
-"""A reader that falls this far behind pauses its upstream."""
+"""A reader that falls this far behind pauses its upstream; at half of it, reading goes on."""
+
+_NS = 1_000_000_000
 
 
 class _Whole:
     """A future as a sink."""
 
-    __slots__ = ("future",)
+    __slots__ = ("future", "is_over")
 
     def __init__(self) -> None:
         self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.is_over = False
 
     def on_answer(self, call: Call, answer: Answer) -> None:
+        self.is_over = True
         if not self.future.done():
             self.future.set_result(answer)
 
     def on_error(self, call: Call, error: DispatchError) -> None:
+        self.is_over = True
         if not self.future.done():
             self.future.set_exception(error)
 
@@ -55,23 +59,31 @@ class _Whole:
 
 
 class Stream:
-    """The bytes of a stream, as an async iterator. Leaving it early (`aclose`) cancels the request upstream."""
+    """The bytes of a stream, as an async iterator. Leaving it early (`aclose`) cancels the request upstream.
 
-    __slots__ = ("_bytes", "_call", "_dispatcher", "_ended", "_error", "_parts", "_paused", "_ready", "answer")
+    Attributes:
+        call: what happened so far: the endpoint that answers, the attempts that it took.
+        answer: the answer of an endpoint that does not stream; its body is the only piece.
+    """
+
+    __slots__ = ("_bytes", "_dispatcher", "_error", "_is_over", "_is_paused", "_parts", "_ready", "answer", "call")
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._parts: deque[bytes] = deque()
         self._bytes = 0
         self._ready = asyncio.Event()
-        self._ended = False
-        self._paused = False
+        self._is_over = False
+        self._is_paused = False
         self._error: DispatchError | None = None
-        self._call: Call | None = None
+        self.call: Call
         self.answer: Answer | None = None
 
+    def __repr__(self) -> str:
+        state = "over" if self._is_over else "paused" if self._is_paused else "open"
+        return f"<Stream: {state}, {self._bytes} bytes to read>"
+
     def on_answer(self, call: Call, answer: Answer) -> None:
-        """An endpoint that does not stream answered whole."""
         self.answer = answer
         self._end(answer.body)
 
@@ -79,8 +91,8 @@ class Stream:
         self._parts.append(data)
         self._bytes += len(data)
         self._ready.set()
-        if self._bytes > HIGH_WATER_BYTES and not self._paused and call.run is not None:
-            self._paused = True
+        if self._bytes > HIGH_WATER_BYTES and not self._is_paused and call.run is not None:
+            self._is_paused = True
             call.run.pause()
 
     def on_end(self, call: Call, tail: bytes) -> None:
@@ -89,60 +101,53 @@ class Stream:
     def _end(self, tail: bytes) -> None:
         if tail:
             self._parts.append(tail)
-        self._ended = True
+            self._bytes += len(tail)
+        self._is_over = True
         self._ready.set()
 
     def on_error(self, call: Call, error: DispatchError) -> None:
         self._error = error
-        self._ended = True
-        self._ready.set()
+        self._end(b"")
 
     def on_silence(self, call: Call) -> None:
         """Nobody needs to be kept awake in process."""
 
-    def bind(self, call: Call) -> None:
-        self._call = call
-
-    @property
-    def endpoint(self) -> str:
-        """The endpoint that answers, once it has begun."""
-        return "" if self._call is None else self._call.endpoint
-
     async def begun(self) -> None:
         """Wait for the first bytes. Raises the error if there is no answer at all."""
-        await self._ready.wait()
+        await self._wait()
         if self._error is not None and not self._parts:
             raise self._error
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    async def _wait(self) -> None:
+        try:
+            await self._ready.wait()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         while not self._parts:
             if self._error is not None:
                 raise self._error
-            if self._ended:
+            if self._is_over:
                 raise StopAsyncIteration
             self._ready.clear()
-            try:
-                await self._ready.wait()
-            except asyncio.CancelledError:
-                self.cancel()
-                raise
+            await self._wait()
         part = self._parts.popleft()
         self._bytes -= len(part)
-        call = self._call
-        if self._paused and self._bytes < HIGH_WATER_BYTES // 2 and call is not None and call.run is not None:
-            self._paused = False
-            call.run.resume()
+        if self._is_paused and self._bytes < HIGH_WATER_BYTES // 2 and self.call.run is not None:
+            self._is_paused = False
+            self.call.run.resume()
         return part
 
     def cancel(self) -> None:
         """Stop the request upstream, unless it is over."""
-        call, self._call = self._call, None
-        if call is not None and not self._ended:
-            self._ended = True
-            self._dispatcher.cancel(call)
+        if not self._is_over:
+            self._is_over = True
+            self._dispatcher.cancel(self.call)
 
     async def aclose(self) -> None:
         self.cancel()
@@ -152,52 +157,70 @@ class LocalEngine:
     """Answers requests of this process by its own dispatcher.
 
     Args:
-        key: name of the configured key whose permissions and limits hold; None for a trusted caller.
+        key: whose permissions and limits hold.
+        credential: for endpoints that use the client's own.
     """
 
-    def __init__(self, dispatcher: Dispatcher, key: str | None = None) -> None:
+    def __init__(self, dispatcher: Dispatcher, key: KeyEntry, credential: str = "") -> None:
         self._dispatcher = dispatcher
         self._key = key
+        self._credential = credential.encode()
 
-    async def request(self, door: str, body: bytes, deadline_s: float | None = None) -> tuple[Answer, Call]:
-        """Send `body` to the model that it names; wait for the whole answer.
+    def scan(self, body: bytes) -> Scan:
+        """Read what routing needs of a body. Raises `BadRequest`."""
+        try:
+            return Scan(body)
+        except BodyError as error:
+            raise BadRequest(error.message, code=error.code, param=error.param) from None
+
+    async def request(self, door: str, scan: Scan, deadline_s: float | None = None) -> tuple[Answer, Call]:
+        """Send a body to the model that it names; wait for the whole answer. Cancelling the wait cancels the request upstream.
 
         Raises:
             DispatchError: there is none. An answer of the provider that is an error comes as `UpstreamError`.
         """
+        if scan.stream:
+            raise BadRequest("the answer to a stream does not come whole", code="unsupported_parameter", param="stream")
         sink = _Whole()
-        call = self._start(sink, door, body, deadline_s)
+        call = self._start(sink, door, scan, deadline_s)
         try:
             return await sink.future, call
         except asyncio.CancelledError:
-            self._dispatcher.cancel(call)
+            if not sink.is_over:
+                self._dispatcher.cancel(call)
             raise
 
-    def stream(self, door: str, body: bytes, deadline_s: float | None = None) -> Stream:
-        """Send `body`, which asks for a stream; its server-sent events come as bytes, at any cuts."""
+    def stream(self, door: str, scan: Scan, deadline_s: float | None = None) -> Stream:
+        """Send a body that asks for a stream; its server-sent events come as bytes, at any cuts. Raises `DispatchError`."""
         sink = Stream(self._dispatcher)
-        sink.bind(self._start(sink, door, body, deadline_s))
+        sink.call = self._start(sink, door, scan, deadline_s)
         return sink
 
-    def _start(self, sink: _Whole | Stream, door: str, body: bytes, deadline_s: float | None) -> Call:
+    def models(self) -> list[str]:
+        """Names that the key may ask for."""
+        generation = self._dispatcher.generation
+        allowed = self._key.models
+        assert generation is not None
+        return [name for name in generation.listed if allowed is None or name in allowed]
+
+    def _start(self, sink: _Whole | Stream, door: str, scan: Scan, deadline_s: float | None) -> Call:
         dispatcher = self._dispatcher
+        if dispatcher.draining:
+            raise Draining("the client is closed")
         generation = dispatcher.generation
-        if generation is None:
-            raise RuntimeError("the client is not open: use 'async with'")
-        try:
-            scan = Scan(body)
-        except BodyError as error:
-            raise BadRequest(str(error), code=error.code, param=error.param) from None
-        key = generation.nobody if self._key is None else generation.key_named(self._key)
-        if key is None:
-            raise InvalidKey(f"no key named {self._key!r} is configured")
+        assert generation is not None
         name, is_stream, flags, text_bytes, max_output, affinity = scan.facts
-        model, upstream_name = generation.find(name, key)
+        model, upstream_name = generation.find(name, self._key)
         now_ns = monotonic_ns()
-        deadline_ns = now_ns + (model.deadline_ns if deadline_s is None else min(model.deadline_ns, int(deadline_s * 1e9)))
-        call = Call(sink, name, door, scan, now_ns, deadline_ns)
+        wait_ns = model.deadline_ns
+        if deadline_s is not None:
+            if not deadline_s > 0:
+                raise BadRequest(f"deadline_s must be above 0, found {deadline_s}", param="deadline_s")
+            wait_ns = int(min(wait_ns, deadline_s * _NS))
+        call = Call(sink, name, door, scan, now_ns, now_ns + wait_ns)
         call.upstream_name = upstream_name
-        call.key = key.name
+        call.key = self._key.name
+        call.credential = self._credential
         call.stream = is_stream
         call.chunked = False
         call.wants_usage = bool(flags & INCLUDE_USAGE_TRUE)
@@ -205,5 +228,18 @@ class LocalEngine:
         call.tokens_in = text_bytes // BYTES_PER_TOKEN + 1
         if door != "embeddings":
             call.tokens_out = max_output or DEFAULT_OUTPUT_TOKENS
-        dispatcher.dispatch(call, model, key.slot)
+        dispatcher.dispatch(call, model, self._key.slot)
         return call
+
+    async def close(self) -> None:
+        """End what is under way with an error that says so, and close all connections."""
+        dispatcher = self._dispatcher
+        dispatcher.draining = True
+        ended = Draining("the client was closed before the answer was whole")
+        for attempts in [*dispatcher.watch]:
+            dispatcher.cancel(attempts.call)
+            attempts.call.sink.on_error(attempts.call, ended)
+        dispatcher.close()
+        # Aborted sockets are closed in the loop's next round; a caller whose loop ends here shall leave none behind.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)

@@ -1,99 +1,129 @@
-"""Answers in OpenAI's chat dialect, read into the library's structs."""
+"""Answers and events in OpenAI's dialect, read into the library's structs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
-from dispatch.errors import DispatchError, Failure, UpstreamError
-from dispatch.schema import Delta, Response, ToolCall, Usage
+from dispatch.client.told import from_event
+from dispatch.errors import Failure, UpstreamError
+from dispatch.providers.chat import decode_answer, decode_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
-__all__ = ["deltas", "response"]
+    from dispatch.schema import Delta, Response
 
-_decode = msgspec.json.decode
+__all__ = ["DeltaReader", "read_answer", "read_vectors"]
 
 
-def response(raw: bytes, endpoint: str, attempts: int) -> Response:
-    """A whole answer. Raises `UpstreamError` when it is no chat completion."""
+class _Row(Struct):
+    index: int
+    embedding: list[float]
+
+
+class _Vectors(Struct):
+    data: list[_Row]
+
+
+_vectors = msgspec.json.Decoder(_Vectors)
+
+
+def read_answer(raw: bytes, endpoint: str, attempts: int) -> Response:
+    """Read a whole answer to a chat request. Raises `UpstreamError` when it is none."""
     try:
-        reply = _decode(raw)
-        choice = reply["choices"][0]
-        message = choice["message"]
-    except (msgspec.DecodeError, LookupError, TypeError) as error:
-        raise UpstreamError("the answer is no chat completion", failure=Failure.MALFORMED, endpoint=endpoint) from error
-    return Response(
-        text=message.get("content") or "",
-        model=reply.get("model") or "",
-        id=reply.get("id") or "",
-        finish_reason=choice.get("finish_reason") or "",
-        reasoning=message.get("reasoning_content") or message.get("reasoning") or "",
-        refusal=message.get("refusal") or "",
-        tool_calls=_tool_calls(message),
-        usage=_usage(reply.get("usage")) or Usage(estimated=True),
-        endpoint=endpoint,
-        attempts=attempts,
-        body=raw,
-    )
+        return decode_answer(raw, endpoint=endpoint, attempts=attempts)
+    except ValueError as error:
+        raise _malformed("the answer is no chat completion", endpoint) from error
 
 
-async def deltas(pieces: AsyncIterator[bytes]) -> AsyncIterator[Delta]:
-    """The pieces of a stream, however its bytes are cut. Raises the error that an error event tells."""
-    rest = b""
-    async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
+def read_vectors(raw: bytes, endpoint: str) -> list[list[float]]:
+    """Read the vectors of an answer, in the order of their texts. Raises `UpstreamError` when there are none."""
+    try:
+        rows = _vectors.decode(raw).data
+    except ValueError as error:
+        raise _malformed("the answer holds no vectors", endpoint) from error
+    rows.sort(key=lambda row: row.index)
+    return [row.embedding for row in rows]
+
+
+class DeltaReader:
+    """Reads one stream of server-sent events, however its bytes are cut.
+
+    An endpoint that does not stream answers whole; then there is one delta for each choice, at the end.
+    """
+
+    __slots__ = ("_data", "_finished", "_is_terminated", "_is_whole", "_open", "_rest")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._is_whole: bool | None = None
+        self._is_terminated = False
+        self._open: set[int] = set()
+        self._finished: set[int] = set()
+
+    def feed(self, piece: bytes) -> Iterator[Delta]:
+        """Take bytes; give the deltas of the events that are whole now.
+
+        Raises:
+            DispatchError: the error that an event tells.
+            UpstreamError: an event is no chunk of a chat completion.
+        """
+        if self._is_whole is None:
+            self._is_whole = piece.lstrip()[:1] == b"{"
+        if self._is_whole:
+            self._rest += piece
+            return
+        *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             if line.startswith(b"data:"):
-                for delta in _from_event(line[5:].strip()):
-                    yield delta
+                self._data.append(line[5:].strip())
+            elif not line.strip() and self._data:
+                data = b"\n".join(self._data)
+                self._data.clear()
+                yield from self._read(data)
+
+    def finish(self) -> tuple[Delta, ...]:
+        """Say that nothing follows.
+
+        Raises:
+            UpstreamError: something was still to come.
+        """
+        if self._is_whole:
+            try:
+                return decode_event(self._rest)
+            except ValueError as error:
+                raise _malformed("the answer is no chat completion", "") from error
+        if self._is_terminated or (self._finished and not self._open):
+            return ()
+        raise UpstreamError("the stream ended before its answer did", failure=Failure.BROKEN, endpoint="")
+
+    def _read(self, data: bytes) -> tuple[Delta, ...]:
+        if data == b"[DONE]":
+            self._is_terminated = True
+            return ()
+        if b'"error"' in data and (told := from_event(data)) is not None:
+            raise told
+        try:
+            deltas = decode_event(data)
+        except ValueError as error:
+            raise _malformed("an event is no chunk of a chat completion", "") from error
+        for delta in deltas:
+            if delta.finish_reason:
+                self._finished.add(delta.index)
+                self._open.discard(delta.index)
+            elif delta.usage is None and delta.index not in self._finished:
+                self._open.add(delta.index)
+        return tuple(delta for delta in deltas if not _is_empty(delta))
 
 
-def _from_event(data: bytes) -> Iterator[Delta]:
-    if data == b"[DONE]":
-        return
-    event = _decode(data)
-    if "error" in event:
-        error = event["error"]
-        message = error.get("message", "") if isinstance(error, dict) else str(error)
-        raise DispatchError(
-            message or "the stream broke", code=str((error or {}).get("code") or "upstream_error") if isinstance(error, dict) else ""
-        )
-    for choice in event.get("choices") or ():
-        part = choice.get("delta") or {}
-        yield Delta(
-            text=part.get("content") or "",
-            reasoning=part.get("reasoning_content") or part.get("reasoning") or "",
-            tool_calls=_tool_calls(part),
-            index=choice.get("index", 0),
-            finish_reason=choice.get("finish_reason") or "",
-        )
-    usage = _usage(event.get("usage"))
-    if usage is not None:
-        yield Delta(usage=usage)
+def _malformed(reason: str, endpoint: str) -> UpstreamError:
+    return UpstreamError(reason, failure=Failure.MALFORMED, endpoint=endpoint)
 
 
-def _tool_calls(message: dict[str, Any]) -> tuple[ToolCall, ...]:
-    calls = message.get("tool_calls") or ()
-    return tuple(
-        ToolCall(
-            index=call.get("index", at),
-            id=call.get("id") or "",
-            name=(call.get("function") or {}).get("name") or "",
-            arguments=(call.get("function") or {}).get("arguments") or "",
-        )
-        for at, call in enumerate(calls)
-    )
-
-
-def _usage(raw: dict[str, Any] | None) -> Usage | None:
-    if not raw:
-        return None
-    return Usage(
-        input_tokens=raw.get("prompt_tokens") or 0,
-        output_tokens=raw.get("completion_tokens") or 0,
-        cached_tokens=(raw.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-        reasoning_tokens=(raw.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
-    )
+def _is_empty(delta: Delta) -> bool:
+    """What only names the role says nothing."""
+    return not (delta.text or delta.reasoning or delta.tool_calls or delta.finish_reason or delta.usage)

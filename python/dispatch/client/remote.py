@@ -7,35 +7,24 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import msgspec
 
-from dispatch.errors import (
-    BadRequest,
-    DeadlineExceeded,
-    DispatchError,
-    Failure,
-    InvalidKey,
-    ModelNotAllowed,
-    ModelNotFound,
-    NoEndpoint,
-    Overloaded,
-    UpstreamError,
-)
+from dispatch.client.told import from_answer
+from dispatch.errors import BadRequest, DeadlineExceeded, Failure, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from openai import AsyncOpenAI
+
+    from dispatch.client.backend import Pieces, Whole
 
 __all__ = ["RemoteBackend"]
 
 PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions", "embeddings": "/v1/embeddings", "responses": "/v1/responses"}
-_BY_STATUS: dict[int, type[DispatchError]] = {
-    401: InvalidKey,
-    403: ModelNotAllowed,
-    404: ModelNotFound,
-    429: Overloaded,
-    503: NoEndpoint,
-    504: DeadlineExceeded,
-}
+CONNECT_S = 10.0
+GRACE_S = 2.0
+"""The sidecar tells that a deadline has passed; it is waited for so much longer, and then not any more."""
+IDLE_S = 30.0
+"""Connections are dropped before the sidecar does it (`server.idle_s`, 75): a POST on a connection that is just being closed is lost."""
 
 
 class RemoteBackend:
@@ -45,46 +34,47 @@ class RemoteBackend:
         self._base = base_url.rstrip("/").removesuffix("/v1")
         self._key = api_key
         self._session: aiohttp.ClientSession | None = None
+        self._sdks: list[AsyncOpenAI] = []
 
     async def open(self) -> None:
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
         # No cap on connections: the caller's concurrency is the caller's business.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), headers=headers, timeout=aiohttp.ClientTimeout(total=None, sock_connect=10)
-        )
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+        self._session = aiohttp.ClientSession(connector=connector, headers=headers, timeout=timeout)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+        sdks, self._sdks = self._sdks, []
+        for sdk in sdks:
+            await sdk.close()
 
-    async def whole(self, door: str, body: bytes, deadline_s: float | None) -> tuple[bytes, str, int]:
+    async def whole(self, door: str, body: bytes, deadline_s: float | None) -> Whole:
+        session = self._open_session
         try:
-            async with self._post(door, body, deadline_s) as reply:
+            async with session.post(self._base + PATHS[door], **_options(body, deadline_s)) as reply:
                 raw = await reply.read()
                 if reply.status >= 400:
-                    raise _error(reply, raw)
-                return raw, reply.headers.get("x-dispatch-endpoint", ""), int(reply.headers.get("x-dispatch-attempts", "1"))
-        except aiohttp.ClientError as error:
-            raise _lost(self._base, error) from error
+                    raise from_answer(reply.status, reply.headers, raw)
+                return raw, reply.headers.get("x-dispatch-endpoint", ""), _attempts(reply)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._lost(error, deadline_s) from error
 
-    async def _pieces(self, door: str, body: bytes, deadline_s: float | None) -> AsyncIterator[bytes]:
-        try:
-            async with self._post(door, body, deadline_s) as reply:
-                if reply.status >= 400:
-                    raise _error(reply, await reply.read())
-                async for piece in reply.content.iter_any():
-                    yield piece
-        except aiohttp.ClientError as error:
-            raise _lost(self._base, error) from error
-
-    def stream(self, door: str, body: bytes, deadline_s: float | None) -> AsyncIterator[bytes]:
+    def stream(self, door: str, body: bytes, deadline_s: float | None) -> Pieces:
         return self._pieces(door, body, deadline_s)
 
-    def _post(self, door: str, body: bytes, deadline_s: float | None) -> Any:
-        headers = {"content-type": "application/json"}
-        if deadline_s is not None:
-            headers["x-dispatch-deadline-ms"] = str(max(1, int(deadline_s * 1000)))
-        return self._open_session.post(self._base + PATHS[door], data=body, headers=headers)
+    async def _pieces(self, door: str, body: bytes, deadline_s: float | None) -> AsyncGenerator[bytes, None]:
+        session = self._open_session
+        try:
+            async with session.post(self._base + PATHS[door], **_options(body, deadline_s)) as reply:
+                if reply.status >= 400:
+                    raise from_answer(reply.status, reply.headers, await reply.read())
+                async for piece in reply.content.iter_any():
+                    yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._lost(error, deadline_s) from error
 
     @property
     def _open_session(self) -> aiohttp.ClientSession:
@@ -97,40 +87,40 @@ class RemoteBackend:
             async with self._open_session.get(self._base + "/v1/models") as reply:
                 raw = await reply.read()
                 if reply.status >= 400:
-                    raise _error(reply, raw)
+                    raise from_answer(reply.status, reply.headers, raw)
                 return [row["id"] for row in msgspec.json.decode(raw)["data"]]
-        except aiohttp.ClientError as error:
-            raise _lost(self._base, error) from error
+        except (aiohttp.ClientError, TimeoutError, LookupError, ValueError, TypeError) as error:
+            raise self._lost(error, None) from error
 
     def openai(self) -> AsyncOpenAI:
         from openai import AsyncOpenAI  # noqa: PLC0415  # an extra
 
-        return AsyncOpenAI(base_url=self._base + "/v1", api_key=self._key or "none")
+        sdk = AsyncOpenAI(base_url=self._base + "/v1", api_key=self._key or "none")
+        self._sdks.append(sdk)
+        return sdk
+
+    def _lost(self, error: Exception, deadline_s: float | None) -> DeadlineExceeded | UpstreamError:
+        """What it means that there is no answer of the sidecar at all."""
+        if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+            return UpstreamError(f"no connection to the sidecar at {self._base}: {error}", failure=Failure.CONNECT, endpoint="")
+        if isinstance(error, TimeoutError):
+            return DeadlineExceeded(f"no whole answer of the sidecar at {self._base} within {deadline_s} s")
+        known = isinstance(error, aiohttp.ServerDisconnectedError)
+        failure = Failure.UNKNOWN_EXECUTION if known else Failure.BROKEN
+        return UpstreamError(f"the sidecar at {self._base} gave no whole answer: {error}", failure=failure, endpoint="")
 
 
-def _lost(base: str, error: Exception) -> UpstreamError:
-    return UpstreamError(f"the sidecar at {base} gave no whole answer: {error}", failure=Failure.BROKEN, endpoint=base)
+def _options(body: bytes, deadline_s: float | None) -> dict[str, Any]:
+    headers = {"content-type": "application/json"}
+    options: dict[str, Any] = {"data": body, "headers": headers}
+    if deadline_s is not None:
+        if not deadline_s > 0:
+            raise BadRequest(f"deadline_s must be above 0, found {deadline_s}", param="deadline_s")
+        headers["x-dispatch-deadline-ms"] = str(max(1, int(deadline_s * 1000)))
+        options["timeout"] = aiohttp.ClientTimeout(total=deadline_s + GRACE_S, sock_connect=CONNECT_S)
+    return options
 
 
-def _error(reply: aiohttp.ClientResponse, raw: bytes) -> DispatchError:
-    """The error that a sidecar's answer tells, as the class that says what can be done."""
-    try:
-        told = msgspec.json.decode(raw)["error"]
-        message, code, param = str(told.get("message")), str(told.get("code") or ""), told.get("param")
-    except (msgspec.DecodeError, LookupError, AttributeError, TypeError):
-        message, code, param = raw[:300].decode("utf-8", "replace"), "", None
-    after = reply.headers.get("retry-after-ms")
-    after_s = int(after) / 1000 if after and after.isdigit() else None
-    kind = _BY_STATUS.get(reply.status)
-    error: DispatchError
-    if kind is not None:
-        error = kind(message, code=code, param=param, retry_after_s=after_s)
-    elif reply.status >= 500:
-        endpoint = reply.headers.get("x-dispatch-endpoint", "")
-        error = UpstreamError(
-            message, failure=Failure.SERVER, endpoint=endpoint, upstream_status=reply.status, retry_after_s=after_s, code=code
-        )
-    else:
-        error = BadRequest(message, code=code, status=reply.status, param=param)
-    error.should_retry = reply.headers.get("x-should-retry") == "true"
-    return error
+def _attempts(reply: aiohttp.ClientResponse) -> int:
+    told = reply.headers.get("x-dispatch-attempts", "")
+    return int(told) if told.isdigit() else 1

@@ -78,8 +78,13 @@ def encode_request(request: Request) -> bytes:
     return msgspec.json.encode(body | request.extra)
 
 
-def decode_answer(body: bytes) -> Response:
+def decode_answer(body: bytes, *, endpoint: str = "", attempts: int = 1) -> Response:
     """Read a whole answer.
+
+    Args:
+        body: the provider's JSON.
+        endpoint: who gave it.
+        attempts: the tries that it took.
 
     Raises:
         ValueError: it is no chat completion with a choice.
@@ -99,6 +104,8 @@ def decode_answer(body: bytes) -> Response:
         # Whole calls carry no index: their order is their place.
         tool_calls=tuple(_call(call, place) for place, call in enumerate(message.tool_calls or ())),
         usage=_usage(reply.usage) or Usage(),
+        endpoint=endpoint,
+        attempts=attempts,
         body=body,
     )
 

@@ -182,6 +182,9 @@ class Origin:
         self._closed = True
         for task in [*self._making]:
             task.cancel()
-        idle, self._idle = self._idle, {}
-        for connection in idle:
+        # Those whose client has its answer are swept by nobody from here on.
+        free = [*self._idle, *self._ending]
+        self._idle.clear()
+        self._ending.clear()
+        for connection in free:
             connection.close()

@@ -214,7 +214,7 @@ impl<B: AsRef<[u8]>> ResponseReader<B> {
     }
 
     /// Starts to relay the stream whose head [`Self::feed`] returned. The bytes that came with the head wait for the first
-    /// [`Self::forward`], which may have no others.
+    /// [`Relay::forward`], which may have no others.
     ///
     /// `inject`: that the stream's usage event was asked for by us and is not for the client; `chunked`: that the
     /// client speaks HTTP/1.1. Does nothing when no stream was opened.

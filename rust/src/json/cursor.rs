@@ -1,7 +1,7 @@
 //! A validating pull cursor over JSON text.
 //!
 //! The caller asks for the next key, item or string, or skips a value whole; what is skipped is validated as strictly as
-//! what is read. Strings are searched 64 bytes at a time in a form that the compiler turns into vector instructions, so
+//! what is read. Long strings are searched by vectors (`memchr`, and loops that the compiler turns into vector compares), so
 //! that a prompt of many kilobytes costs about as much as copying it; UTF-8 is checked once, up front, by `simdutf8`.
 //!
 //! Invariant: `at` never passes the end, and nothing indexes with a number that came from the text.
@@ -267,7 +267,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            self.at = next_special(self.text, self.at);
+            self.at = next_special(self.text, self.at, if escaped { 1 } else { 4 });
             match self.text.get(self.at) {
                 Some(b'"') => {
                     let span = Span { start, end: self.at };
@@ -301,29 +301,36 @@ impl<'a> Cursor<'a> {
 }
 
 /// Offset of the first byte at or after `at` that ends a plain run in a string: a quote, a backslash or a control.
+///
+/// Most strings of a request are keys and small values: what ends in its first `words` of eight bytes needs no call. Where
+/// there was an escape there is prose, and only another escape is likely to be so near.
 #[inline]
-fn next_special(text: &[u8], mut at: usize) -> usize {
-    let mut words = 0;
-    while let Some(word) = text[at..].first_chunk::<8>() {
+fn next_special(text: &[u8], mut at: usize, words: u32) -> usize {
+    for _ in 0..words {
+        let Some(word) = text[at..].first_chunk::<8>() else { break };
         let hits = special_bytes(u64::from_le_bytes(*word));
         if hits != 0 {
             return at + (hits.trailing_zeros() / 8) as usize;
         }
         at += 8;
-        words += 1;
-        // Most strings of a request are short: only what has passed four words is worth whole blocks.
-        if words >= 4 {
-            while text[at..].first_chunk::<64>().is_some_and(is_plain) {
-                at += 64;
-            }
-            words = 0;
-        }
     }
-    text[at..].iter().position(|&byte| is_special(byte)).map_or(text.len(), |offset| at + offset)
+    long_run(text, at)
 }
 
-const fn is_special(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
+/// The same for a run of unknown length, by vectors: first where it ends at the latest, then whether a control comes before.
+fn long_run(text: &[u8], at: usize) -> usize {
+    let rest = &text[at..];
+    let run = &rest[..memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len())];
+    if is_plain(run) { at + run.len() } else { at + run.iter().position(|&byte| byte < 0x20).unwrap_or(run.len()) }
+}
+
+/// Whether no control character is in `run`. The last block may overlap the one before, which spares a loop over single bytes.
+#[inline]
+fn is_plain(run: &[u8]) -> bool {
+    match run.last_chunk::<32>() {
+        Some(last) => run.chunks_exact(32).all(has_no_control) && has_no_control(last),
+        None => has_no_control(run),
+    }
 }
 
 /// High bit of each byte that is special; exact up to and including the lowest such byte (Mycroft's zero-byte test).
@@ -336,10 +343,10 @@ const fn special_bytes(word: u64) -> u64 {
     (quote.wrapping_sub(ONES) & !quote | slash.wrapping_sub(ONES) & !slash | control) & HIGHS
 }
 
-/// Whether a block has no special byte. Without an early exit, so that it becomes a few vector compares.
+/// Without an early exit, so that it becomes vector compares.
 #[inline]
-fn is_plain(block: &[u8; 64]) -> bool {
-    block.iter().fold(0, |found, &byte| found | u8::from(is_special(byte))) == 0
+fn has_no_control(block: &[u8]) -> bool {
+    block.iter().fold(0, |found, &byte| found | u8::from(byte < 0x20)) == 0
 }
 
 #[cold]

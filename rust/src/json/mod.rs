@@ -5,7 +5,7 @@
 //! A tree would cost an allocation per value; a pull cursor costs none.
 //!
 //! - [`cursor`]: the validator that the readers below pull from;
-//! - [`scan`]: what routing reads of a request, with [`weigh`] for its text and [`splice`] for the changed copy;
+//! - [`scan`]: what routing reads of a request, with `weigh` for its text and [`splice`] for the changed copy;
 //! - [`usage`]: what accounting reads of an answer.
 
 pub mod cursor;

@@ -6,8 +6,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use super::{decimal, joined};
 use super::request::Inbound;
+use super::{decimal, joined};
 use crate::json;
 
 /// Whoever keeps the body alive.
