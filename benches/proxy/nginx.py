@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from benches.proxy.rows import Kind
 
-__all__ = ["ANSWER", "command", "mock_config", "yardstick_config"]
+__all__ = ["ANSWER", "command", "mock_config", "plain_config", "yardstick_config"]
 
 ANSWER = json.dumps(
     {
@@ -109,6 +109,12 @@ def mock_config(folder: Path, *, plain: int, tls: int) -> Path:
     """Write the configuration of the upstream: the same answer to everything, in clear on one port and under TLS on the other."""
     servers = MOCK.format(folder=folder, plain=plain, tls=tls, answer=ANSWER.decode())
     return write(folder, "mock", servers)
+
+
+def plain_config(folder: Path, *, plain: int) -> Path:
+    """Write the configuration of the upstream in clear alone, which needs no certificate."""
+    answer = ANSWER.decode()
+    return write(folder, "mock", f"  server {{ listen 127.0.0.1:{plain} backlog=4096; location / {{ return 200 '{answer}'; }} }}\n")
 
 
 def yardstick_config(folder: Path, *, upstreams: Mapping[Kind, int], listen: Mapping[Kind, int]) -> Path:
