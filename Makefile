@@ -80,6 +80,14 @@ bench: setup ## Micro-benchmarks of the core's face: make bench ARGS="-k acquire
 bench-proxy: setup ## CPU per request beside nginx's proxy_pass; needs nginx and wrk: make bench-proxy ARGS="--runs 7"
 	$(BIN)/python -m benches.proxy $(ARGS)
 
+.PHONY: bench-in-process
+bench-in-process: setup ## Requests per second of the library on one core; needs nginx: make bench-in-process ARGS="--runs 9"
+	$(BIN)/python -m benches.in_process $(ARGS)
+
+.PHONY: bench-capacity
+bench-capacity: setup ## Streams and memory of one worker, start, a second worker; needs nginx and wrk: make bench-capacity ARGS="--streams 9000"
+	$(BIN)/python -m benches.capacity $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## Feed hostile bytes to the parsers: make fuzz SECONDS=600
 	DISPATCH_FUZZ_SECONDS=$(SECONDS) HYPOTHESIS_PROFILE=slow $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
@@ -115,4 +123,4 @@ clean: ## Remove everything that was built or installed here
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

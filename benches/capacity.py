@@ -199,9 +199,7 @@ def save(folder: Path, about: dict[str, str], figures: list[Figure]) -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benches.capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="make bench-capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--streams", type=int, default=5_000, metavar="N")
     parser.add_argument("--only", default="start,streams,workers", metavar="LIST", help="default: start,streams,workers")
@@ -227,7 +225,7 @@ def main(arguments: list[str]) -> int:
     print(table(figures))
     if not asked.no_save:
         about = report.describe(find_tools(), plan, []) | {
-            "command": " ".join(["python -m benches.capacity", *arguments]),
+            "command": report.command("bench-capacity", arguments),
             "runs": f"{asked.runs} of each, on a fresh sidecar each time; two workers: {plan.seconds:g} s for each contender, turn by turn",
             "warm-up": "one start, one stream, 2 s of load",
         }

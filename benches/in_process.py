@@ -104,7 +104,7 @@ def table(runs: list[Run]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Measure and report; the exit code tells whether the target is reached."""
-    parser = argparse.ArgumentParser(prog="python -m benches.in_process", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make bench-in-process", description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> int:
     print(f"target: {TARGET_PER_S} requests per second on one core: {'reached' if passed else 'MISSED'}")
     if not asked.no_save:
         about = report.describe(tools, plan, []) | {
-            "command": " ".join(["python -m benches.in_process", *arguments]),
+            "command": report.command("bench-in-process", arguments),
             "runs": f"{plan.runs} of {plan.seconds:g} s, {TASKS} requests under way at any time, uvloop",
             "warm-up": f"{plan.warm_up_s:g} s; every answer is looked at, in the runs as well",
         }

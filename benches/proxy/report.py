@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benches.proxy.measure import Plan
     from benches.proxy.rig import Tools
 
-__all__ = ["complain", "describe", "line", "save", "table"]
+__all__ = ["command", "complain", "describe", "line", "save", "table"]
 
 HEADER = (
     "| row | baseline, us | candidate, us | ratio | gate | target | verdict |\n"
@@ -45,18 +45,23 @@ def describe(tools: Tools, plan: Plan, arguments: list[str]) -> dict[str, str]:
                 first_line(["rustc", "--version"]),
             ]
         ),
-        "command": " ".join(["make bench-proxy", *([f'ARGS="{" ".join(arguments)}"'] if arguments else [])]),
+        "command": command("bench-proxy", arguments),
         "runs": f"{plan.runs} of {plan.seconds:g} s for each contender, turn by turn",
         "warm-up": f"{plan.warm_up_s:g} s, in which every answer is compared with the right one",
     }
 
 
-def first_line(command: list[str]) -> str:
+def command(target: str, arguments: list[str]) -> str:
+    """Tell what to type to measure the same again."""
+    return " ".join([f"make {target}", *([f'ARGS="{" ".join(arguments)}"'] if arguments else [])])
+
+
+def first_line(program: list[str]) -> str:
     """Run a program that tells its version, on whichever stream it does."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(program, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return f"{command[0]} not found"
+        return f"{program[0]} not found"
     return (done.stdout or done.stderr).partition("\n")[0].strip()
 
 
