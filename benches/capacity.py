@@ -144,6 +144,12 @@ def first_answer(port: int, process_log: Path) -> None:
     raise RuntimeError(f"no answer within {START_WITHIN_S} s:\n{process_log.read_text()[-2000:]}")
 
 
+def bare_environment(folder: Path) -> dict[str, str]:
+    """Nothing configured; compiled modules are kept, as an installation keeps them, wherever the tests of this machine want them."""
+    keys = {name: "" for name in os.environ if name.endswith("_API_KEY")}
+    return {**keys, "DISPATCH_DRAIN_S": "0", "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+
+
 def starts(runs: int, folder: Path, cores: Cores) -> tuple[Figure, Figure, Figure]:
     """Measure the start and the memory of what has started."""
     begun = Figure("start to first answer", "s", 0.5, digits=2)
@@ -152,14 +158,13 @@ def starts(runs: int, folder: Path, cores: Cores) -> tuple[Figure, Figure, Figur
     for number in range(runs + 1):
         port, log = free_port(), folder / f"start-{number}.log"
         command = [DISPATCH, "serve", "--port", str(port), "--workers", "1", "--log", "off"]
-        clean = {name: "" for name in os.environ if name.endswith("_API_KEY")}
         began = time.monotonic()
-        with running(command, cores=set(cores.all), log=log, env={**clean, "DISPATCH_DRAIN_S": "0"}) as process:
+        with running(command, cores=set(cores.all), log=log, env=bare_environment(folder)) as process:
             first_answer(port, log)
             took = time.monotonic() - began
             held = memory(worker_of(process.pid))
         if number == 0:
-            continue  # the warm-up: it fills the page cache
+            continue  # the warm-up: it fills the page cache and compiles the modules
         begun.values.append(took)
         resident.values.append(held["Rss"] / KIB / KIB)
         dirty.values.append(held["Private_Dirty"] / KIB / KIB)

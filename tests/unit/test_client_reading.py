@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from dispatch import errors
-from dispatch.client.reading import DeltaReader, read_answer, read_vectors
+from dispatch.client.reading import DeltaReader, read_answer, read_object, read_vectors
 from dispatch.client.told import from_answer, from_event
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +74,8 @@ def test_what_is_no_chunk_is_an_error() -> None:
         read_answer(b'{"object": "list"}', "east", 1)
     with pytest.raises(errors.UpstreamError, match="no vectors"):
         read_vectors(b"{}", "east")
+    with pytest.raises(errors.UpstreamError, match="no JSON object"):
+        read_object(b"<html>", "east")
 
 
 def test_an_error_event_is_raised_as_what_it_says() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import msgspec
 
-from dispatch.client.reading import DeltaReader, read_answer, read_vectors
+from dispatch.client.reading import DeltaReader, read_answer, read_object, read_vectors
 from dispatch.config import Config, load, locate
 from dispatch.errors import BadRequest
 from dispatch.providers.chat import encode_request
@@ -139,9 +139,8 @@ class Client:
         if door not in DOORS:
             raise BadRequest(f"there is no door {door!r}, only {', '.join(DOORS)}", code="not_found", status=404)
         _refuse_stream(body)
-        raw, _, _ = await self._backend.whole(door, msgspec.json.encode(body), deadline_s)
-        answer: dict[str, Any] = msgspec.json.decode(raw)
-        return answer
+        raw, endpoint, _ = await self._backend.whole(door, msgspec.json.encode(body), deadline_s)
+        return read_object(raw, endpoint)
 
     async def models(self) -> list[str]:
         """Names that can be asked for. Raises `DispatchError`."""

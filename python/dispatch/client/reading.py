@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dispatch.schema import Delta, Response
 
-__all__ = ["DeltaReader", "read_answer", "read_vectors"]
+__all__ = ["DeltaReader", "read_answer", "read_object", "read_vectors"]
 
 
 class _Row(Struct):
@@ -29,6 +29,7 @@ class _Vectors(Struct):
 
 
 _vectors = msgspec.json.Decoder(_Vectors)
+_object = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_answer(raw: bytes, endpoint: str, attempts: int) -> Response:
@@ -47,6 +48,14 @@ def read_vectors(raw: bytes, endpoint: str) -> list[list[float]]:
         raise _malformed("the answer holds no vectors", endpoint) from error
     rows.sort(key=lambda row: row.index)
     return [row.embedding for row in rows]
+
+
+def read_object(raw: bytes, endpoint: str) -> dict[str, Any]:
+    """Read an answer as it is. Raises `UpstreamError` when it is no JSON object."""
+    try:
+        return _object.decode(raw)
+    except ValueError as error:
+        raise _malformed("the answer is no JSON object", endpoint) from error
 
 
 class DeltaReader:
