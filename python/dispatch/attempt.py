@@ -16,7 +16,7 @@ from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
 from dispatch.policy.retry import Again, judge, may_fall_back
 from dispatch.relay import Relay
 from dispatch.routing import Lease, Refusal
-from dispatch.wire.http1 import GOOD
+from dispatch.wire.http1 import ENCODED, GOOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,7 +211,8 @@ class Attempts:
         connection = self.connection
         if connection is None:
             return
-        if not self.call.stream or not 200 <= answer.status < 300:
+        # A stream in a content coding is not decoded on its way: identity was asked for.
+        if not self.call.stream or not 200 <= answer.status < 300 or answer.flags & ENCODED:
             connection.cancel()
             self.connection = None
             failure, reason, after_s = self.link.explain(answer)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import DispatchError, Failure, Overloaded, UpstreamError
 from dispatch.routing import Refusal
+from dispatch.transport.pool import SWEEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ __all__ = ["TICK_S", "Dispatcher"]
 TICK_S = 0.1
 """How often deadlines and silences are looked at: well inside the 250 ms by which an error may come late."""
 
-SWEEP_TICKS = 5
+SWEEP_TICKS = round(SWEEP_S / TICK_S)
 _NS = 1_000_000_000
 
 

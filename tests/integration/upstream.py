@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Script = Callable[["Line"], Awaitable[None]]
 
-__all__ = ["ANSWER", "Line", "Upstream", "answer", "chunk", "delta", "head", "once", "stream_head"]
+__all__ = ["ANSWER", "BODY", "ERROR", "GOOD", "Line", "Upstream", "answer", "chunk", "delta", "hang", "head", "once", "part", "stream_head"]
 
 DEADLINE_S = 8.0
 
@@ -171,3 +171,25 @@ def delta(text: str | None, finish: str | None = None, **fields: Any) -> bytes:
     part = {"role": "assistant"} if text is None else {"content": text}
     choice = {"index": 0, "delta": part, "finish_reason": finish}
     return chunk(b"data: " + json.dumps({"id": "c1", "object": "chat.completion.chunk", "choices": [choice], **fields}).encode() + b"\n\n")
+
+
+async def hang(line: Line) -> None:
+    """Take the request, say nothing."""
+    await line.request()
+    await line.gone()
+
+
+def part(data: bytes) -> Script:
+    """Say `data`, then nothing more."""
+
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(data)
+        await line.gone()
+
+    return script
+
+
+BODY = json.dumps(ANSWER).encode()
+GOOD = once(answer())
+ERROR = {"error": {"message": "the server had an error", "type": "server_error", "param": None, "code": None}}

@@ -189,7 +189,6 @@ class UpstreamConnection(asyncio.Protocol):
         receiver, self.receiver = self.receiver, None
         self.close()
         if receiver is not None:
-            receiver.connection = None
             receiver.on_failure(failure, reason)
 
     def cancel(self) -> None:

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from dispatch.transport.connection import Receiver
 
-__all__ = ["IDLE_S", "MAX_HANDSHAKES", "Origin", "Waiting"]
+__all__ = ["IDLE_S", "MAX_HANDSHAKES", "SWEEP_S", "Origin", "Waiting"]
 
 IDLE_S = 4
 """Below uvicorn's and Node's five seconds: the side that closes first must be ours."""
+
+SWEEP_S = 0.5
+"""How often the owner of the clock calls `sweep`."""
 
 MAX_HANDSHAKES = 64
 """Connections being made at once to one origin; further requests wait for those."""
@@ -119,6 +122,9 @@ class Origin:
 
     def await_end(self, connection: UpstreamConnection) -> None:
         """The client has its answer; the message's end is still to come."""
+        if self._closed:
+            connection.close()
+            return
         self._ending[connection] = monotonic_ns() + TAIL_NS
 
     def on_lost(self, connection: UpstreamConnection) -> None:
@@ -142,13 +148,13 @@ class Origin:
         if connection.idle_since_ns == 0:
             # The first sweep that sees a connection idle stamps it: no clock is read on the path.
             connection.idle_since_ns = now_ns
-            return True
         announced = connection.reader.keep_alive_s
         allowed_s = min(self.idle_s, announced - 1) if announced >= 0 else self.idle_s
-        return now_ns - connection.idle_since_ns < allowed_s * _NS
+        # It may have fallen idle a sweep before its stamp, and the next sweep is the first that could close it after this one.
+        return now_ns - connection.idle_since_ns + 2 * SWEEP_S * _NS <= allowed_s * _NS
 
     def _make(self) -> None:
-        if len(self._making) >= min(MAX_HANDSHAKES, len(self._waiting)) or self._closed:
+        if len(self._making) >= min(MAX_HANDSHAKES, len(self._waiting)):
             return
         task = asyncio.get_running_loop().create_task(self._connect_one())
         self._making.add(task)
@@ -178,10 +184,11 @@ class Origin:
                 return
 
     def close(self) -> None:
-        """Close what is idle now and what is busy when it is done."""
+        """Close what is idle now and what is busy when it is done. Requests that began with this origin may still be sent."""
         self._closed = True
-        for task in [*self._making]:
-            task.cancel()
+        if not any(waiting.receiver for waiting in self._waiting):
+            for task in [*self._making]:
+                task.cancel()
         # Those whose client has its answer are swept by nobody from here on.
         free = [*self._idle, *self._ending]
         self._idle.clear()
