@@ -265,7 +265,7 @@ class Attempts:
             retry_after_s=after_s,
         )
         error.answer = answer
-        error.from_client = self.link.from_client
+        error.is_clients = answer is not None and self.link.is_clients(answer.status)
         error.__cause__ = self.error
         self.error = error
         call.endpoint = self.link.name

@@ -149,8 +149,8 @@ class UpstreamError(DispatchError):
         endpoint: where.
         upstream_status: the provider's status, 0 if there was none.
         answer: the provider's own answer, if one came.
+        is_clients: what the provider refused came from the client: its own key, or a model's name that is passed on.
         may_fall_back: whether the next step of a fallback may be asked.
-        from_client: the credential was the client's own, so its refusal is the client's to mend.
     """
 
     status = 502
@@ -171,19 +171,16 @@ class UpstreamError(DispatchError):
         self.endpoint = endpoint
         self.upstream_status = upstream_status
         self.answer: Answer | None = None
+        self.is_clients = False
         self.may_fall_back = False
-        self.from_client = False
 
     @property
     def passes_on(self) -> bool:
-        """Whether the client gets the provider's own error object.
-
-        Always, but for errors of our credential (ours to mend) and for what is no JSON (an HTML page of some proxy in between).
-        """
+        """Whether the client gets the provider's own status and words. Not for a refusal of what we sent: ours to mend."""
         answer = self.answer
-        if answer is None or (self.failure is Failure.CREDENTIAL and not self.from_client) or answer.status < 400:
+        if answer is None or answer.status < 400:
             return False
-        return answer.body.lstrip()[:1] == b"{"
+        return self.is_clients or self.failure is not Failure.CREDENTIAL
 
 
 class NoEndpoint(DispatchError):

@@ -17,6 +17,7 @@ from dispatch.errors import BadRequest, Failure
 from dispatch.policy.mask import masked
 from dispatch.policy.retry_after import retry_after_s
 from dispatch.providers.base import has_capability
+from dispatch.providers.classify import describe
 from dispatch.wire import sse
 from dispatch.wire.http1 import COMPLETE, ENCODED, JSON_OK, read_answer
 
@@ -34,7 +35,9 @@ _WITH_USAGE = frozenset(("chat", "completions"))
 
 KEPT_LINES = 4
 MAX_CLIENT_HEADS = 1024
-MAX_REASON = 300
+MAX_REASON = 1000
+"""Characters of a provider's text that are repeated. Those of OpenAI's that quote a schema have some hundreds."""
+
 PEEK_BYTES = 1024
 MAX_DECODED_BYTES = 64 * 1024 * 1024
 
@@ -147,7 +150,7 @@ class Link:
         if 200 <= answer.status < 300 and failure is Failure.NONE:
             failure = Failure.MALFORMED
         after_s = retry_after_s(answer.header(b"retry-after-ms"), answer.header(b"retry-after"), time())
-        text = masked(body[:MAX_REASON]).decode("utf-8", "replace")
+        text = _text(body)
         return failure, f"status {answer.status}: {text}" if text else f"status {answer.status}", after_s
 
     def explain_event(self, event: bytes) -> tuple[Failure, str, float | None]:
@@ -155,7 +158,20 @@ class Link:
         failure = self.provider.classify(200, b"application/json", event)
         if failure is Failure.NONE:
             failure = Failure.SERVER
-        return failure, f"error in the stream: {masked(event[:MAX_REASON]).decode('utf-8', 'replace')}", None
+        return failure, f"error in the stream: {_text(event)}", None
+
+    def is_clients(self, status: int) -> bool:
+        """Whether it was the client who chose what a provider refuses by this status."""
+        return self.from_client or (status == 404 and self.endpoint.passes_name)
+
+
+def _text(body: bytes) -> str:
+    """What a provider's error says, without secrets: its message and code if they can be found, else its beginning."""
+    body = masked(body)
+    fault = describe(body)
+    if not fault.message:
+        return body[:MAX_REASON].decode("utf-8", "replace")
+    return fault.message[:MAX_REASON] + (f" ({fault.code})" if fault.code else "")
 
 
 class Decoded:

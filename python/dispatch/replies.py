@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dispatch.errors import UpstreamError
 from dispatch.policy.mask import masked
+from dispatch.providers.classify import describe
 
 if TYPE_CHECKING:
     from dispatch.errors import DispatchError
+    from dispatch.exchange import Answer
 
 __all__ = ["error_object", "error_parts", "framed"]
 
@@ -31,6 +33,12 @@ _ANTHROPIC_TYPES = {
 }
 
 
+class _Envelope(msgspec.Struct):
+    """What OpenAI's clients look for in an error's body."""
+
+    error: Any = None
+
+
 def error_object(error: DispatchError, dialect: str) -> dict[str, object]:
     """The error as the client's own dialect says it."""
     fallback = "invalid_request_error" if error.status < 500 else ""
@@ -42,12 +50,14 @@ def error_object(error: DispatchError, dialect: str) -> dict[str, object]:
 
 
 def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[str, str]]:
-    """Status, body and header fields. The provider's own error object travels as it is where it is the client's to mend."""
-    status, body = error.status, b""
+    """Status, body and header fields. The provider's own error travels with its status where it is the client's to mend."""
+    status = error.status
+    body = b""
     if isinstance(error, UpstreamError) and error.passes_on:
-        answer = error.answer
-        assert answer is not None
-        status, body = answer.status, masked(answer.body)
+        assert error.answer is not None
+        body = _own_words(error.answer)
+        if body:
+            status = error.answer.status
     if not body:
         body = msgspec.json.encode(error_object(error, dialect))
     fields = {"x-should-retry": "true" if error.should_retry else "false"}
@@ -58,6 +68,22 @@ def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[st
         fields["retry-after"] = str(-(-after_ms // 1000))
         fields["retry-after-ms"] = str(after_ms)
     return status, body, fields
+
+
+def _own_words(answer: Answer) -> bytes:
+    """A provider's error object as it is; in OpenAI's form if it has another; nothing if it says nothing, as a page of HTML does."""
+    body = masked(answer.body)
+    try:
+        if isinstance(msgspec.json.decode(body, type=_Envelope).error, dict):
+            return body
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    fault = describe(body)
+    if not fault.message:
+        return b""
+    kind = fault.kind or _OPENAI_TYPES.get(answer.status) or ("invalid_request_error" if answer.status < 500 else "server_error")
+    error = {"message": fault.message, "type": kind, "param": fault.param or None, "code": fault.code or None}
+    return msgspec.json.encode({"error": error})
 
 
 def framed(event: bytes, chunked: bool) -> bytes:

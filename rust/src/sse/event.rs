@@ -44,6 +44,8 @@ enum Member {
     Envelope,
     Choices,
     Delta,
+    /// What an event with usage may tell beside it, about the same tokens.
+    Statistics,
     Other,
 }
 
@@ -57,6 +59,8 @@ fn member(name: &[u8]) -> Member {
         b"error" => Member::Error,
         // Anthropic, `OpenAI` Responses, Groq.
         b"message" | b"response" | b"x_groq" => Member::Envelope,
+        // llama.cpp's server: how long the tokens of `usage` took.
+        b"timings" => Member::Statistics,
         _ => Member::Other,
     }
 }
@@ -126,6 +130,7 @@ impl Facts {
             Member::Envelope if cursor.peek()? == b'{' => self.envelope(cursor)?,
             Member::Choices if cursor.peek()? == b'[' => self.choices(cursor)?,
             Member::Delta if cursor.peek()? == b'{' => self.stop_reason(cursor)?,
+            Member::Statistics => drop(cursor.skip()?),
             _ => {
                 let value = cursor.skip()?;
                 self.has_payload |= is_filled_container(value.of(cursor.text()));
