@@ -27,7 +27,7 @@ from benches.crowd import Crowd
 from benches.proxy import report, sidecar
 from benches.proxy.measure import Plan, Spread
 from benches.proxy.measure import measure as measure_row
-from benches.proxy.process import free_port, running, tree_of, wait_until_ready
+from benches.proxy.process import cpu_s, free_port, running, tree_of, wait_until_ready
 from benches.proxy.rig import Cores, Rig, find_tools
 from benches.proxy.rows import ROWS, Row, chat
 
@@ -50,7 +50,8 @@ class Figure:
 
     name: str
     unit: str
-    target: float
+    target: float | None
+    """None where the figure only informs."""
     digits: int = 1
     values: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -58,14 +59,16 @@ class Figure:
     @property
     def is_passed(self) -> bool:
         """It counts, and its median is within the target."""
-        return not self.faults and Spread.of(self.values).median <= self.target
+        return not self.faults and (self.target is None or Spread.of(self.values).median <= self.target)
 
     @property
     def line(self) -> str:
         """Its row of the table."""
-        verdict = "INVALID" if self.faults else "reached" if self.is_passed else "MISSED"
+        target, verdict = (
+            ("", "for information") if self.target is None else (f"{self.target:g}", "reached" if self.is_passed else "MISSED")
+        )
         runs = report.spread(Spread.of(self.values), self.digits)
-        return f"| {self.name} | {runs} {self.unit} | {self.target:g} | {len(self.values)} | {verdict} |"
+        return f"| {self.name} | {runs} {self.unit} | {target} | {len(self.values)} | {'INVALID' if self.faults else verdict} |"
 
 
 def memory(pid: int) -> dict[str, int]:
@@ -150,11 +153,12 @@ def bare_environment(folder: Path) -> dict[str, str]:
     return {**keys, "DISPATCH_DRAIN_S": "0", "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
 
 
-def starts(runs: int, folder: Path, cores: Cores) -> tuple[Figure, Figure, Figure]:
+def starts(runs: int, folder: Path, cores: Cores) -> tuple[Figure, ...]:
     """Measure the start and the memory of what has started."""
     begun = Figure("start to first answer", "s", 0.5, digits=2)
+    cpu = Figure("its CPU time, supervisor and worker", "s", None, digits=2)
     resident = Figure("idle worker, resident memory", "MiB", 45)
-    dirty = Figure("idle worker, private dirty memory", "MiB", 45)
+    dirty = Figure("idle worker, private dirty memory", "MiB", None)
     for number in range(runs + 1):
         port, log = free_port(), folder / f"start-{number}.log"
         command = [DISPATCH, "serve", "--port", str(port), "--workers", "1", "--log", "off"]
@@ -162,13 +166,14 @@ def starts(runs: int, folder: Path, cores: Cores) -> tuple[Figure, Figure, Figur
         with running(command, cores=set(cores.all), log=log, env=bare_environment(folder)) as process:
             first_answer(port, log)
             took = time.monotonic() - began
-            held = memory(worker_of(process.pid))
+            used, held = cpu_s(process.pid), memory(worker_of(process.pid))
         if number == 0:
             continue  # the warm-up: it fills the page cache and compiles the modules
         begun.values.append(took)
+        cpu.values.append(used)
         resident.values.append(held["Rss"] / KIB / KIB)
         dirty.values.append(held["Private_Dirty"] / KIB / KIB)
-    return begun, resident, dirty
+    return begun, cpu, resident, dirty
 
 
 def two_workers(plan: Plan, folder: Path, cores: Cores) -> tuple[Figure, Result]:
