@@ -303,7 +303,7 @@ async def test_a_stream_that_breaks_raises_after_what_came(sdk: openai.AsyncOpen
 async def test_a_client_that_times_out_ends_the_request_upstream(sdk: openai.AsyncOpenAI, mock: MockProvider) -> None:
     before = len(mock.journal)
     with pytest.raises(openai.APITimeoutError):
-        await sdk.chat.completions.create(model="hangs", messages=TURN, timeout=0.1)
+        await sdk.chat.completions.create(model="hangs", messages=TURN, timeout=0.5)
 
     await mock.until(lambda journal: len(journal) == before + 1 and journal[-1].outcome != "open")
 
@@ -321,7 +321,7 @@ async def test_a_stream_that_is_left_early_ends_upstream(sdk: openai.AsyncOpenAI
 async def test_a_deadline_of_the_client_is_kept_by_the_sidecar(sidecar: Sidecar) -> None:
     async with openai.AsyncOpenAI(base_url=sidecar.base_url, api_key=KEY, max_retries=0) as sdk:
         with pytest.raises(openai.InternalServerError) as late:
-            await sdk.chat.completions.create(model="hangs", messages=TURN, extra_headers={"x-dispatch-deadline-ms": "150"})
+            await sdk.chat.completions.create(model="hangs", messages=TURN, extra_headers={"x-dispatch-deadline-ms": "500"})
 
     assert (late.value.status_code, late.value.code) == (504, "deadline_exceeded")
 
@@ -381,7 +381,7 @@ def errors_and_timeouts(sdk: openai.OpenAI) -> None:
     with pytest.raises(openai.UnprocessableEntityError):
         sdk.chat.completions.create(model="status-422", messages=TURN)
     with pytest.raises(openai.APITimeoutError):
-        sdk.chat.completions.create(model="hangs", messages=TURN, timeout=0.1)
+        sdk.chat.completions.create(model="hangs", messages=TURN, timeout=0.5)
     with pytest.raises(openai.APIError, match="at-breaks"):
         list(sdk.chat.completions.create(model="breaks", messages=TURN, stream=True))
 

@@ -135,7 +135,7 @@ async def test_the_first_request_is_answered_with_its_own_words(tmp_path: Path) 
     request = urllib.request.Request(words[1], data=data, headers={"content-type": "application/json"})
 
     async with listening("serve", "--port", str(port), "--workers", "1", port=port, folder=tmp_path):
-        answer = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=5).read()))
+        answer = json.loads(await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=30).read()))
 
     assert answer["choices"][0]["message"]["content"] == "Say hi"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hosted", "pool", "until"]
 
-DEADLINE_S = 8.0
+DEADLINE_S = 30.0
 ENVIRON = {"UP_KEY": "sk-upstream-secret-0123456789"}
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 __all__ = ["Peer", "Reply", "body_of", "chat", "events_of", "post"]
 
-DEADLINE_S = 8.0
+DEADLINE_S = 30.0
 _READ = 65536
 
 

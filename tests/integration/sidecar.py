@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 POLL_S = 0.01
 DISPATCH = (sys.executable, "-m", "dispatch")
 

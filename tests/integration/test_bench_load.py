@@ -53,15 +53,15 @@ class StallsOnce(asyncio.Protocol):
         loop.call_at(max(loop.time(), self.stalled_until_s), self.transport.write, ANSWER)
 
 
-@pytest.mark.parametrize(("load", "slow"), [({"rate": 200.0, "arrivals": "constant"}, (70, 200)), ({}, (1, 10))])
+@pytest.mark.parametrize(("load", "slow"), [({"rate": 200.0, "arrivals": "constant"}, (35, 200)), ({}, (1, 10))])
 async def test_a_stalled_server_delays_every_request_that_was_due_meanwhile(load: dict[str, Any], slow: tuple[int, int]) -> None:
-    """At 200/s a stall of 0.4 s meets 80 requests in an open loop; a closed loop of one sees a single slow answer."""
+    """At 200/s a stall of 0.4 s makes 40 requests wait for half of it or more; a closed loop of one sees one slow answer."""
     server = await asyncio.get_running_loop().create_server(lambda: StallsOnce(0.4), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         record, _ = await measure(f"http://127.0.0.1:{port}", concurrency=1, requests=300, **load)
 
-    late = sum(count for upper_s, count in record.latency.buckets() if upper_s > 0.02)
+    late = sum(count for upper_s, count in record.latency.buckets() if upper_s > 0.2)
     assert record.whole == 300
     assert slow[0] <= late <= slow[1]
     assert record.latency.max_s >= 0.39
@@ -76,7 +76,7 @@ async def test_latency_and_first_token_are_those_of_the_provider() -> None:
     assert record.latency.min_s >= 0.1
     assert report.first_token.p50 < report.latency.p50
     assert record.gap.count == 40 * 10
-    assert record.gap.sum_s >= 40 * 0.05 * 0.7  # a first event that comes late shortens the rest
+    assert record.gap.sum_s >= 40 * 0.05 * 0.3  # a first event that comes late shortens the rest
     assert record.tokens_out == 40 * 11
 
 
@@ -106,8 +106,9 @@ async def test_every_door_is_measured(door: str, stream: bool) -> None:
     ],
 )
 async def test_a_failure_is_counted_by_its_kind(behaviour: dict[str, Any], streamed: str, whole: str, stream: bool) -> None:
+    hangs = "timeout" in (streamed, whole)
     async with MockProvider(output_tokens=8, **behaviour) as mock:
-        record, _ = await measure(mock.base_url, rate=500.0, requests=5, stream=stream, timeout_s=0.3)
+        record, _ = await measure(mock.base_url, rate=500.0, requests=5, stream=stream, timeout_s=0.3 if hangs else 30)
     kind = streamed if stream else whole
 
     assert record.errors == ({kind: 5} if kind else {})

@@ -115,11 +115,11 @@ async def test_its_timeout_and_its_deadline_hold(sdk: openai.AsyncOpenAI, mock: 
     mock.configure(first_token_s=30)
 
     with pytest.raises(openai.APITimeoutError):
-        await sdk.chat.completions.create(model="chat", messages=TURN, timeout=0.1)
+        await sdk.chat.completions.create(model="chat", messages=TURN, timeout=0.5)
     with pytest.raises(openai.APITimeoutError):
-        await sdk.chat.completions.create(model="chat", messages=TURN, timeout=0.1, stream=True)
+        await sdk.chat.completions.create(model="chat", messages=TURN, timeout=0.5, stream=True)
     with pytest.raises(openai.InternalServerError, match="deadline"):
-        await sdk.chat.completions.create(model="chat", messages=TURN, extra_headers={"x-dispatch-deadline-ms": "100"})
+        await sdk.chat.completions.create(model="chat", messages=TURN, extra_headers={"x-dispatch-deadline-ms": "500"})
 
     await mock.until_over(3)
     assert [entry.outcome for entry in mock.journal] == ["left"] * 3

@@ -126,7 +126,7 @@ async def test_a_client_that_leaves_ends_its_request_upstream_at_once(name: str)
         peer.sock.close()
 
         await silent.until(lambda: silent.left == 1)
-        assert monotonic() - before < 0.25
+        assert monotonic() - before < 5  # at once, on a busy machine; no limit of the configuration is that short
         await until(lambda: hosted.outcomes() == {Failure.CANCELLED: 1})
         assert hosted.attempts() == {Failure.CANCELLED: 1}
 

@@ -240,6 +240,6 @@ async def test_a_place_is_free_again_however_an_answer_ended() -> None:
     async with MockProvider(limits={"concurrency": 1}, script=script) as mock, client_of(mock) as sdk:
         for _ in script:
             with contextlib.suppress(openai.APIError):
-                await sdk.chat.completions.create(model="m", messages=TURN, timeout=0.2)
+                await sdk.chat.completions.create(model="m", messages=TURN, timeout=1)
 
     assert [entry.outcome for entry in mock.journal] == ["cut_fin", "http_500", "close_before_head", "hang_before_head", "ok"]

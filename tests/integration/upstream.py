@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ANSWER", "BODY", "ERROR", "GOOD", "Line", "Upstream", "answer", "chunk", "delta", "hang", "head", "once", "part", "stream_head"]
 
-DEADLINE_S = 8.0
+DEADLINE_S = 30.0
 
 ANSWER: dict[str, Any] = {
     "id": "c1",

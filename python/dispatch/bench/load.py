@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Load"]
 
+_LEAD_S: Final = 0.01
+"""From the start of a run to its first scheduled request."""
 _SWEEP_S: Final = 0.1
 """How often answers that take too long are looked for."""
 _FAILED_CONNECT_PAUSE_S: Final = 0.1
@@ -70,7 +72,8 @@ class Load:
 
     async def run(self) -> Record:
         """Run to the end of the last answer; give what was measured."""
-        start_s = time.monotonic() + 0.01
+        # A schedule needs a moment of lead; a closed loop begins at once, and its first request counts.
+        start_s = time.monotonic() + (0.0 if self._options.rate is None else _LEAD_S)
         self._measure_s = start_s + self._options.warmup_s
         self._stop_s = self._measure_s + self._options.duration_s if self._options.duration_s else float("inf")
         self.record = Record(self._measure_s)
