@@ -88,6 +88,15 @@ bench-in-process: setup ## Requests per second of the library on one core; needs
 bench-capacity: setup ## Streams and memory of one worker, start, a second worker; needs nginx and wrk: make bench-capacity ARGS="--streams 9000"
 	$(BIN)/python -m benches.capacity $(ARGS)
 
+# Not in the lock: nothing here imports them, and only this target needs them.
+REAL_PACKAGES := xllamacpp==2026.10.11549 gguf==0.19.0
+
+.PHONY: real
+real: setup ## OpenAI's SDK, a sidecar and llama.cpp's own server (from PyPI, 40 MB) on random weights
+	test -x $(VENV)/real/bin/python || $(BIN)/python -m venv $(VENV)/real
+	$(VENV)/real/bin/python -m pip install --quiet --disable-pip-version-check $(REAL_PACKAGES)
+	DISPATCH_REAL_PYTHON=$(abspath $(VENV))/real/bin/python $(BIN)/pytest tests/contract/test_real_server.py $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## Feed hostile bytes to the parsers: make fuzz SECONDS=600
 	DISPATCH_FUZZ_SECONDS=$(SECONDS) HYPOTHESIS_PROFILE=slow $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)

@@ -1,0 +1,163 @@
+"""An inference server that nobody here wrote, behind a sidecar: `make real`, or `DISPATCH_REAL_SERVER=http://HOST:PORT/v1`.
+
+What was seen with which server stands in `docs/real-servers.md`. The questions are put at temperature 0, to the server itself and
+through the sidecar: both must say the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import openai
+import pytest
+
+from tests.integration.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SCRIPT = Path(__file__).parents[1] / "real" / "llama_server.py"
+SERVER = os.environ.get("DISPATCH_REAL_SERVER", "")
+PYTHON = os.environ.get("DISPATCH_REAL_PYTHON", "")
+
+pytestmark = [
+    pytest.mark.skipif(not SERVER and not PYTHON, reason="no real server: `make real`"),
+    # It may run on a processor that compiles kernels at the first request.
+    pytest.mark.timeout(120),
+]
+
+TURN: Any = [{"role": "user", "content": "Sag na\u00efve \U0001f600"}]
+ASK: Any = {"messages": TURN, "temperature": 0, "seed": 1, "max_tokens": 24}
+
+
+class Ways(NamedTuple):
+    """The same server, straight and through the sidecar."""
+
+    straight: openai.AsyncOpenAI
+    through: openai.AsyncOpenAI
+    sidecar: Sidecar
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module")
+async def base_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    if SERVER:
+        yield SERVER
+        return
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(PYTHON, str(SCRIPT), str(tmp_path_factory.mktemp("model")), stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    yield (await process.stdout.readline()).decode().strip() + "/v1"
+    process.kill()
+    await process.wait()
+
+
+@pytest.fixture(scope="module")
+async def ways(base_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ways]:
+    async with openai.AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as straight:
+        model = (await straight.models.list()).data[0].id
+        endpoint = {"name": "real", "provider": "openai_compatible", "base_url": base_url, "model": "*"}
+        config = {"endpoints": [endpoint], "models": {model: {"endpoints": ["real"]}}}
+        ASK["model"] = model
+        async with (
+            Sidecar(tmp_path_factory.mktemp("real"), config, "--workers", "1") as sidecar,
+            openai.AsyncOpenAI(base_url=sidecar.base_url, api_key="none", max_retries=0) as through,
+        ):
+            yield Ways(straight, through, sidecar)
+
+
+async def read(sdk: openai.AsyncOpenAI, **more: Any) -> list[Any]:
+    stream: Any = await sdk.chat.completions.create(**ASK, stream=True, **more)
+    return [chunk async for chunk in stream]
+
+
+def text_of(chunks: list[Any]) -> str:
+    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+
+async def test_a_chat_says_the_same_straight_through_whole_and_streamed(ways: Ways) -> None:
+    straight = await ways.straight.chat.completions.create(**ASK)
+    through = await ways.through.chat.completions.create(**ASK)
+    chunks = await read(ways.through)
+
+    assert straight.usage is not None
+    assert through.usage is not None
+    assert through.choices[0].message == straight.choices[0].message
+    assert through.usage.completion_tokens == straight.usage.completion_tokens
+    assert text_of(chunks) == straight.choices[0].message.content
+    assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == straight.choices[0].finish_reason
+
+
+async def test_a_stream_has_the_servers_own_events_and_usage_for_those_who_ask(ways: Ways) -> None:
+    asked = {"stream_options": {"include_usage": True}}
+    straight, through = await read(ways.straight), await read(ways.through)
+    straight_told, told = await read(ways.straight, **asked), await read(ways.through, **asked)
+
+    assert text_of(through) == text_of(straight)
+    assert len(through) == len(straight)
+    assert all(chunk.choices and chunk.usage is None for chunk in through)
+    assert len(told) == len(straight_told)
+    assert told[-1].usage.completion_tokens == straight_told[-1].usage.completion_tokens > 0
+
+
+async def test_the_tokens_that_the_server_counts_are_those_that_are_booked(ways: Ways) -> None:
+    labels = {"endpoint": "real", "kind": "output"}
+    before = await ways.sidecar.metric("dispatch_tokens_total", **labels)
+    whole = await ways.through.chat.completions.create(**ASK)
+    await read(ways.through)
+
+    assert whole.usage is not None
+    await ways.sidecar.until_metric("dispatch_tokens_total", before + 2 * whole.usage.completion_tokens, 5.0, **labels)
+
+
+async def test_completions_and_responses_pass(ways: Ways) -> None:
+    prompt: Any = {"model": ASK["model"], "prompt": "Once", "temperature": 0, "max_tokens": 8}
+    assert (await ways.through.completions.create(**prompt)).choices[0].text == (await ways.straight.completions.create(**prompt)).choices[
+        0
+    ].text
+
+    question: Any = {"model": ASK["model"], "input": "Once", "temperature": 0, "max_output_tokens": 8}
+    whole = [await sdk.responses.create(**question) for sdk in ways[:2]]
+    streams: list[list[Any]] = [[event async for event in await sdk.responses.create(**question, stream=True)] for sdk in ways[:2]]
+    kinds = [[event.type for event in events] for events in streams]
+    texts = ["".join(event.delta for event in events if event.type == "response.output_text.delta") for events in streams]
+    assert whole[0].output_text == whole[1].output_text
+    assert texts[0] == texts[1]
+    assert kinds[0] == kinds[1]
+    assert kinds[1][-1] in {"response.completed", "response.incomplete"}
+
+
+async def test_a_prompt_that_is_too_long_is_refused_in_the_servers_words(ways: Ways) -> None:
+    long: Any = {**ASK, "messages": [{"role": "user", "content": "long " * 20_000}]}
+    with pytest.raises(openai.BadRequestError) as straight:
+        await ways.straight.chat.completions.create(**long)
+    with pytest.raises(openai.BadRequestError) as through:
+        await ways.through.chat.completions.create(**long)
+
+    assert through.value.body == straight.value.body
+
+
+async def test_streams_side_by_side_are_all_whole(ways: Ways) -> None:
+    alone = text_of(await read(ways.through))
+    texts = [text_of(chunks) for chunks in await asyncio.gather(*(read(ways.through) for _ in range(16)))]
+
+    # Batching may change a last digit and so a token: of a server on a processor most are equal, all have the length.
+    assert all(texts)
+    assert alone in texts
+
+
+async def test_streams_that_are_left_free_their_places_at_the_server(ways: Ways) -> None:
+    for _ in range(12):
+        stream: Any = await ways.through.chat.completions.create(**(ASK | {"max_tokens": 900}), stream=True)
+        await anext(aiter(stream))
+        await stream.close()
+
+    async with asyncio.timeout(20):
+        assert (await ways.through.chat.completions.create(**ASK)).choices
