@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from dispatch.errors import Failure
@@ -13,10 +13,7 @@ from dispatch.testing import MockProvider
 
 from tests.integration.hosted import Hosted, pool, until
 from tests.integration.peer import Peer, Reply, chat, events_of
-from tests.integration.upstream import ANSWER, Line, Upstream, answer, chunk, delta, head, once, stream_head
-
-if TYPE_CHECKING:
-    from tests.integration.upstream import Script
+from tests.integration.upstream import ANSWER, Line, Upstream, answer, chunk, delta, head, once, part, stream_head
 
 pytestmark = pytest.mark.anyio
 
@@ -29,17 +26,6 @@ FINISH = delta("", "stop")
 ERROR_EVENT = chunk(b'data: {"error":{"message":"overloaded","type":"server_error","code":503}}\n\n')
 GOOD_STREAM = stream_head() + ROLE + delta("good") + FINISH + DONE + END
 GOOD = once(GOOD_STREAM)
-
-
-def part(data: bytes) -> Script:
-    """Say `data`, then nothing more until the client leaves."""
-
-    async def script(line: Line) -> None:
-        await line.request()
-        await line.send(data)
-        await line.gone()
-
-    return script
 
 
 def text_of(reply: Reply) -> str:

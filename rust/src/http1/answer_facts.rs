@@ -2,18 +2,14 @@
 
 use super::Fault;
 use super::body::Framing;
+use super::fields::Framed;
 use super::head::{self, Head};
 use super::response::flag;
 
 /// What the fields of an answer say about its framing and its flags.
 #[derive(Default)]
 pub(super) struct Facts {
-    length: Option<u64>,
-    is_chunked: bool,
-    /// `Connection: close`.
-    pub closes: bool,
-    /// `Connection: keep-alive`.
-    pub keeps: bool,
+    framed: Framed,
     /// Bits of [`flag`].
     flags: u32,
     /// `Keep-Alive: timeout`, in seconds.
@@ -38,29 +34,16 @@ impl Facts {
 
     /// Takes a field that decides about framing or connection; `false` when it does not.
     fn take_framing(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Fault> {
-        match name.len() {
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                for option in head::members(value) {
-                    self.closes |= option.eq_ignore_ascii_case(b"close");
-                    self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-            10 if name.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive_s = timeout(value),
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let length = head::content_length(value)?;
-                if self.length.replace(length).is_some() {
-                    return Err(Fault::bad("Content-Length is given twice"));
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Fault::bad("the only Transfer-Encoding here is one chunked"));
-                }
-                self.is_chunked = true;
-            }
-            _ => return Ok(false),
+        if !name.eq_ignore_ascii_case(b"keep-alive") {
+            return self.framed.take(name, value);
         }
+        self.keep_alive_s = timeout(value);
         Ok(true)
+    }
+
+    /// Whether the connection may carry another answer after this one.
+    pub(super) const fn stays(&self, minor: u8) -> bool {
+        self.framed.stays(minor)
     }
 
     /// How the body is framed.
@@ -68,10 +51,10 @@ impl Facts {
     /// # Errors
     /// When that can be read in two ways.
     pub(super) fn framing(&self, status: u16, minor: u8) -> Result<Framing, Fault> {
-        if self.is_chunked && (self.length.is_some() || minor == 0) {
+        if self.framed.is_chunked && (self.framed.length.is_some() || minor == 0) {
             return Err(Fault::bad("the answer's framing is ambiguous"));
         }
-        Ok(match (status, self.is_chunked, self.length) {
+        Ok(match (status, self.framed.is_chunked, self.framed.length) {
             // RFC 9112 6.3: these have no body, whatever their fields say.
             (204 | 304, _, _) => Framing::Sized(0),
             (_, true, _) => Framing::Chunked,

@@ -12,6 +12,7 @@
 mod answer_facts;
 pub mod body;
 pub mod credential;
+mod fields;
 pub mod head;
 pub mod request;
 pub mod response;

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::body::{Collector, Framing, too_large};
+use super::fields::Framed;
 use super::head::{self, Head, Limits, Measure, Names};
 use super::{Fault, Message, Store};
 use crate::json::Span;
@@ -243,10 +244,7 @@ impl<B: AsRef<[u8]>> Request<B> {
 struct Facts<'a> {
     host: Option<&'a [u8]>,
     flags: u32,
-    length: Option<u64>,
-    is_chunked: bool,
-    closes: bool,
-    keeps: bool,
+    framed: Framed,
 }
 
 impl<'a> Facts<'a> {
@@ -263,30 +261,11 @@ impl<'a> Facts<'a> {
 
     /// Takes a field that decides about framing or connection; `false` when it does not.
     fn framing(&mut self, name: &[u8], value: &'a [u8]) -> Result<bool, Fault> {
-        match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                if self.host.replace(value).is_some() {
-                    return Err(Fault::bad("Host is given twice"));
-                }
-            }
-            10 if name.eq_ignore_ascii_case(b"connection") => {
-                for option in head::members(value) {
-                    self.closes |= option.eq_ignore_ascii_case(b"close");
-                    self.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
-                if self.length.replace(head::content_length(value)?).is_some() {
-                    return Err(Fault::bad("Content-Length is given twice"));
-                }
-            }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Fault::bad("the only Transfer-Encoding here is one chunked"));
-                }
-                self.is_chunked = true;
-            }
-            _ => return Ok(false),
+        if !name.eq_ignore_ascii_case(b"host") {
+            return self.framed.take(name, value);
+        }
+        if self.host.replace(value).is_some() {
+            return Err(Fault::bad("Host is given twice"));
         }
         Ok(true)
     }
@@ -296,24 +275,25 @@ impl<'a> Facts<'a> {
         if minor >= 1 && self.host.is_none() {
             return Err(Fault::bad("Host is missing"));
         }
-        if self.is_chunked && minor == 0 {
+        let framed = self.framed;
+        if framed.is_chunked && minor == 0 {
             return Err(Fault::bad("HTTP/1.0 has no Transfer-Encoding"));
         }
-        if self.is_chunked && self.length.is_some() {
+        if framed.is_chunked && framed.length.is_some() {
             return Err(Fault::bad("Content-Length and Transfer-Encoding exclude each other"));
         }
         let mut flags = self.flags;
-        if !self.closes && (minor >= 1 || self.keeps) {
+        if framed.stays(minor) {
             flags |= flag::KEEP_ALIVE;
         }
         if minor == 0 {
             // RFC 9110 10.1.1: a server ignores the expectation of an HTTP/1.0 client.
             flags &= !flag::EXPECT_CONTINUE;
         }
-        if self.is_chunked || self.length.is_some() {
+        if framed.is_chunked || framed.length.is_some() {
             flags |= flag::HAS_BODY;
         }
-        let framing = if self.is_chunked { Framing::Chunked } else { Framing::Sized(self.length.unwrap_or(0)) };
+        let framing = if framed.is_chunked { Framing::Chunked } else { Framing::Sized(framed.length.unwrap_or(0)) };
         Ok((flags, framing))
     }
 }

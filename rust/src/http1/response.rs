@@ -269,7 +269,7 @@ impl<B: AsRef<[u8]>> ResponseReader<B> {
             self.keep_alive_s = facts.keep_alive_s;
         }
         let mut flags = facts.flags(status);
-        self.keeps = framing != Framing::UntilEnd && !facts.closes && (head.minor >= 1 || facts.keeps);
+        self.keeps = framing != Framing::UntilEnd && facts.stays(head.minor);
         if !self.keeps {
             flags |= flag::CLOSE;
         }
