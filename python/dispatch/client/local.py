@@ -240,6 +240,8 @@ class LocalEngine:
             dispatcher.cancel(attempts.call)
             attempts.call.sink.on_error(attempts.call, ended)
         dispatcher.close()
-        # Aborted sockets are closed in the loop's next round; a caller whose loop ends here shall leave none behind.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        # The caller's loop may end with this; no socket shall stay behind.
+        generation = dispatcher.generation
+        assert generation is not None
+        for origin in generation.origins.values():
+            await origin.wait_closed()

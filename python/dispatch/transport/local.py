@@ -57,6 +57,9 @@ class LocalOrigin:
     def close(self) -> None:
         """Nothing is open."""
 
+    async def wait_closed(self) -> None:
+        """Nothing was open."""
+
 
 class _Pipe:
     """The transport of such a connection: pieces are handed over one per round of the loop."""

@@ -30,6 +30,9 @@ SWEEP_S = 0.5
 MAX_HANDSHAKES = 64
 """Connections being made at once to one origin; further requests wait for those."""
 
+CLOSING_ROUNDS = 20
+"""Rounds of the loop that the end of aborted connections is waited for; a socket takes one, TLS a few."""
+
 TAIL_NS = 2_000_000_000
 """How long a finished stream's connection may take to end its message, to be of use again."""
 
@@ -173,6 +176,9 @@ class Origin:
         self._making.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail_first(f"no connection to {self.name}: {error}")
+        # Who left while waiting needs no connection.
+        while self._waiting and self._waiting[0].receiver is None:
+            self._waiting.popleft()
         if self._waiting:
             self._make()
 
@@ -195,3 +201,12 @@ class Origin:
         self._ending.clear()
         for connection in free:
             connection.close()
+
+    async def wait_closed(self) -> None:
+        """After `close`, with nothing under way any more: wait until no connection is being made or closed."""
+        if self._making:
+            await asyncio.wait(self._making)
+        for _ in range(CLOSING_ROUNDS):
+            if not self._all:
+                return
+            await asyncio.sleep(0)
