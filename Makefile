@@ -51,7 +51,7 @@ format: setup ## Format all sources, mend what the linters can mend
 	cargo fmt
 
 .PHONY: check
-check: setup check-python check-rust ## Formatting, lints, types, stub against binary, floors, clippy
+check: setup check-python check-rust docs ## Formatting, lints, types, stub against binary, floors, clippy, links of the docs
 
 .PHONY: check-python
 check-python: setup
@@ -107,7 +107,7 @@ wheel: $(VENV)/.packages ## A wheel in dist/ that installs without Rust
 
 .PHONY: docs
 docs: ## The core's documentation, private items included, in target/doc
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --locked --no-deps --document-private-items
 
 .PHONY: lock
 lock: $(BIN)/python ## Pin the newest versions that pyproject.toml allows, with hashes, for every platform

@@ -68,6 +68,15 @@ impl<B: AsRef<[u8]>> AsRef<[u8]> for Store<B> {
 }
 
 impl<B: AsRef<[u8]>> Store<B> {
+    /// A piece of input behind what was kept of those before it, which is nothing as a rule; then the piece stays as it is.
+    fn after(kept: &mut Vec<u8>, data: B) -> Self {
+        if kept.is_empty() {
+            return Self::Given(data);
+        }
+        kept.extend_from_slice(data.as_ref());
+        Self::Own(std::mem::take(kept))
+    }
+
     /// The bytes from `start` on, without a copy where they are ours.
     fn into_rest(self, start: usize) -> Vec<u8> {
         match self {

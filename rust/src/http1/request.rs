@@ -100,11 +100,9 @@ impl RequestReader {
     /// When the request is not valid or too large, or too much is pipelined: the connection must be closed then.
     pub fn feed<B: AsRef<[u8]>>(&mut self, data: B) -> Result<Option<Arrival<B>>, Fault> {
         match &mut self.state {
-            State::Head(_) if self.kept.is_empty() => self.head(Store::Given(data)),
             State::Head(_) => {
-                self.kept.extend_from_slice(data.as_ref());
-                let kept = std::mem::take(&mut self.kept);
-                self.head(Store::Own(kept))
+                let store = Store::after(&mut self.kept, data);
+                self.head(store)
             }
             State::Body(_) => self.body(data.as_ref()),
             State::Busy => {

@@ -158,11 +158,9 @@ impl<B: AsRef<[u8]>> ResponseReader<B> {
         }
         self.has_bytes = true;
         let fed = match &mut self.state {
-            State::Head(_) if self.kept.is_empty() => self.head(Store::Given(data)),
             State::Head(_) => {
-                self.kept.extend_from_slice(data.as_ref());
-                let kept = std::mem::take(&mut self.kept);
-                self.head(Store::Own(kept))
+                let store = Store::after(&mut self.kept, data);
+                self.head(store)
             }
             State::Body(_) => self.body(data.as_ref()),
             State::Opened(_) => {
