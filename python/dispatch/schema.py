@@ -89,6 +89,7 @@ class Delta(Struct, frozen=True, kw_only=True):
 
     text: str = ""
     reasoning: str = ""
+    refusal: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     index: int = 0
     """The choice that the piece belongs to."""

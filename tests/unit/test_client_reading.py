@@ -65,6 +65,12 @@ def test_every_choice_that_finished_makes_a_whole_answer_without_a_terminator() 
     assert len(read(event(text="a") + event(1, "b") + event(1, finish="stop") + event(0, finish="length"))) == 4
 
 
+def test_a_refusal_is_said_in_the_stream_too() -> None:
+    refused = b'data: {"choices": [{"index": 0, "delta": {"refusal": "I will not"}, "finish_reason": null}]}\n\n'
+
+    assert [delta.refusal for delta in DeltaReader().feed(event() + refused)] == ["I will not"]
+
+
 def test_what_is_no_chunk_is_an_error() -> None:
     with pytest.raises(errors.UpstreamError, match="no chunk"):
         read(b"data: nonsense\n\n")

@@ -135,4 +135,4 @@ def _malformed(reason: str, endpoint: str) -> UpstreamError:
 
 def _is_empty(delta: Delta) -> bool:
     """What only names the role says nothing."""
-    return not (delta.text or delta.reasoning or delta.tool_calls or delta.finish_reason or delta.usage)
+    return not (delta.text or delta.reasoning or delta.refusal or delta.tool_calls or delta.finish_reason or delta.usage)

@@ -133,6 +133,7 @@ def _delta(choice: _Choice) -> Delta:
         index=choice.index,
         text=_text(message.content),
         reasoning=message.reasoning_content or message.reasoning or "",
+        refusal=message.refusal or "",
         tool_calls=tuple(_call(call, call.index) for call in message.tool_calls or ()),
         finish_reason=choice.finish_reason or "",
     )
