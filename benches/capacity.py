@@ -42,6 +42,7 @@ KIB = 1024
 STREAM = Row("streams", "stream", chat("Tell me a story.", stream=True), 1, rate=10_000)
 ECHO = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "Say hi"}]}).encode()
 START_WITHIN_S = 10.0
+ALL = "start,streams,workers"
 
 
 @dataclass(slots=True)
@@ -196,10 +197,10 @@ def table(figures: list[Figure]) -> str:
     return "\n".join(lines)
 
 
-def save(folder: Path, about: dict[str, str], figures: list[Figure]) -> None:
-    """Write `<date>-capacity.json` and `.md`."""
+def save(folder: Path, only: str, about: dict[str, str], figures: list[Figure]) -> None:
+    """Write `<date>-capacity.json` and `.md`; a part that was measured alone goes into files of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{about['date'][:10]}-capacity"
+    stem = f"{about['date'][:10]}-capacity{'' if only == ALL else '-' + only.replace(',', '-')}"
     rows = [{"name": one.name, "unit": one.unit, "target": one.target, "values": one.values, "faults": one.faults} for one in figures]
     (folder / f"{stem}.json").write_text(json.dumps({"about": about, "figures": rows}, indent=1) + "\n")
     facts = "\n".join(f"- {name}: {value}" for name, value in about.items())
@@ -212,7 +213,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-capacity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--streams", type=int, default=5_000, metavar="N")
-    parser.add_argument("--only", default="start,streams,workers", metavar="LIST", help="default: start,streams,workers")
+    parser.add_argument("--only", default=ALL, metavar="LIST", help=f"default: {ALL}")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--no-save", action="store_true", help="print only")
     return parser.parse_args(arguments)
@@ -239,7 +240,7 @@ def main(arguments: list[str]) -> int:
             "runs": f"{asked.runs} of each, on a fresh sidecar each time; two workers: {plan.seconds:g} s for each contender, turn by turn",
             "warm-up": "one start, one stream, 2 s of load",
         }
-        save(asked.results, about, figures)
+        save(asked.results, asked.only, about, figures)
     return 0 if all(figure.is_passed for figure in figures) else 1
 
 
