@@ -138,6 +138,24 @@ async def test_secrets_in_a_providers_words_are_masked() -> None:
             assert json.loads(reply.body)["error"]["message"]
 
 
+async def test_masking_leaves_json_whole() -> None:
+    quoting = {"error": {"message": 'the header "Bearer abcdefghijk" is wrong', "type": "invalid_request_error", "code": None}}
+    async with Upstream(once(answer(quoting, 400))) as upstream, Hosted(pool(upstream.base_url)) as hosted:
+        peer = await hosted.peer()
+
+        assert json.loads((await peer.ask(chat())).body)["error"]["message"] == 'the header "[masked]" is wrong'
+
+
+@pytest.mark.parametrize("body", [b'{"error": {"message": "half', b'["error"]', b'{"error": "a\x01b"}', b"no JSON", b""])
+async def test_a_providers_error_that_is_no_json_object_is_told_in_ours(body: bytes) -> None:
+    async with Upstream(once(answer(body, 422))) as upstream, Hosted(pool(upstream.base_url)) as hosted:
+        peer = await hosted.peer()
+        reply = await peer.ask(chat())
+
+        assert reply.status == (422 if body else 502)
+        assert reply.error["message"]
+
+
 async def test_a_redirect_is_not_followed_and_no_cookie_or_account_header_comes_back() -> None:
     async with Upstream(GOOD) as other:
         lines = (f"location: {other.base_url}/chat/completions", "set-cookie: a=b", "openai-organization: org", "x-ratelimit-limit: 1")

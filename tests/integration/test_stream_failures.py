@@ -107,6 +107,7 @@ WHOLE = {
     "finish without DONE": stream_head() + delta("all") + FINISH + END,
     "finish with the last content": stream_head() + delta("all", "stop") + END,
     "a malformed event": stream_head() + delta("al") + chunk(b'data: {"choices":[{"in\n\n') + delta("l") + FINISH + DONE + END,
+    "events without data": stream_head() + delta("al") + chunk(b"data:\n\n") + chunk(b"data: \n\n") + delta("l") + FINISH + DONE + END,
     "comments between": stream_head() + chunk(b": a\n\n") + delta("all") + chunk(b": b\n\n") + FINISH + DONE + END,
     "CRLF lines": stream_head()
     + delta("all").replace(b"\n\n\r\n", b"\r\n\r\n\r\n").replace(b"%x" % (len(delta("all")) - 6), b"%x" % (len(delta("all")) - 4), 1)
@@ -124,6 +125,8 @@ async def test_a_stream_that_says_all_is_whole(name: str) -> None:
         assert text_of(reply) == "all"
         assert reply.is_whole
         assert all(isinstance(event, (dict, str)) for event in events_of(reply.body))
+        # OpenAI's SDK decodes the data of every event, empty data too.
+        assert not {b"data:", b"data: "} & set(reply.body.split(b"\n"))
         assert hosted.outcomes() == {Failure.NONE: 1}
 
 

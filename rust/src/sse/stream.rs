@@ -255,7 +255,11 @@ impl Stream {
         let joined = if parts.data_lines > 1 { Some(parts.joined(block)) } else { None };
         let data = joined.as_deref().unwrap_or(parts.data.of(block));
         match data.trim_ascii() {
-            b"" => return Verdict::Comment,
+            // Not JSON either: an SDK that decodes every event ends with an exception here.
+            b"" => {
+                self.dropped += 1;
+                return Verdict::Leave;
+            }
             DONE => {
                 self.note(effect::TERMINATOR | effect::CLOSE);
                 return Verdict::Pass;
