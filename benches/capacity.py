@@ -79,9 +79,17 @@ def memory(pid: int) -> dict[str, int]:
 
 
 def worker_of(pid: int) -> int:
-    """Find the one worker of a supervisor."""
-    _, worker = tree_of(pid)
-    return worker
+    """Find the one worker of a supervisor. The supervisor listens before it has one.
+
+    Raises:
+        RuntimeError: there is none in time.
+    """
+    until = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < until:
+        if len(found := tree_of(pid)) == 2:
+            return found[1]
+        time.sleep(0.02)
+    raise RuntimeError(f"no worker within {START_WITHIN_S} s")
 
 
 @contextlib.contextmanager
