@@ -266,3 +266,22 @@ def open_files(pid: int) -> int:
 def private_kib(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_bodies_share_a_bounded_room_and_give_it_back(chunked: bool) -> None:
+    """Announced or not: the first unfinished body takes most of it, the second has no place until the first has gone."""
+    framing = b"transfer-encoding: chunked\r\n\r\n17318\r\n" if chunked else b"content-length: 95000\r\n\r\n"
+    start = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" + framing + b" " * 90_000
+    async with Hosted(echo(buffer_bytes=100_000, max_body_bytes=100_000)) as hosted:
+        first, second, third = [await hosted.peer() for _ in range(3)]
+        await first.send(start)
+        await until(lambda: hosted.front._buffered >= 90_000)
+        reply = await second.ask(start)
+
+        assert reply.code == (503, "buffers_full")
+        assert await second.to_end() == b""
+        first.reset()
+        await until(lambda: hosted.front._buffered == 0)
+        await third.send(start)
+        await until(lambda: hosted.front._buffered >= 90_000)

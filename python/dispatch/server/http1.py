@@ -91,7 +91,7 @@ class ClientConnection(asyncio.Protocol):
         if inbound is not None:
             self._on_request(inbound)
         elif self.call is None:
-            self._await_more()
+            self._on_more()
 
     def _on_request(self, inbound: Inbound) -> None:
         flags = inbound.flags
@@ -120,12 +120,25 @@ class ClientConnection(asyncio.Protocol):
         front = self.front
         self._keep = False
         front.check_head(self, inbound)
-        self._keep = bool(inbound.flags & KEEP_ALIVE)
         if inbound.flags & HAS_BODY:
-            self._reserved = front.reserve(max(inbound.content_length, 0))
+            self._release()
+            self._reserved = front.reserve(max(inbound.content_length, self.reader.pending))
+        # Only now: where a body is refused, the next request would begin amid it.
+        self._keep = bool(inbound.flags & KEEP_ALIVE)
         self._await_more()
         if inbound.flags & EXPECT_CONTINUE:
             self.transport.write(CONTINUE)
+
+    def _on_more(self) -> None:
+        """A part of a request has come: what no length announced takes its room as it grows."""
+        self._await_more()
+        grown = self.reader.pending - self._reserved
+        if grown > 0:
+            try:
+                self._reserved += self.front.reserve(grown)
+            except DispatchError as error:
+                self._keep = False
+                self.refuse(error)
 
     def _await_more(self) -> None:
         """A request has begun: its sender is watched for silence."""
