@@ -216,6 +216,8 @@ class Attempts:
             connection.cancel()
             self.connection = None
             failure, reason, after_s = self.link.explain(answer)
+            if not self.call.stream:
+                reason += ": a stream that was not asked for"
             self._failed(failure, reason, after_s=after_s)
             return
         self._relay = relay = Relay(self, connection, answer)

@@ -201,3 +201,12 @@ async def test_an_unknown_model_is_the_fault_of_whoever_named_it(tmp_path: Any, 
 
     assert answer.status == status
     assert "The model does not exist" in json.loads(answer.body)["error"]["message"]
+
+
+async def test_a_stream_that_was_not_asked_for_is_named(path: Path) -> None:
+    body = b'data: {"type":"response.created"}\n\n'
+    path.player.play([b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)])
+    answer = await ask(path.port, "/v1/responses", {"model": "replay", "input": "x"})
+
+    assert answer.status == 502
+    assert "a stream that was not asked for" in json.loads(answer.body)["error"]["message"]
