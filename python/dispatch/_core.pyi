@@ -11,9 +11,11 @@ __all__ = [
     "BodyError",
     "EndpointState",
     "Engine",
+    "Express",
     "Gauge",
     "Histogram",
     "Inbound",
+    "Job",
     "KeyState",
     "Lease",
     "ModelState",
@@ -734,8 +736,8 @@ class Scan:
         """`affinity()` of `prompt_cache_key`, else `user`, else `metadata.user_id`; 0: none."""
 
     @property
-    def facts(self) -> tuple[str, bool, int, int, int, int]:
-        """All at once: `model`, `stream`, `flags`, `text_bytes`, `max_tokens * n`, `affinity`."""
+    def facts(self) -> tuple[str, bool, int, int, int, int, int]:
+        """All at once: `model`, `stream`, `flags`, `text_bytes`, `max_tokens`, `n`, `affinity`."""
 
     def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes:
         """The whole request for the upstream, in one allocation; `Inbound.forward` follows `prefix`.
@@ -872,3 +874,75 @@ def affinity(value: bytes, /) -> int:
 
 def read_answer(body: bytes, /) -> tuple[bool, tuple[int, int, int, int] | None]:
     """Whether a body is JSON, and its usage as of `Answer.usage`: for bodies that had to be decoded first."""
+
+# --- the express lane (rust/src/py/express.rs); used through dispatch.lane and server/plain ---
+
+@final
+class Express:
+    """What most requests need, in one call when they come: key, body, model, admission, endpoint and the request upstream."""
+
+    def __new__(
+        cls,
+        engine: Engine,
+        doors: Sequence[object],
+        keys: Sequence[object],
+        models: Sequence[object],
+        estimate: tuple[int, int, int],
+        hosts: Sequence[bytes],
+        /,
+    ) -> Express:
+        """Build the tables of one generation, whose rows are read by attribute.
+
+        Args:
+            engine: of the same generation.
+            doors: `path`, `generates`.
+            keys: `digest` (SHA-256), `slot`, `models` (names, or None for all).
+            models: `name`, `slot`, `pool` (of the same engine), `links` (per position `heads` by door and `model` as JSON), `cannot`
+                (per door, the mask of positions without it; all bits: none has it).
+            estimate: bytes of text to a token, tokens besides for a request, output tokens of an answer.
+            hosts: without keys, the names that `Host` may carry.
+        """
+
+    def take(self, inbound: Inbound, now_ns: int, draw: int, /) -> Job | Scan | None:
+        """Take a request as far as its endpoint.
+
+        Returns:
+            A job; or the scanned body of a request that is not for the lane; or None where not even that was looked at, or is wrong.
+        """
+
+@final
+class Job:
+    """A request on the lane. Dropped without `deliver` it is settled as cancelled."""
+
+    @property
+    def door(self) -> int: ...
+    @property
+    def key(self) -> int:
+        """Place in `keys`; -1: none are configured."""
+
+    @property
+    def model(self) -> int: ...
+    @property
+    def position(self) -> int:
+        """The endpoint's place in the pool."""
+
+    @property
+    def request(self) -> bytes | None:
+        """What to send upstream; None: `refusal` says why not."""
+
+    @property
+    def scan(self) -> Scan: ...
+    @property
+    def ticket(self) -> Ticket | None:
+        """None: its key or model is at its limit."""
+
+    @property
+    def lease(self) -> Lease | None: ...
+    @property
+    def refusal(self) -> Refusal | None: ...
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Estimated input and output tokens, as reserved."""
+
+    def deliver(self, answer: object, now_ns: int, overhead_ns: int, extra: bytes, /) -> bytes:
+        """Settle lease and ticket by a good answer (an `Answer`), and compose it for the client (`Answer.compose` with status 200)."""

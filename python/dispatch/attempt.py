@@ -12,9 +12,10 @@ from random import getrandbits, random
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol
 
-from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure, NoEndpoint, Overloaded, UpstreamError
+from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure, UpstreamError
 from dispatch.policy.retry import Again, judge, may_fall_back
 from dispatch.relay import Relay
+from dispatch.replies import refused
 from dispatch.routing import Lease, Refusal
 from dispatch.wire.http1 import ENCODED, GOOD
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from dispatch.transport.connection import UpstreamConnection
     from dispatch.transport.pool import Waiting
 
-__all__ = ["Attempts", "Finish", "Pool", "Watch"]
+__all__ = ["Attempts", "Finish", "Pool", "Watch", "Watched"]
 
 _NS = 1_000_000_000
 NO_USAGE = (0, 0, 0, 0)
@@ -44,11 +45,19 @@ class Finish(Protocol):
     def __call__(self, call: Call, outcome: Failure) -> None: ...
 
 
+class Watched(Protocol):
+    """Something under way."""
+
+    def check(self, now_ns: int) -> None: ...
+    def keep_awake(self, now_ns: int, silent_since_ns: int) -> None: ...
+    def as_call(self) -> Call: ...
+
+
 class Watch(Protocol):
     """What the worker's coarse timer looks at."""
 
-    def add(self, item: Attempts, /) -> None: ...
-    def discard(self, item: Attempts, /) -> None: ...
+    def add(self, item: Watched, /) -> None: ...
+    def discard(self, item: Watched, /) -> None: ...
 
 
 class Pool:
@@ -61,7 +70,20 @@ class Pool:
         first_token_ns, stall_ns: silences that are not waited through.
     """
 
-    __slots__ = ("acquire", "all", "cannot", "finish", "first_token_ns", "links", "name", "retry", "retry_allowed", "stall_ns", "watch")
+    __slots__ = (
+        "acquire",
+        "all",
+        "cannot",
+        "core",
+        "finish",
+        "first_token_ns",
+        "links",
+        "name",
+        "retry",
+        "retry_allowed",
+        "stall_ns",
+        "watch",
+    )
 
     def __init__(
         self,
@@ -76,6 +98,7 @@ class Pool:
         watch: Watch,
     ) -> None:
         self.name = name
+        self.core = router.core
         self.acquire = router.acquire
         self.retry_allowed = router.retry_allowed
         self.links = links
@@ -105,7 +128,7 @@ class Attempts:
     sent_ns = 0
     _again: asyncio.TimerHandle | None = None
     _relay: Relay | None = None
-    _waiting: Waiting | None = None
+    waiting: Waiting | None = None
 
     def __init__(self, call: Call, pool: Pool, on_failed: Callable[[Call, DispatchError], None]) -> None:
         self.call = call
@@ -137,7 +160,7 @@ class Attempts:
             self.tried = pool.cannot[call.door]
             taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
         if type(taken) is not Lease:
-            self._on_refusal(taken)
+            self.on_refusal(taken)
             return
         self.lease = taken
         if self.count:
@@ -154,12 +177,21 @@ class Attempts:
             self.lease = None
             self._give_up(error)
             return
-        self._waiting = link.origin.send(request, self)
+        self.waiting = link.origin.send(request, self)
         self.sent_ns = sent_ns = monotonic_ns()
         if call.attempts == 1:
             call.overhead_ns = sent_ns - call.received_ns
 
-    def _on_refusal(self, refusal: Refusal) -> None:
+    def take_over(self, lease: Lease, link: Link, sent_ns: int) -> None:
+        """Take over a first try that was sent elsewhere."""
+        self.call.run = self
+        self.call.attempts = self.count = 1
+        self.lease = lease
+        self.link = link
+        self.tried |= 1 << (lease.position & MASK_BITS)
+        self.sent_ns = sent_ns
+
+    def on_refusal(self, refusal: Refusal) -> None:
         """No place now. A retry that is due waits for one as long as it would have waited for its turn; a first try does not."""
         error = self.error
         if error is None:
@@ -258,7 +290,7 @@ class Attempts:
             cool_ms = 0 if after_s is None else max(1, int(after_s * 1000))
             self.lease.settle(int(failure), now_ns, 0, 0, 0, cool_ms)
             self.lease = None
-        self._waiting = None
+        self.waiting = None
         error = UpstreamError(
             f"{self.link.name}: {reason}",
             failure=failure,
@@ -304,8 +336,8 @@ class Attempts:
         self.call.run = None
         if self._again is not None:
             self._again.cancel()
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self.waiting is not None:
+            self.waiting.cancel()
         usage = (0, 0, 0, 0)
         connection, self.connection = self.connection, None
         if connection is not None:
@@ -334,10 +366,22 @@ class Attempts:
         elif self.lease is not None and now_ns - self.sent_ns > self.pool.first_token_ns:
             self.time_out(f"no answer within {self.pool.first_token_ns / _NS:g} s")
 
+    def keep_awake(self, now_ns: int, silent_since_ns: int) -> None:
+        """Send a comment to the client of a stream that has not begun for long."""
+        call = self.call
+        # The look at the clock may just have ended the call, and its sink may serve another one by now.
+        if call.stream and not call.committed and call.heard_ns < silent_since_ns and call.run is not None:
+            call.heard_ns = now_ns
+            call.sink.on_silence(call)
+
+    def as_call(self) -> Call:
+        """The call that is tried for."""
+        return self.call
+
     def time_out(self, reason: str, failure: Failure = Failure.FIRST_TOKEN_TIMEOUT) -> None:
         """Give this try up for its silence."""
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self.waiting is not None:
+            self.waiting.cancel()
         connection, self.connection = self.connection, None
         self._relay = None
         if connection is not None:
@@ -350,11 +394,3 @@ class Attempts:
         late = DeadlineExceeded(f"no whole answer within the deadline, after {call.attempts} attempts")
         late.__cause__ = self.error
         self.on_failed(call, late)
-
-
-def refused(pool: str, refusal: Refusal) -> DispatchError:
-    """What a client is told when no endpoint may take its request now."""
-    after_ns = refusal.retry_after_ns
-    if after_ns < 0:
-        return NoEndpoint(f"no endpoint of {pool!r} can take the request: {refusal.why}")
-    return Overloaded(f"every endpoint of {pool!r} is at its limit: {refusal.why}", retry_after_s=after_ns / _NS)

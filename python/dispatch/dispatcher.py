@@ -10,14 +10,15 @@ import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from dispatch.errors import DispatchError, Failure, Overloaded, UpstreamError
+from dispatch.errors import DispatchError, Failure, UpstreamError
+from dispatch.replies import over_limit
 from dispatch.routing import Refusal
 from dispatch.transport.pool import SWEEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatch.attempt import Attempts
+    from dispatch.attempt import Watched
     from dispatch.exchange import Call
     from dispatch.generation import Generation, Model
 
@@ -45,7 +46,7 @@ class Dispatcher:
         self.draining = False
         self._fail = self.fail
         self.keepalive_ns = 15 * _NS
-        self.watch: set[Attempts] = set()
+        self.watch: set[Watched] = set()
         self.under_way = 0
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -70,7 +71,7 @@ class Dispatcher:
         assert generation is not None
         ticket = generation.admit(model.slot, key_slot, call.tokens_in, call.tokens_out, call.received_ns)
         if type(ticket) is Refusal:
-            self.reject(call, _over_limit(call, ticket))
+            self.reject(call, over_limit(call, ticket))
             return
         call.ticket = ticket
         self.under_way += 1
@@ -83,11 +84,15 @@ class Dispatcher:
             call.ticket = None
             usage = call.usage
             ticket.settle(outcome, call.answered_ns or monotonic_ns(), call.overhead_ns, usage[0], usage[1], usage[2])
-            self.under_way -= 1
-            if self._idle is not None and not self.under_way:
-                self._idle.set()
+            self.leave()
         if self.report is not None:
             self.report(call, outcome, error)
+
+    def leave(self) -> None:
+        """One request less is under way."""
+        self.under_way -= 1
+        if self._idle is not None and not self.under_way:
+            self._idle.set()
 
     def fail(self, call: Call, error: DispatchError) -> None:
         """There will be no answer: tell the sink, settle, report."""
@@ -114,11 +119,7 @@ class Dispatcher:
         silent_since = now_ns - self.keepalive_ns
         for attempts in [*self.watch]:
             attempts.check(now_ns)
-            call = attempts.call
-            # The look at the clock may just have ended the call, and its sink may serve another one by now.
-            if call.stream and not call.committed and call.heard_ns < silent_since and call.run is not None:
-                call.heard_ns = now_ns
-                call.sink.on_silence(call)
+            attempts.keep_awake(now_ns, silent_since)
         self._ticks += 1
         if self._ticks % SWEEP_TICKS == 0 and self.generation is not None:
             for origin in self.generation.origins.values():
@@ -142,7 +143,7 @@ class Dispatcher:
         if self._timer is not None:
             self._timer.cancel()
         for attempts in [*self.watch]:
-            self.cancel(attempts.call)
+            self.cancel(attempts.as_call())
         if self.generation is not None:
             for origin in self.generation.origins.values():
                 origin.close()
@@ -154,9 +155,3 @@ _OUTCOMES = {
     "no_endpoint_available": Failure.OVERLOADED,
 }
 """How a request without an upstream failure is counted."""
-
-
-def _over_limit(call: Call, refusal: Refusal) -> DispatchError:
-    after_s = None if refusal.retry_after_ns < 0 else refusal.retry_after_ns / _NS
-    whose = f"key {call.key!r}" if call.key else f"model {call.model!r}"
-    return Overloaded(f"{whose} is at its limit: {refusal.why}", retry_after_s=after_s)

@@ -129,3 +129,7 @@ class Call:
         self.body: Body | None = body
         self.received_ns = self.heard_ns = received_ns
         self.deadline_ns = deadline_ns
+
+    def as_call(self) -> Call:
+        """Itself; a plain request of the sidecar is none until it has to be."""
+        return self

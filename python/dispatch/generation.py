@@ -14,6 +14,7 @@ from dispatch.config import FROM_CLIENT, pools
 from dispatch.config.plans import Fallback as FallbackPlan
 from dispatch.config.plans import Pool as PoolPlan
 from dispatch.errors import ModelNotAllowed, ModelNotFound
+from dispatch.lane import Entry, Lane
 from dispatch.links import Link
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.single import Single
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from dispatch.config.plans import Plan as PlanConfig
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Call
-    from dispatch.plans.base import Failed, Start
+    from dispatch.plans.base import Failed
     from dispatch.routing import Board, Router, Slots
     from dispatch.schema import Origin as Address
     from dispatch.transport.connection import Owner
@@ -72,7 +73,7 @@ class Model:
 class Generation:
     """See the module."""
 
-    __slots__ = ("_patterns", "admit", "config", "keys", "listed", "models", "nobody", "origins", "routing")
+    __slots__ = ("_patterns", "admit", "config", "keys", "lane", "listed", "models", "nobody", "origins", "routing")
 
     def __init__(self, config: Config, routing: Routing) -> None:
         self.config = config
@@ -81,6 +82,7 @@ class Generation:
         self.origins: dict[tuple[object, ...], Owner] = {}
         self.models: dict[str, Model] = {}
         self.keys: dict[bytes | None, KeyEntry] = {}
+        self.lane: Lane | None = None
         self.nobody = KeyEntry("", -1, None, admin=False)
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
         self._patterns = [pattern.name for pattern in config.patterns]
@@ -112,9 +114,15 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     routing = Routing(board, worker, config, slots)
     generation = Generation(config, routing)
     links = _links(config, secrets, generation, dispatcher.generation)
+    entries = []
     for model in config.models.values():
         builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model)
-        run = builder.start_of(model.plan)
+        plan = builder.plan_of(model.plan)
+        run = plan.run
+        if builder.first is not None and not model.is_pattern:
+            deadline_ns = int(model.settings.deadline_s * _NS)
+            on_failed = plan.after_first(dispatcher.fail)
+            entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
         uses = {name for pool in pools(model.plan) for name in pool.endpoints}
         from_client = any(links[name].endpoint.api_key == FROM_CLIENT for name in uses)
         generation.models[model.name] = Model(model.name, routing.models[model.name], model.settings.deadline_s, from_client, run)
@@ -123,6 +131,8 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
         key = named[name]
         models = None if key.models is None else frozenset(key.models)
         generation.keys[digest] = KeyEntry(name, routing.keys[name], models, key.admin)
+    rows = [(digest, name, generation.keys[digest].models) for digest, name in secrets.keys.items()]
+    generation.lane = Lane(routing, entries, rows, config.server.hosts)
     return generation
 
 
@@ -134,11 +144,19 @@ class _PlanBuilder:
         self._links = links
         self._dispatcher = dispatcher
         self._model = model
+        self.first: Pool | None = None
 
-    def start_of(self, plan: PlanConfig) -> Start:
+    def plan_of(self, plan: PlanConfig) -> Single | Fallback:
+        """Build the plan; `first` is its first pool, if that is its first step."""
         if isinstance(plan, FallbackPlan):
-            return Fallback(*(self.start_of(step) for step in plan.steps)).run
-        return Single(self._pool(plan).start).run
+            steps = [self.plan_of(step) for step in plan.steps]
+            if not isinstance(plan.steps[0], PoolPlan):
+                # A fallback inside a fallback has a way of its own to go on.
+                self.first = None
+            return Fallback(*(step.run for step in steps))
+        pool = self._pool(plan)
+        self.first = self.first or pool
+        return Single(pool.start)
 
     def _pool(self, plan: PoolPlan) -> Pool:
         settings = self._model.settings

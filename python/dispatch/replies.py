@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dispatch.errors import UpstreamError
+from dispatch.errors import NoEndpoint, Overloaded, UpstreamError
 from dispatch.policy.mask import masked
 from dispatch.providers.classify import describe
 
 if TYPE_CHECKING:
     from dispatch.errors import DispatchError
-    from dispatch.exchange import Answer
+    from dispatch.exchange import Answer, Call
+    from dispatch.routing import Refusal
 
-__all__ = ["error_object", "error_parts", "framed"]
+__all__ = ["error_object", "error_parts", "framed", "over_limit", "refused"]
+
+_NS = 1_000_000_000
 
 _OPENAI_TYPES = {
     401: "authentication_error",
@@ -89,3 +92,18 @@ def _own_words(answer: Answer) -> bytes:
 def framed(event: bytes, chunked: bool) -> bytes:
     """An event of ours as the client's framing wants it."""
     return b"%x\r\n%b\r\n" % (len(event), event) if chunked else event
+
+
+def refused(pool: str, refusal: Refusal) -> DispatchError:
+    """What a client is told when no endpoint may take its request now."""
+    after_ns = refusal.retry_after_ns
+    if after_ns < 0:
+        return NoEndpoint(f"no endpoint of {pool!r} can take the request: {refusal.why}")
+    return Overloaded(f"every endpoint of {pool!r} is at its limit: {refusal.why}", retry_after_s=after_ns / _NS)
+
+
+def over_limit(call: Call, refusal: Refusal) -> DispatchError:
+    """What a client is told whose key or model is at its limit."""
+    after_s = None if refusal.retry_after_ns < 0 else refusal.retry_after_ns / _NS
+    whose = f"key {call.key!r}" if call.key else f"model {call.model!r}"
+    return Overloaded(f"{whose} is at its limit: {refusal.why}", retry_after_s=after_s)

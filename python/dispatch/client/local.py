@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 from dispatch.errors import BadRequest, DispatchError, Draining
 from dispatch.exchange import Call
+from dispatch.lane import door_generates
+from dispatch.policy.cost import estimate_tokens, expect_output_tokens
 from dispatch.wire.http1 import INCLUDE_USAGE_TRUE, BodyError, Scan
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalEngine", "Stream"]
 
-DEFAULT_OUTPUT_TOKENS = 256
-BYTES_PER_TOKEN = 4
 HIGH_WATER_BYTES = 256 * 1024
 """A reader that falls this far behind pauses its upstream; at half of it, reading goes on."""
 
@@ -209,7 +209,7 @@ class LocalEngine:
             raise Draining("the client is closed")
         generation = dispatcher.generation
         assert generation is not None
-        name, is_stream, flags, text_bytes, max_output, affinity = scan.facts
+        name, is_stream, flags, text_bytes, max_tokens, n, affinity = scan.facts
         model, upstream_name = generation.find(name, self._key)
         now_ns = monotonic_ns()
         wait_ns = model.deadline_ns
@@ -225,9 +225,9 @@ class LocalEngine:
         call.chunked = False
         call.wants_usage = bool(flags & INCLUDE_USAGE_TRUE)
         call.affinity = affinity
-        call.tokens_in = text_bytes // BYTES_PER_TOKEN + 1
-        if door != "embeddings":
-            call.tokens_out = max_output or DEFAULT_OUTPUT_TOKENS
+        call.tokens_in = estimate_tokens(text_bytes)
+        if door_generates(door):
+            call.tokens_out = expect_output_tokens(max_tokens, n)
         dispatcher.dispatch(call, model, self._key.slot)
         return call
 
@@ -237,8 +237,9 @@ class LocalEngine:
         dispatcher.draining = True
         ended = Draining("the client was closed before the answer was whole")
         for attempts in [*dispatcher.watch]:
-            dispatcher.cancel(attempts.call)
-            attempts.call.sink.on_error(attempts.call, ended)
+            call = attempts.as_call()
+            dispatcher.cancel(call)
+            call.sink.on_error(call, ended)
         dispatcher.close()
         # The caller's loop may end with this; no socket shall stay behind.
         generation = dispatcher.generation

@@ -28,16 +28,24 @@ class Fallback:
     def run(self, call: Call, failed: Failed) -> None:
         _Run(self._steps, failed).next(call, None)
 
+    def after_first(self, failed: Failed) -> Failed:
+        """What follows the failure of the first step, for a first step that was started elsewhere."""
+
+        def on_failed(call: Call, error: DispatchError) -> None:
+            _Run(self._steps, failed, at=1).next(call, error)
+
+        return on_failed
+
 
 class _Run:
     """One call on its way down the steps."""
 
     __slots__ = ("_at", "_failed", "_steps")
 
-    def __init__(self, steps: tuple[Start, ...], failed: Failed) -> None:
+    def __init__(self, steps: tuple[Start, ...], failed: Failed, at: int = 0) -> None:
         self._steps = steps
         self._failed = failed
-        self._at = 0
+        self._at = at
 
     def next(self, call: Call, error: DispatchError | None) -> None:
         if error is not None and (self._at >= len(self._steps) or not _may_go_on(call, error)):

@@ -14,16 +14,27 @@ if TYPE_CHECKING:
     from dispatch.config import Price
     from dispatch.schema import Usage
 
-__all__ = ["OUTPUT_TOKENS", "PICO_PER_MICRO", "Rates", "cost_pico", "estimate_tokens", "expect_output_tokens", "micro_dollars", "rates"]
+__all__ = [
+    "BYTES_PER_TOKEN",
+    "OUTPUT_TOKENS",
+    "PICO_PER_MICRO",
+    "TOKENS_PER_REQUEST",
+    "Rates",
+    "cost_pico",
+    "estimate_tokens",
+    "expect_output_tokens",
+    "micro_dollars",
+    "rates",
+]
 
 PICO_PER_MICRO = 1_000_000
 
 OUTPUT_TOKENS = 256
 """Output that is expected where a request sets no limit and nothing is learned yet: between a chat's answer and a page."""
 
-_BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
 """English text under GPT's and Llama's vocabularies has 4 to 4.5 bytes to a token, code 3 to 4, so this errs to the high side of prose."""
-_TOKENS_PER_REQUEST = 8
+TOKENS_PER_REQUEST = 8
 """Roles and separators of a chat template around a message or two."""
 
 
@@ -61,7 +72,7 @@ def estimate_tokens(text_bytes: int) -> int:
     Text in other scripts has more bytes to a letter and more tokens to a word, so bytes hold better than letters would. The
     estimate only reserves; the provider's count corrects it.
     """
-    return max(1, -(-text_bytes // _BYTES_PER_TOKEN) + _TOKENS_PER_REQUEST)
+    return max(1, -(-text_bytes // BYTES_PER_TOKEN) + TOKENS_PER_REQUEST)
 
 
 def expect_output_tokens(max_tokens: int, n: int, learned: int = 0) -> int:

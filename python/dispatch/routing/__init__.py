@@ -14,7 +14,7 @@ arguments.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -27,8 +27,10 @@ from dispatch._core import (
     Board,
     EndpointState,
     Engine,
+    Express,
     Gauge,
     Histogram,
+    Job,
     KeyState,
     Lease,
     ModelState,
@@ -53,8 +55,10 @@ __all__ = [
     "REFUSED",
     "Board",
     "EndpointState",
+    "Express",
     "Gauge",
     "Histogram",
+    "Job",
     "KeyState",
     "Lease",
     "ModelState",
@@ -157,16 +161,17 @@ class Router:
     """One pool of a model, as this worker sees it.
 
     Attributes:
+        core: the core's pool.
         acquire: `_core.Pool.acquire`, bound.
         retry_allowed: `_core.Pool.retry_allowed`, bound.
         endpoints: by position, as `Lease.position` names them.
         pool: as configured.
     """
 
-    __slots__ = ("acquire", "endpoints", "pool", "retry_allowed")
+    __slots__ = ("acquire", "core", "endpoints", "pool", "retry_allowed")
 
     def __init__(self, engine: Engine, index: int, pool: Pool, endpoints: tuple[Endpoint, ...]) -> None:
-        core = engine.pool(index)
+        self.core = core = engine.pool(index)
         self.acquire = core.acquire
         self.retry_allowed = core.retry_allowed
         self.endpoints = endpoints
@@ -255,6 +260,10 @@ class Routing:
             KeyError: there is no such model.
         """
         return self._routers[model]
+
+    def express(self, doors: list[Any], keys: list[Any], models: list[Any], estimate: tuple[int, int, int], hosts: list[bytes]) -> Express:
+        """Build the core's express lane over this generation; the rows are read by attribute (`lane`)."""
+        return Express(self._engine, doors, keys, models, estimate, hosts)
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Read the rows of everything that is configured.

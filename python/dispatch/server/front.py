@@ -7,6 +7,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DispatchError
+from dispatch.lane import LOOPBACK_HOSTS
 from dispatch.server import admin, openai_api
 from dispatch.server.answers import page
 from dispatch.wire.http1 import HAS_ORIGIN, RequestReader
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from dispatch.config import Server
     from dispatch.dispatcher import Dispatcher
+    from dispatch.lane import Lane
     from dispatch.server.http1 import ClientConnection
     from dispatch.wire.http1 import Inbound
 
@@ -44,7 +46,6 @@ FORWARDED = (
 )
 """Header fields of a client that reach an upstream (CONTRACT section 2), beside the configured ones."""
 
-LOOPBACK_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
 
 DOORS: dict[bytes, Door] = {
     b"POST /v1/chat/completions": openai_api.Door("chat"),
@@ -75,6 +76,7 @@ class Front:
         self.connections: set[ClientConnection] = set()
         self.reading: set[ClientConnection] = set()
         self.settings: Server
+        self.lane: Lane | None = None
         self._forwarded: tuple[bytes, ...] = FORWARDED
         self._hosts: frozenset[bytes] = LOOPBACK_HOSTS
         self._origins: frozenset[bytes] = frozenset()
@@ -90,6 +92,7 @@ class Front:
         """Take over the settings of the dispatcher's generation."""
         generation = self.dispatcher.generation
         assert generation is not None
+        self.lane = generation.lane
         self.settings = settings = generation.config.server
         extra = {name.lower().encode() for endpoint in generation.config.endpoints for name in endpoint.forward_headers}
         self._forwarded = (*FORWARDED, *sorted(extra - set(FORWARDED)))

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.server.answers import CONTINUE, STATUS_LINES, comment, error_answer, error_event
 from dispatch.server.front import DOORS
-from dispatch.wire.http1 import COMPLETE, EXPECT_CONTINUE, HAS_BODY, HAS_ORIGIN, KEEP_ALIVE, BodyError, ProtocolError
+from dispatch.server.openai_api import Door
+from dispatch.server.plain import TAKEN, take
+from dispatch.wire.http1 import COMPLETE, EXPECT_CONTINUE, HAS_BODY, HAS_ORIGIN, KEEP_ALIVE, BodyError, ProtocolError, Scan
 
 if TYPE_CHECKING:
     from dispatch.exchange import Answer, Call
     from dispatch.server.front import Front
+    from dispatch.server.plain import PlainRequest
     from dispatch.wire.http1 import Inbound
 
 __all__ = ["ClientConnection"]
@@ -57,7 +60,7 @@ class ClientConnection(asyncio.Protocol):
         self.feed = self.reader.feed
         self.transport: Any = None
         self.peer = ""
-        self.call: Call | None = None
+        self.call: Call | PlainRequest | None = None
         self.received_ns = 0
         self.touched_ns = 0
         self.paused_ns = 0
@@ -79,7 +82,7 @@ class ClientConnection(asyncio.Protocol):
         self._has_all()
         call, self.call = self.call, None
         if call is not None:
-            self.front.dispatcher.cancel(call)
+            self.front.dispatcher.cancel(call.as_call())
 
     def data_received(self, data: bytes) -> None:
         self.received_ns = self.touched_ns = monotonic_ns()
@@ -105,8 +108,15 @@ class ClientConnection(asyncio.Protocol):
                 return
             if self.is_reading:
                 self._has_all()
+            scan = None
+            if front.lane is not None:
+                scan = take(front, front.lane, self, inbound)
+                if scan is TAKEN:
+                    return
             door = DOORS.get(inbound.line)
-            if door is not None and not flags & HAS_ORIGIN:
+            if isinstance(scan, Scan) and isinstance(door, Door):
+                door(front, self, inbound, scan)
+            elif door is not None and not flags & HAS_ORIGIN:
                 door(front, self, inbound)
             else:
                 front.serve_other(self, inbound, door)
@@ -160,7 +170,7 @@ class ClientConnection(asyncio.Protocol):
         call, self.call = self.call, None
         if call is not None:
             # Not left to `connection_lost`: that comes only when what was written has gone out, which may be never.
-            self.front.dispatcher.cancel(call)
+            self.front.dispatcher.cancel(call.as_call())
             self.reset()
         return False
 
@@ -181,6 +191,19 @@ class ClientConnection(asyncio.Protocol):
         if not self._keep:
             extra += b"connection: close\r\n"
         transport.write(answer.compose(STATUS_LINES[answer.status], extra, overhead_ns // 1000))
+        self._next()
+
+    @property
+    def own_lines(self) -> bytes:
+        """Header lines that this connection adds to an answer."""
+        return self.cors if self._keep else self.cors + b"connection: close\r\n"
+
+    def deliver(self, whole: bytes) -> None:
+        """Write the whole answer of a plain request."""
+        self.call = None
+        if self.transport.is_closing():
+            return
+        self.transport.write(whole)
         self._next()
 
     def _end_in_stream(self, call: Call, answer: Answer) -> None:

@@ -13,6 +13,8 @@ import msgspec
 
 from dispatch.errors import BadRequest, InvalidKey
 from dispatch.exchange import Call
+from dispatch.lane import door_generates
+from dispatch.policy.cost import estimate_tokens, expect_output_tokens
 from dispatch.server.answers import page
 from dispatch.wire.http1 import HAS_DEADLINE, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
 
@@ -20,14 +22,10 @@ if TYPE_CHECKING:
     from dispatch.generation import KeyEntry
     from dispatch.server.front import Front
     from dispatch.server.http1 import ClientConnection
-    from dispatch.wire.http1 import Inbound
+    from dispatch.wire.http1 import Inbound, Scan
 
 __all__ = ["Door", "check_type", "identify", "models"]
 
-DEFAULT_OUTPUT_TOKENS = 256
-"""Reserved for an answer whose length the request does not bound; reconciled when the real usage is known."""
-
-BYTES_PER_TOKEN = 4
 _STARTED = int(time())
 
 
@@ -38,9 +36,9 @@ class Door:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.generates = name != "embeddings"
+        self.generates = door_generates(name)
 
-    def __call__(self, front: Front, client: ClientConnection, inbound: Inbound) -> None:
+    def __call__(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan | None = None) -> None:
         flags = inbound.flags
         if flags & (JSON | HAS_ENCODING) != JSON:
             check_type(inbound)
@@ -49,8 +47,9 @@ class Door:
         assert generation is not None
         # Looked up by its SHA-256: how long that takes tells nothing about the keys that exist.
         key = generation.keys.get(inbound.key_digest()) or identify(front, inbound)
-        scan = inbound.scan()
-        name, is_stream, scanned, text_bytes, max_output, affinity_hash = scan.facts
+        if scan is None:
+            scan = inbound.scan()
+        name, is_stream, scanned, text_bytes, max_tokens, n, affinity_hash = scan.facts
         model = generation.models.get(name)
         if model is None or key.models is not None or model.is_pattern:
             model, upstream_name = generation.find(name, key)
@@ -66,9 +65,9 @@ class Door:
             call.stream = True
             call.chunked = inbound.minor > 0
             call.wants_usage = bool(scanned & INCLUDE_USAGE_TRUE)
-        call.tokens_in = text_bytes // BYTES_PER_TOKEN + 1
+        call.tokens_in = estimate_tokens(text_bytes)
         if self.generates:
-            call.tokens_out = max_output or DEFAULT_OUTPUT_TOKENS
+            call.tokens_out = expect_output_tokens(max_tokens, n)
         if flags & (HAS_DEADLINE | HAS_SESSION):
             _read_hints(call, inbound)
         if flags & HAS_REQUEST_ID:

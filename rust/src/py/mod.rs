@@ -1,5 +1,6 @@
 //! The face to Python: conversions only. Each class is documented in `python/dispatch/_core.pyi`.
 
+mod express;
 mod routing;
 mod state;
 mod tables;
@@ -12,6 +13,7 @@ use pyo3::prelude::*;
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    express::register(module)?;
     routing::register(module)?;
     state::register(module)?;
     tls::register(module)?;

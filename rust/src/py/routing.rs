@@ -187,7 +187,7 @@ impl PyEngine {
 
 /// One pool.
 #[pyclass(frozen, name = "Pool", module = "dispatch._core")]
-pub(super) struct PyPool(Arc<engine::Pool>);
+pub(super) struct PyPool(pub(super) Arc<engine::Pool>);
 
 #[pymethods]
 impl PyPool {
@@ -223,7 +223,7 @@ impl PyPool {
 
 /// A place on an endpoint.
 #[pyclass(frozen, name = "Lease", module = "dispatch._core")]
-pub(super) struct PyLease(engine::Lease);
+pub(super) struct PyLease(pub(super) engine::Lease);
 
 #[pymethods]
 impl PyLease {
@@ -268,7 +268,7 @@ impl PyLease {
 
 /// A client's request, let in.
 #[pyclass(frozen, name = "Ticket", module = "dispatch._core")]
-pub(super) struct PyTicket(engine::Ticket);
+pub(super) struct PyTicket(pub(super) engine::Ticket);
 
 #[pymethods]
 impl PyTicket {
@@ -290,7 +290,7 @@ impl PyTicket {
 
 /// Not now.
 #[pyclass(frozen, name = "Refusal", module = "dispatch._core")]
-pub(super) struct PyRefusal(engine::Refusal);
+pub(super) struct PyRefusal(pub(super) engine::Refusal);
 
 #[pymethods]
 impl PyRefusal {

@@ -1,9 +1,9 @@
 //! The classes of `dispatch.wire`: readers of messages, and what they read.
 
 mod error;
-mod request;
-mod response;
-mod scan;
+pub(super) mod request;
+pub(super) mod response;
+pub(super) mod scan;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;

@@ -74,8 +74,8 @@ impl RequestReader {
 
 /// One request.
 #[pyclass(frozen, module = "dispatch._core")]
-pub(super) struct Inbound {
-    request: Request<PyBackedBytes>,
+pub(in crate::py) struct Inbound {
+    pub(in crate::py) request: Request<PyBackedBytes>,
     forward: Arc<Names>,
     /// The body, where it came after the head was handed out.
     late: OnceLock<Vec<u8>>,
@@ -85,6 +85,12 @@ impl Inbound {
     /// The fields to copy upstream, as lines.
     pub(super) fn forward_lines(&self) -> Vec<u8> {
         self.request.lines(&self.forward)
+    }
+
+    /// The flags as they are now.
+    pub(in crate::py) fn all_flags(&self) -> u32 {
+        let late = if self.late.get().is_some() { flag::COMPLETE } else { 0 };
+        self.request.flags | late
     }
 
     /// The body as far as it is whole.
@@ -113,8 +119,7 @@ impl Inbound {
 
     #[getter]
     fn flags(&self) -> u32 {
-        let late = if self.late.get().is_some() { flag::COMPLETE } else { 0 };
-        self.request.flags | late
+        self.all_flags()
     }
 
     #[getter]

@@ -10,6 +10,7 @@ use super::{decimal, joined, limits};
 use crate::http1::Names;
 use crate::http1::response as http1;
 use crate::json::{self, Usage};
+use crate::limit::Use;
 use crate::sse::{ANTHROPIC, CHAT, Dialect, Output, RESPONSES};
 
 /// Input, output, cached and reasoning tokens.
@@ -143,9 +144,44 @@ fn given<'py>(
 
 /// One answer.
 #[pyclass(frozen, module = "dispatch._core")]
-pub(super) struct Answer {
+pub(in crate::py) struct Answer {
     inner: http1::Answer<PyBackedBytes>,
     forward: Arc<Names>,
+}
+
+impl Answer {
+    /// What it says that it cost.
+    pub(in crate::py) fn used(&self) -> Use {
+        let narrow = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
+        self.inner.usage.map_or_else(Use::default, |usage| Use {
+            input: narrow(usage.input),
+            output: narrow(usage.output),
+            cached: narrow(usage.cached),
+        })
+    }
+
+    /// The whole answer for a client.
+    pub(in crate::py) fn composed<'py>(
+        &self,
+        py: Python<'py>,
+        head: &[u8],
+        extra: &[u8],
+        overhead_us: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut lines = Vec::with_capacity(512);
+        let message = &self.inner.message;
+        lines.extend_from_slice(head);
+        message.head.write_lines(message.store.as_ref(), &self.forward, &mut lines);
+        lines.extend_from_slice(extra);
+        lines.extend_from_slice(b"x-dispatch-overhead-us: ");
+        let (digits, first) = decimal(overhead_us);
+        lines.extend_from_slice(&digits[first..]);
+        lines.extend_from_slice(b"\r\ncontent-length: ");
+        let (digits, first) = decimal(message.body().len());
+        lines.extend_from_slice(&digits[first..]);
+        lines.extend_from_slice(b"\r\n\r\n");
+        joined(py, &[&lines, message.body()])
+    }
 }
 
 #[pymethods]
@@ -196,19 +232,7 @@ impl Answer {
         extra: &[u8],
         overhead_us: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let mut lines = Vec::with_capacity(512);
-        let message = &self.inner.message;
-        lines.extend_from_slice(head);
-        message.head.write_lines(message.store.as_ref(), &self.forward, &mut lines);
-        lines.extend_from_slice(extra);
-        lines.extend_from_slice(b"x-dispatch-overhead-us: ");
-        let (digits, first) = decimal(overhead_us);
-        lines.extend_from_slice(&digits[first..]);
-        lines.extend_from_slice(b"\r\ncontent-length: ");
-        let (digits, first) = decimal(message.body().len());
-        lines.extend_from_slice(&digits[first..]);
-        lines.extend_from_slice(b"\r\n\r\n");
-        joined(py, &[&lines, message.body()])
+        self.composed(py, head, extra, overhead_us)
     }
 }
 

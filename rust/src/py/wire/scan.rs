@@ -18,16 +18,34 @@ enum Body {
 
 /// What was read of a body.
 #[pyclass(frozen, module = "dispatch._core")]
-pub(super) struct Scan {
-    inner: json::Scan,
+pub(in crate::py) struct Scan {
+    pub(in crate::py) inner: json::Scan,
     body: Body,
 }
 
 impl Scan {
     /// Scans the body of a request, without a copy of it.
-    pub(super) fn of_request(request: &Bound<'_, Inbound>) -> PyResult<Self> {
+    pub(in crate::py) fn of_request(request: &Bound<'_, Inbound>) -> PyResult<Self> {
         let inner = json::Scan::new(request.get().body_bytes())?;
         Ok(Self { inner, body: Body::Request(request.clone().unbind()) })
+    }
+
+    /// The whole request for the upstream.
+    pub(in crate::py) fn composed<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: &[u8],
+        model: &[u8],
+        inject_usage: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let body = self.bytes();
+        let lines = self.lines();
+        let forward = &*lines;
+        let splice = self.inner.splice(model, inject_usage);
+        let (digits, first) = decimal(splice.length(body.len()));
+        let [before, edit, between, other, after] = splice.pieces(body);
+        let length = [b"content-length: ", &digits[first..], b"\r\n\r\n"];
+        joined(py, &[prefix, forward, length[0], length[1], length[2], before, edit, between, other, after])
     }
 
     /// The client's fields to pass on. A body without a request has its type alone.
@@ -91,9 +109,9 @@ impl Scan {
     }
 
     #[getter]
-    fn facts(&self) -> (&str, bool, u32, u64, u64, u64) {
+    fn facts(&self) -> (&str, bool, u32, u64, u64, u64, u64) {
         let scan = &self.inner;
-        (&scan.model, scan.stream, scan.flags, scan.text_bytes, scan.max_tokens.saturating_mul(scan.n), scan.affinity)
+        (&scan.model, scan.stream, scan.flags, scan.text_bytes, scan.max_tokens, scan.n, scan.affinity)
     }
 
     #[pyo3(signature = (prefix, model, inject_usage, /))]
@@ -104,14 +122,7 @@ impl Scan {
         model: &[u8],
         inject_usage: bool,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let body = self.bytes();
-        let lines = self.lines();
-        let forward = &*lines;
-        let splice = self.inner.splice(model, inject_usage);
-        let (digits, first) = decimal(splice.length(body.len()));
-        let [before, edit, between, other, after] = splice.pieces(body);
-        let length = [b"content-length: ", &digits[first..], b"\r\n\r\n"];
-        joined(py, &[prefix, forward, length[0], length[1], length[2], before, edit, between, other, after])
+        self.composed(py, prefix, model, inject_usage)
     }
 
     #[pyo3(signature = (model, inject_usage, /))]

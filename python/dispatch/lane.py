@@ -1,0 +1,113 @@
+"""The express lane of one generation: the tables by which the core takes plain requests whole.
+
+On it are the models whose plan begins with a pool whose endpoints use their own credentials and their own model names, and the configured
+keys, or none. Everything else goes the ordinary way; so does a plain request as soon as anything happens to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from dispatch.config import FROM_CLIENT
+from dispatch.policy.cost import BYTES_PER_TOKEN, OUTPUT_TOKENS, TOKENS_PER_REQUEST
+from dispatch.providers.base import PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dispatch.attempt import Pool
+    from dispatch.links import Link
+    from dispatch.plans.base import Failed
+    from dispatch.routing import Express, Routing
+
+__all__ = ["LOOPBACK_HOSTS", "Entry", "Lane", "door_generates"]
+
+NOWHERE = (1 << 128) - 1
+"""The mask of a pool that has no endpoint for a door."""
+
+DOORS = tuple(PATHS)
+
+LOOPBACK_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
+"""What `Host` may say while no keys are configured, beside `server.hosts`."""
+
+
+class Entry:
+    """A model on the lane: its first pool, and what follows when that has no answer."""
+
+    __slots__ = ("deadline_ns", "name", "on_failed", "pool", "slot")
+
+    def __init__(self, name: str, slot: int, deadline_ns: int, pool: Pool, on_failed: Failed) -> None:
+        self.name = name
+        self.slot = slot
+        self.deadline_ns = deadline_ns
+        self.pool = pool
+        self.on_failed = on_failed
+
+
+class _DoorRow(Struct, frozen=True):
+    path: bytes
+    generates: bool
+
+
+class _KeyRow(Struct, frozen=True):
+    digest: bytes
+    slot: int
+    models: set[str] | None
+
+
+class _LinkRow(Struct, frozen=True):
+    heads: list[bytes | None]
+    model: bytes
+
+
+class _ModelRow(Struct, frozen=True):
+    name: str
+    slot: int
+    pool: object
+    links: list[_LinkRow]
+    cannot: list[int]
+
+
+class Lane:
+    """See the module.
+
+    Attributes:
+        take: `_core.Express.take`, bound.
+        models: by `Job.model`.
+        keys: names, by `Job.key`.
+        doors: names, by `Job.door`.
+    """
+
+    __slots__ = ("doors", "keys", "models", "take")
+
+    def __init__(
+        self, routing: Routing, entries: Sequence[Entry], keys: Sequence[tuple[bytes, str, frozenset[str] | None]], hosts: Iterable[str]
+    ) -> None:
+        self.models = [entry for entry in entries if all(_is_own(link) for link in entry.pool.links)]
+        self.keys = [name for _, name, _ in keys]
+        self.doors = DOORS
+        core: Express = routing.express(
+            [_DoorRow(f"/v1{path}".encode(), door_generates(door)) for door, path in PATHS.items()],
+            [_KeyRow(digest, routing.keys[name], None if models is None else set(models)) for digest, name, models in keys],
+            [_row(entry) for entry in self.models],
+            (BYTES_PER_TOKEN, TOKENS_PER_REQUEST, OUTPUT_TOKENS),
+            [*LOOPBACK_HOSTS, *(name.lower().encode() for name in hosts)],
+        )
+        self.take = core.take
+
+
+def door_generates(door: str) -> bool:
+    """Whether the answers of a door are generated token by token."""
+    return door != "embeddings"
+
+
+def _is_own(link: Link) -> bool:
+    return link.endpoint.api_key != FROM_CLIENT and not link.endpoint.passes_name
+
+
+def _row(entry: Entry) -> _ModelRow:
+    links = [_LinkRow([link.heads.get(door) for door in DOORS], link.model) for link in entry.pool.links]
+    cannot = [entry.pool.cannot.get(door, NOWHERE) for door in DOORS]
+    return _ModelRow(entry.name, entry.slot, entry.pool.core, links, cannot)
