@@ -19,7 +19,7 @@ use crate::select::{Ask, DECODE_PART, Strategy, View};
 use crate::units::Nanos;
 
 /// How often the strategy is asked before every position is looked at in turn.
-const PICKS: usize = 8;
+const PICKS: usize = 64;
 
 /// One endpoint's place in the pool.
 pub(super) struct Place {
@@ -248,6 +248,7 @@ impl View for PoolView<'_> {
         self.pool.places.len()
     }
 
+    /// Limits are not looked at: of those that a strategy compares only the winner is charged, and `reserve` is the look that counts.
     fn is_eligible(&self, at: usize) -> bool {
         if self.excluded & bit(at) != 0 {
             return false;
@@ -256,7 +257,6 @@ impl View for PoolView<'_> {
         !place.draining
             && self.is_let_by_breaker(row)
             && row.not_before().load(Relaxed) <= self.wish.now.0
-            && place.limits.has_room(self.pool.gate_of(row), &self.units, self.wish.now)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "requests in flight")]
