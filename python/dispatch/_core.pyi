@@ -896,7 +896,7 @@ class Express:
         Args:
             engine: of the same generation.
             doors: `path`, `generates`.
-            keys: `digest` (SHA-256), `slot`, `models` (names, or None for all).
+            keys: `digest` (SHA-256), `slot`, `models` (names, or None for all), `affinity`.
             models: `name`, `slot`, `pool` (of the same engine), `links` (per position `heads` by door and `model` as JSON), `cannot`
                 (per door, the mask of positions without it; all bits: none has it).
             estimate: bytes of text to a token, tokens besides for a request, output tokens of an answer.

@@ -14,7 +14,7 @@ from dispatch.config import FROM_CLIENT, pools
 from dispatch.config.plans import Fallback as FallbackPlan
 from dispatch.config.plans import Pool as PoolPlan
 from dispatch.errors import ModelNotAllowed, ModelNotFound
-from dispatch.lane import Entry, Lane
+from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.links import Link
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.single import Single
@@ -44,18 +44,6 @@ __all__ = ["Generation", "KeyEntry", "Model", "build"]
 _NS = 1_000_000_000
 
 
-class KeyEntry:
-    """A client's key, as doors use it. `slot` is -1 for a caller without one."""
-
-    __slots__ = ("admin", "models", "name", "slot")
-
-    def __init__(self, name: str, slot: int, models: frozenset[str] | None, admin: bool) -> None:
-        self.name = name
-        self.slot = slot
-        self.models = models
-        self.admin = admin
-
-
 class Model:
     """A callable name."""
 
@@ -83,7 +71,7 @@ class Generation:
         self.models: dict[str, Model] = {}
         self.keys: dict[bytes | None, KeyEntry] = {}
         self.lane: Lane | None = None
-        self.nobody = KeyEntry("", -1, None, admin=False)
+        self.nobody = NOBODY
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
         self._patterns = [pattern.name for pattern in config.patterns]
 
@@ -131,7 +119,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
         key = named[name]
         models = None if key.models is None else frozenset(key.models)
         generation.keys[digest] = KeyEntry(name, routing.keys[name], models, key.admin)
-    rows = [(digest, name, generation.keys[digest].models) for digest, name in secrets.keys.items()]
+    rows = [(digest, generation.keys[digest]) for digest in secrets.keys]
     generation.lane = Lane(routing, entries, rows, config.server.hosts)
     return generation
 

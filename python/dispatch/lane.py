@@ -13,6 +13,7 @@ from msgspec import Struct
 from dispatch.config import FROM_CLIENT
 from dispatch.policy.cost import BYTES_PER_TOKEN, OUTPUT_TOKENS, TOKENS_PER_REQUEST
 from dispatch.providers.base import PATHS
+from dispatch.wire.http1 import affinity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dispatch.plans.base import Failed
     from dispatch.routing import Express, Routing
 
-__all__ = ["LOOPBACK_HOSTS", "Entry", "Lane", "door_generates"]
+__all__ = ["LOOPBACK_HOSTS", "NOBODY", "Entry", "KeyEntry", "Lane", "door_generates"]
 
 NOWHERE = (1 << 128) - 1
 """The mask of a pool that has no endpoint for a door."""
@@ -31,6 +32,27 @@ DOORS = tuple(PATHS)
 
 LOOPBACK_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
 """What `Host` may say while no keys are configured, beside `server.hosts`."""
+
+
+class KeyEntry:
+    """A client's key, as doors use it. `slot` is -1 for a caller without one.
+
+    Attributes:
+        affinity: what a hash strategy uses for requests that bring nothing of their own; 0 for a caller without a key.
+    """
+
+    __slots__ = ("admin", "affinity", "models", "name", "slot")
+
+    def __init__(self, name: str, slot: int, models: frozenset[str] | None, admin: bool) -> None:
+        self.name = name
+        self.affinity = affinity(name.encode())
+        self.slot = slot
+        self.models = models
+        self.admin = admin
+
+
+NOBODY = KeyEntry("", -1, None, admin=False)
+"""A caller without a key."""
 
 
 class Entry:
@@ -55,6 +77,7 @@ class _KeyRow(Struct, frozen=True):
     digest: bytes
     slot: int
     models: set[str] | None
+    affinity: int
 
 
 class _LinkRow(Struct, frozen=True):
@@ -76,21 +99,19 @@ class Lane:
     Attributes:
         take: `_core.Express.take`, bound.
         models: by `Job.model`.
-        keys: names, by `Job.key`.
+        keys: by `Job.key`.
         doors: names, by `Job.door`.
     """
 
     __slots__ = ("doors", "keys", "models", "take")
 
-    def __init__(
-        self, routing: Routing, entries: Sequence[Entry], keys: Sequence[tuple[bytes, str, frozenset[str] | None]], hosts: Iterable[str]
-    ) -> None:
+    def __init__(self, routing: Routing, entries: Sequence[Entry], keys: Sequence[tuple[bytes, KeyEntry]], hosts: Iterable[str]) -> None:
         self.models = [entry for entry in entries if all(_is_own(link) for link in entry.pool.links)]
-        self.keys = [name for _, name, _ in keys]
+        self.keys = [key for _, key in keys]
         self.doors = DOORS
         core: Express = routing.express(
             [_DoorRow(f"/v1{path}".encode(), door_generates(door)) for door, path in PATHS.items()],
-            [_KeyRow(digest, routing.keys[name], None if models is None else set(models)) for digest, name, models in keys],
+            [_KeyRow(digest, key.slot, None if key.models is None else set(key.models), key.affinity) for digest, key in keys],
             [_row(entry) for entry in self.models],
             (BYTES_PER_TOKEN, TOKENS_PER_REQUEST, OUTPUT_TOKENS),
             [*LOOPBACK_HOSTS, *(name.lower().encode() for name in hosts)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,22 @@ async def test_a_plain_request_at_the_limit_of_its_endpoint_is_told_when_to_come
             assert refused.code == (429, "rate_limit_exceeded")
             assert int(refused.headers["retry-after"]) >= 1
             assert len(upstream.requests) == 1
+
+
+async def test_a_keys_requests_stay_together_where_they_bring_nothing_to_hash() -> None:
+    async with Upstream(GOOD) as upstream:
+        config = pool(*[upstream.base_url] * 8, strategy="ring_hash")
+        config["keys"] = [{"name": f"team-{n}", "key": "sha256:" + sha256(f"k{n}".encode()).hexdigest()} for n in range(12)]
+        async with Hosted(config) as hosted:
+            peer = await hosted.peer()
+            homes = []
+            for n in range(12):
+                key = f"authorization: Bearer k{n}"
+                replies = [await peer.ask(chat("m", "hi", key)) for _ in range(4)] + [await peer.ask(chat("m", "hi", key, ORDINARY))]
+                homes.append({reply.headers["x-dispatch-endpoint"] for reply in replies})
+
+            assert [len(home) for home in homes] == [1] * 12
+            assert len(set.union(*homes)) > 1
 
 
 async def _forget(hosted: Hosted) -> None:

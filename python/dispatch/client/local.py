@@ -224,7 +224,7 @@ class LocalEngine:
         call.stream = is_stream
         call.chunked = False
         call.wants_usage = bool(flags & INCLUDE_USAGE_TRUE)
-        call.affinity = affinity
+        call.affinity = affinity or self._key.affinity
         call.tokens_in = estimate_tokens(text_bytes)
         if door_generates(door):
             call.tokens_out = expect_output_tokens(max_tokens, n)

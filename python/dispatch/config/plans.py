@@ -71,7 +71,7 @@ class Pool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     """Under a hash strategy, the most that an endpoint may carry as a multiple of its fair share, such as 1.25; 0: no bound."""
     hash_on: Annotated[tuple[HashSource, ...], Meta(min_length=1)] = HASH_SOURCES
     """What a hash strategy hashes: the first that a request has of the header `x-dispatch-session` (`session`), the fields
-    `prompt_cache_key` and `user` (or `metadata.user_id`), and the name of its key. With none: `least_work`."""
+    `prompt_cache_key` and `user` (or `metadata.user_id`), and the name of its key. With none: `least_work`. No other order yet."""
 
 
 class Fallback(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="plan", tag="fallback"):
@@ -251,5 +251,5 @@ def _check_hashing(pool: Pool, strategy: str, form: dict[str, Any], path: str) -
             raise ConfigError(f"{path}.{key}", f"{strategy} does not hash; `{key}` is for {', '.join(sorted(HASHED))}")
     if 0 < pool.bounded_load <= 1:
         raise ConfigError(f"{path}.bounded_load", f"found {pool.bounded_load:g}, expected more than 1, or 0 for no bound")
-    if len(set(pool.hash_on)) != len(pool.hash_on):
-        raise ConfigError(f"{path}.hash_on", "found a source twice, expected each at most once")
+    if pool.hash_on != HASH_SOURCES:
+        raise ConfigError(f"{path}.hash_on", f"this version knows one order only: [{', '.join(HASH_SOURCES)}]")

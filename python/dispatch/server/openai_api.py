@@ -59,8 +59,7 @@ class Door:
         call = Call(client, name, self.name, scan, received_ns, received_ns + model.deadline_ns)
         call.upstream_name = upstream_name
         call.key = key.name
-        if affinity_hash:
-            call.affinity = affinity_hash
+        call.affinity = affinity_hash or key.affinity
         if is_stream:
             call.stream = True
             call.chunked = inbound.minor > 0

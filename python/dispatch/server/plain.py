@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, final
 
 from dispatch.attempt import Attempts
 from dispatch.exchange import Call
+from dispatch.lane import NOBODY
 from dispatch.replies import over_limit
 from dispatch.routing import Job
 from dispatch.wire.http1 import GOOD, Scan
@@ -143,9 +144,10 @@ class PlainRequest:
         job, lane, model = self._job, self._lane, self._model
         received_ns = self._received_ns
         call = Call(self._client, model.name, lane.doors[job.door], job.scan, received_ns, received_ns + model.deadline_ns)
-        call.key = lane.keys[job.key] if job.key >= 0 else ""
+        key = lane.keys[job.key] if job.key >= 0 else NOBODY
+        call.key = key.name
         call.tokens_in, call.tokens_out = job.tokens
-        call.affinity = job.scan.affinity
+        call.affinity = job.scan.affinity or key.affinity
         call.request_id = self._id
         call.ticket = job.ticket
         if self._client.call is self:

@@ -254,9 +254,7 @@ impl View for PoolView<'_> {
             return false;
         }
         let (place, row) = (&self.pool.places[at], self.pool.endpoint(at));
-        !place.draining
-            && self.is_let_by_breaker(row)
-            && row.not_before().load(Relaxed) <= self.wish.now.0
+        !place.draining && self.is_let_by_breaker(row) && row.not_before().load(Relaxed) <= self.wish.now.0
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "requests in flight")]

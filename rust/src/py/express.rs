@@ -46,6 +46,8 @@ struct KeyRow {
     digest: [u8; 32],
     slot: u16,
     models: Option<HashSet<String>>,
+    /// What its requests are hashed by when they bring nothing of their own.
+    affinity: u64,
 }
 
 /// An endpoint of a pool: per door the head, none where it has no such door; its name for the model, as JSON.
@@ -132,7 +134,13 @@ impl Express {
         let bare = Job::new(door, key.map_or(-1, |(index, _)| *index), model.index, tokens);
         let now = Nanos(now_ns);
         let job = match self.engine.admit(model.slot, key.map(|(_, row)| row.slot), tokens, now) {
-            Ok(ticket) => model.place(py, &scan, door, &Ask { tokens, now, draw }, bare.with_ticket(py, ticket)?)?,
+            Ok(ticket) => model.place(
+                py,
+                &scan,
+                door,
+                &Ask { tokens, now, draw, affinity: key.map_or(0, |(_, row)| row.affinity) },
+                bare.with_ticket(py, ticket)?,
+            )?,
             Err(refusal) => Job { refusal: Some(Py::new(py, PyRefusal(refusal))?), ..bare },
         };
         Ok(Some(Py::new(py, Job { scan: Some(Py::new(py, scan)?), ..job })?.into_any()))
@@ -144,13 +152,14 @@ struct Ask {
     tokens: Use,
     now: Nanos,
     draw: u64,
+    /// Of the key; 0: none.
+    affinity: u64,
 }
 
 impl Model {
     /// Adds to a job its place on an endpoint and the request for that, or the refusal.
     fn place(&self, py: Python<'_>, scan: &Scan, door: usize, ask: &Ask, job: Job) -> PyResult<Job> {
-        let affinity = scan.inner.affinity;
-        let hash = (affinity != 0).then_some(affinity);
+        let hash = [scan.inner.affinity, ask.affinity].into_iter().find(|affinity| *affinity != 0);
         let wish = Wish { tried: self.cannot[door], tokens: ask.tokens, now: ask.now, draw: ask.draw, hash };
         match self.pool.acquire(&wish) {
             Ok(lease) => {
