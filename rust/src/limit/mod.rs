@@ -121,13 +121,6 @@ impl Limits {
         self.kinds[..self.active].iter().map(|kind| (usize::from(*kind), &self.rates[usize::from(*kind)]))
     }
 
-    /// Whether a request of these units would fit now.
-    #[must_use]
-    pub fn has_room(&self, gate: Gate<'_>, units: &[u64; 5], now: Nanos) -> bool {
-        self.has_place(gate)
-            && self.limited().all(|(kind, rate)| gcra::peek(&gate.buckets[kind], rate, units[kind], now).is_ok())
-    }
-
     fn has_place(&self, gate: Gate<'_>) -> bool {
         self.concurrency == 0 || inflight::load(gate.in_flight, gate.workers) < u64::from(self.concurrency)
     }
