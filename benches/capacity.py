@@ -190,9 +190,9 @@ def two_workers(plan: Plan, folder: Path, cores: Cores) -> tuple[Figure, Result]
     (row,) = (row for row in ROWS if row.workers == 2)
     rig = Rig(find_tools(), folder, cores)
     with rig.up(), contextlib.ExitStack() as stack:
-        one, two = (stack.enter_context(rig.candidate(row, workers=workers, stand_in=None)) for workers in (1, 2))
-        result = measure_row(row, rig, plan, baseline=one, candidate=two)
-    figure = Figure("CPU per request of two workers, beside one", "x", 1.1, digits=2, faults=result.faults)
+        apart, shared = stack.enter_context(rig.apart(row)), stack.enter_context(rig.candidate(row, stand_in=None))
+        result = measure_row(row, rig, plan, baseline=apart, candidate=shared)
+    figure = Figure("CPU per request of two workers, beside two sidecars of one", "x", 1.1, digits=2, faults=result.faults)
     figure.values = [two.cpu_us / one.cpu_us for two, one in zip(result.candidate, result.baseline, strict=True)]
     return figure, result
 

@@ -41,9 +41,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def run_row(row: Row, rig: Rig, plan: Plan, stand_in: str | None) -> Result:
     """Start the contenders of one row and measure them."""
     with contextlib.ExitStack() as stack:
-        candidate = stack.enter_context(rig.candidate(row, workers=row.workers, stand_in=stand_in))
-        alone = row.workers == 1
-        baseline = rig.yardstick(row.kind) if alone else stack.enter_context(rig.candidate(row, workers=1, stand_in=stand_in))
+        candidate = stack.enter_context(rig.candidate(row, stand_in=stand_in))
+        baseline = rig.yardstick(row.kind) if row.workers == 1 else stack.enter_context(rig.apart(row))
         return measure(row, rig, plan, baseline=baseline, candidate=candidate)
 
 

@@ -13,6 +13,7 @@ from benches.proxy.process import pinned
 from benches.proxy.rows import HEAD
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from benches.proxy.rows import Row
@@ -68,6 +69,20 @@ class Sent:
         """Everything that makes a run invalid."""
         return self.failed + self.refused + self.wrong
 
+    @classmethod
+    def sum(cls, parts: Sequence[Sent]) -> Sent:
+        """Add up what ran at the same time; of the latencies, the worst is kept."""
+        return cls(
+            requests=sum(part.requests for part in parts),
+            seconds=max(part.seconds for part in parts),
+            bytes=sum(part.bytes for part in parts),
+            failed=sum(part.failed for part in parts),
+            refused=sum(part.refused for part in parts),
+            wrong=sum(part.wrong for part in parts),
+            p50_us=max(part.p50_us for part in parts),
+            p99_us=max(part.p99_us for part in parts),
+        )
+
 
 def expected(row: Row) -> bytes:
     """Tell what a client must receive as the body."""
@@ -90,29 +105,32 @@ class Load:
         check = CHECK.format(expected=folder / "expected")
         self.checking.write_text(SCRIPT.format(body=folder / "body", headers=headers, check=check))
 
-    def start(self, port: int, seconds: float, *, check: bool) -> subprocess.Popen[str]:
-        """Start a run against `port`; `check` looks at every answer, which slows wrk down."""
+    def start(self, ports: Sequence[int], seconds: float, *, check: bool) -> list[subprocess.Popen[str]]:
+        """Start a run, its connections split evenly over `ports`; `check` looks at every answer, which slows wrk down."""
         script = self.checking if check else self.bare
-        url = f"http://127.0.0.1:{port}{PATH}"
-        command = [self.wrk, "-t1", f"-c{self.row.connections}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script), url]
+        urls = [f"http://127.0.0.1:{port}{PATH}" for port in ports]
+        options = ["-t1", f"-c{self.row.connections // len(ports)}", f"-d{seconds:g}s", "--timeout", "30s", "-s", str(script)]
         with pinned(self.cores):
-            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            return [
+                subprocess.Popen([self.wrk, *options, url], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for url in urls
+            ]
 
-    def finish(self, process: subprocess.Popen[str]) -> Sent:
+    def finish(self, processes: Sequence[subprocess.Popen[str]]) -> Sent:
         """Wait for a run's end.
 
         Raises:
             RuntimeError: wrk printed no result; with what it printed instead.
         """
-        output, _ = process.communicate()
-        for line in output.splitlines():
-            if line.startswith("RESULT "):
-                return Sent(**json.loads(line.removeprefix("RESULT ")))
-        raise RuntimeError(f"wrk ended without a result:\n{output[-2000:]}")
+        return Sent.sum([result_of(process) for process in processes])
 
-    def run(self, port: int, seconds: float, *, check: bool = False) -> Sent:
-        """Send for `seconds`."""
-        return self.finish(self.start(port, seconds, check=check))
+
+def result_of(process: subprocess.Popen[str]) -> Sent:
+    """Read what one wrk counted; see `Load.finish`."""
+    output, _ = process.communicate()
+    for line in output.splitlines():
+        if line.startswith("RESULT "):
+            return Sent(**json.loads(line.removeprefix("RESULT ")))
+    raise RuntimeError(f"wrk ended without a result:\n{output[-2000:]}")
 
 
 def look_at_one(row: Row, port: int) -> int:

@@ -112,25 +112,25 @@ def measure(row: Row, rig: Rig, plan: Plan, *, baseline: Contender, candidate: C
     """Measure `row`. A wrong or missing answer ends it and voids it."""
     result = Result(row.name, row.gate, row.target)
     load = Load(rig.tools.wrk, row, folder=rig.folder, cores=rig.cores.load)
-    answered = {baseline.pid: 0, candidate.pid: 0}
+    answered = {baseline.name: 0, candidate.name: 0}
     try:
         for contender in (baseline, candidate):
-            answered[contender.pid] += warm_up(row, contender, load, plan, result)
+            answered[contender.name] += warm_up(row, contender, load, plan, result)
         while len(result.baseline) < plan.runs:
             # Each is first in half of the pairs: whoever is second finds warmer caches.
             order = (baseline, candidate) if len(result.baseline) % 2 == 0 else (candidate, baseline)
-            pair = {contender.pid: measure_once(row, rig, contender, load, plan.seconds) for contender in order}
-            for pid, run in pair.items():
-                answered[pid] += run.requests
+            pair = {contender.name: measure_once(row, rig, contender, load, plan.seconds) for contender in order}
+            for name, run in pair.items():
+                answered[name] += run.requests
             if any(run.is_disturbed for run in pair.values()) and result.repeated < 2 * plan.runs:
                 result.repeated += 1
                 continue
-            result.baseline.append(pair[baseline.pid])
-            result.candidate.append(pair[candidate.pid])
+            result.baseline.append(pair[baseline.name])
+            result.candidate.append(pair[candidate.name])
         check_runs(row, result)
         for contender in (baseline, candidate):
             if contender.has_metrics:
-                check_books(row, contender, plan, answered[contender.pid], result)
+                check_books(row, contender, plan, answered[contender.name], result)
     except (OSError, RuntimeError) as error:
         result.faults.append(str(error))
     return result
@@ -138,16 +138,17 @@ def measure(row: Row, rig: Rig, plan: Plan, *, baseline: Contender, candidate: C
 
 def warm_up(row: Row, contender: Contender, load: Load, plan: Plan, result: Result) -> int:
     """Bring caches, connections and averages to their working state, and look at every answer; return how many came."""
-    look_at_one(row, contender.port)
-    idle = Metrics.read(contender.port) if contender.has_metrics else None
-    process = load.start(contender.port, plan.warm_up_s, check=True)
+    port = contender.ports[0]
+    look_at_one(row, port)
+    idle = Metrics.read(port) if contender.has_metrics else None
+    processes = load.start(contender.ports, plan.warm_up_s, check=True)
     readings = []
     time.sleep(plan.warm_up_s / 4)
-    look_at_one(row, contender.port)
+    look_at_one(row, port)
     for _ in range(READINGS if contender.has_metrics else 0):
-        readings.append(Metrics.read(contender.port))
+        readings.append(Metrics.read(port))
         time.sleep(plan.warm_up_s / 4 / READINGS)
-    sent = load.finish(process)
+    sent = load.finish(processes)
     if sent.errors:
         result.faults.append(f"{contender.name}: {sent.errors} wrong answers or errors of {sent.requests} in the warm-up")
     if idle is not None:
@@ -158,14 +159,14 @@ def warm_up(row: Row, contender: Contender, load: Load, plan: Plan, result: Resu
 def measure_once(row: Row, rig: Rig, contender: Contender, load: Load, seconds: float) -> Run:
     """Measure one contender once."""
     core = rig.cores.first
-    events, cpu, busy, wall = events_of(row, rig), cpu_s(contender.pid), busy_s(core), time.monotonic()
-    process = load.start(contender.port, seconds, check=False)
+    events, cpu, busy, wall = events_of(row, rig), contender_cpu_s(contender), busy_s(core), time.monotonic()
+    processes = load.start(contender.ports, seconds, check=False)
     pieces = 0
     if row.kind == "stream":
         time.sleep(seconds / 3)
-        pieces = look_at_one(row, contender.port)
-    sent = load.finish(process)
-    wall, cpu, busy = time.monotonic() - wall, cpu_s(contender.pid) - cpu, busy_s(core) - busy
+        pieces = look_at_one(row, contender.ports[0])
+    sent = load.finish(processes)
+    wall, cpu, busy = time.monotonic() - wall, contender_cpu_s(contender) - cpu, busy_s(core) - busy
     count = events_of(row, rig) - events if row.kind == "stream" else sent.requests
     return Run(
         contender=contender.name,
@@ -180,6 +181,11 @@ def measure_once(row: Row, rig: Rig, contender: Contender, load: Load, seconds: 
         errors=sent.errors + (not is_right_size(row, sent)),
         pieces=pieces,
     )
+
+
+def contender_cpu_s(contender: Contender) -> float:
+    """Add up the CPU time of a contender's processes."""
+    return sum(cpu_s(pid) for pid in contender.pids)
 
 
 def events_of(row: Row, rig: Rig) -> int:
@@ -219,5 +225,5 @@ def check_books(row: Row, contender: Contender, plan: Plan, answered: int, resul
     """Add what the metrics do not account for."""
     time.sleep(0.5)  # the last requests that wrk cut off are still being settled
     open_at_end = row.connections * (plan.runs + result.repeated + 1)
-    for fault in sidecar.unbooked(Metrics.read(contender.port), requests=answered, open_at_end=open_at_end):
+    for fault in sidecar.unbooked(Metrics.read(contender.ports[0]), requests=answered, open_at_end=open_at_end):
         result.faults.append(f"{contender.name}: {fault}")

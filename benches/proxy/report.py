@@ -117,7 +117,8 @@ def save(folder: Path, about: dict[str, str], results: list[Result]) -> Path:
     page.write_text(
         f"# CPU time per request beside nginx\n\n{facts}\n\n"
         "CPU time per request, of a stream per event: user and system time of the process and its children; median (least-greatest).\n"
-        f"The baseline is nginx, in the row of two workers the sidecar with one. Method: `benches/method.md`.\n\n{table(results)}\n"
+        "The baseline is nginx, in the row of two workers two sidecars with one worker each on the same cores.\n"
+        f"Method: `benches/method.md`.\n\n{table(results)}\n"
     )
     return page
 

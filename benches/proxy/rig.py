@@ -63,11 +63,11 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A proxy that listens and can be measured."""
+    """A proxy that can be measured, or several that share the load: each listens on a port of its own."""
 
     name: str
-    port: int
-    pid: int
+    ports: tuple[int, ...]
+    pids: tuple[int, ...]
     has_metrics: bool
 
 
@@ -112,11 +112,32 @@ class Rig:
 
     def yardstick(self, kind: Kind) -> Contender:
         """nginx, in front of that upstream."""
-        return Contender("nginx", self.yardsticks[kind], self.yardstick_pid, has_metrics=False)
+        return Contender("nginx", (self.yardsticks[kind],), (self.yardstick_pid,), has_metrics=False)
 
     @contextlib.contextmanager
-    def candidate(self, row: Row, *, workers: int, stand_in: str | None) -> Iterator[Contender]:
+    def candidate(self, row: Row, *, stand_in: str | None) -> Iterator[Contender]:
         """Run the sidecar for `row`, or another proxy by the command line `stand_in` with `{listen}` and `{upstream}` in it."""
+        name = "dispatch" if stand_in is None else "stand-in"
+        with self.proxy(row, workers=row.workers, cores=self.cores.contender(row.workers), stand_in=stand_in) as (port, pid):
+            ports = (port,) * row.workers
+            yield Contender(f"{name}, {row.workers} workers" if row.workers > 1 else name, ports, (pid,), has_metrics=stand_in is None)
+
+    @contextlib.contextmanager
+    def apart(self, row: Row) -> Iterator[Contender]:
+        """Run as many sidecars of one worker as `row` has workers, a core each: the same places without anything shared.
+
+        On a machine of two cores the second worker runs beside the load, which costs it a fifth more, shared board or not: one worker
+        on a core of its own would be no baseline.
+        """
+        with contextlib.ExitStack() as stack:
+            cores = sorted(self.cores.contender(row.workers))
+            started = [stack.enter_context(self.proxy(row, workers=1, cores={core}, stand_in=None)) for core in cores]
+            ports, pids = zip(*started, strict=True)
+            yield Contender(f"{row.workers} x dispatch", ports, pids, has_metrics=False)
+
+    @contextlib.contextmanager
+    def proxy(self, row: Row, *, workers: int, cores: set[int], stand_in: str | None) -> Iterator[tuple[int, int]]:
+        """Run one proxy and return its port and process."""
         port = free_port()
         upstream = self.upstreams[row.kind]
         if stand_in is None:
@@ -125,8 +146,7 @@ class Rig:
             command = sidecar.command(dispatch, config, port=port, workers=workers)
         else:
             command = shlex.split(stand_in.format(listen=port, upstream=upstream))
-        log = self.folder / f"candidate-{row.kind}-{workers}.log"
-        name = "dispatch" if stand_in is None else "stand-in"
-        with running(command, cores=self.cores.contender(workers), log=log, env=sidecar.environment()) as process:
+        log = self.folder / f"candidate-{row.kind}-{port}.log"
+        with running(command, cores=cores, log=log, env=sidecar.environment()) as process:
             wait_until_ready(port, process, log)
-            yield Contender(f"{name}, {workers} workers" if workers > 1 else name, port, process.pid, has_metrics=stand_in is None)
+            yield port, process.pid

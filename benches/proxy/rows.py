@@ -49,7 +49,7 @@ class Row:
     """Highest ratio of CPU time that still passes; None where the row only informs."""
     target: float | None = None
     workers: int = 1
-    """Workers of the candidate. With more than one, the baseline is the sidecar with one, else nginx."""
+    """Workers of the candidate. With more than one, the baseline is as many sidecars of one worker on the same cores, else nginx."""
 
 
 def chat(content: object, **fields: object) -> bytes:
