@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from random import getrandbits, random
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure, UpstreamError
+from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
 from dispatch.policy.retry import Again, judge, may_fall_back
 from dispatch.relay import Relay
 from dispatch.replies import refused
@@ -20,16 +20,15 @@ from dispatch.routing import Lease, Refusal
 from dispatch.wire.http1 import ENCODED, GOOD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dispatch.config import Retry
+    from dispatch.errors import UpstreamError
     from dispatch.exchange import Answer, Call
     from dispatch.links import Link
-    from dispatch.routing import Router
+    from dispatch.plans.base import Failed
+    from dispatch.pools import Pool
     from dispatch.transport.connection import UpstreamConnection
     from dispatch.transport.pool import Waiting
 
-__all__ = ["Attempts", "Finish", "Pool", "Watch", "Watched"]
+__all__ = ["MASK_BITS", "Attempts"]
 
 _NS = 1_000_000_000
 NO_USAGE = (0, 0, 0, 0)
@@ -37,83 +36,6 @@ TIMER_GRAIN_S = 0.001
 """The loop's timers may be early by this."""
 MASK_BITS = 127
 """The engine keeps what was tried in 128 bits; in larger pools two endpoints may share one."""
-
-
-class Finish(Protocol):
-    """Called once per request, when its answer is out or given up. Settles the key's part."""
-
-    def __call__(self, call: Call, outcome: Failure) -> None: ...
-
-
-class Watched(Protocol):
-    """Something under way."""
-
-    def check(self, now_ns: int) -> None: ...
-    def keep_awake(self, now_ns: int, silent_since_ns: int) -> None: ...
-    def as_call(self) -> Call: ...
-
-
-class Watch(Protocol):
-    """What the worker's coarse timer looks at."""
-
-    def add(self, item: Watched, /) -> None: ...
-    def discard(self, item: Watched, /) -> None: ...
-
-
-class Pool:
-    """A pool as attempts use it.
-
-    Attributes:
-        links: the endpoints, by position.
-        all: the mask of all positions.
-        cannot: per door, the positions that have no such path, as a bit mask.
-        first_token_ns, stall_ns: silences that are not waited through.
-    """
-
-    __slots__ = (
-        "acquire",
-        "all",
-        "cannot",
-        "core",
-        "finish",
-        "first_token_ns",
-        "links",
-        "name",
-        "retry",
-        "retry_allowed",
-        "stall_ns",
-        "watch",
-    )
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        router: Router,
-        links: list[Link],
-        retry: Retry,
-        first_token_s: float,
-        stall_s: float,
-        finish: Finish,
-        watch: Watch,
-    ) -> None:
-        self.name = name
-        self.core = router.core
-        self.acquire = router.acquire
-        self.retry_allowed = router.retry_allowed
-        self.links = links
-        self.retry = retry
-        self.first_token_ns = int(first_token_s * _NS)
-        self.stall_ns = int(stall_s * _NS)
-        self.finish = finish
-        self.watch = watch
-        self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
-        doors = {door for link in links for door in link.heads}
-        self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}
-
-    def start(self, call: Call, failed: Callable[[Call, DispatchError], None]) -> None:
-        """Make the tries of `call` in this pool: what plans start."""
-        Attempts(call, self, failed).start()
 
 
 class Attempts:
@@ -130,7 +52,7 @@ class Attempts:
     _relay: Relay | None = None
     waiting: Waiting | None = None
 
-    def __init__(self, call: Call, pool: Pool, on_failed: Callable[[Call, DispatchError], None]) -> None:
+    def __init__(self, call: Call, pool: Pool, on_failed: Failed) -> None:
         self.call = call
         self.pool = pool
         self.on_failed = on_failed
@@ -291,15 +213,7 @@ class Attempts:
             self.lease.settle(int(failure), now_ns, 0, 0, 0, cool_ms)
             self.lease = None
         self.waiting = None
-        error = UpstreamError(
-            f"{self.link.name}: {reason}",
-            failure=failure,
-            endpoint=self.link.name,
-            upstream_status=0 if answer is None else answer.status,
-            retry_after_s=after_s,
-        )
-        error.answer = answer
-        error.is_clients = answer is not None and self.link.is_clients(answer.status)
+        error = self.link.error(failure, reason, answer, after_s)
         error.__cause__ = self.error
         self.error = error
         call.endpoint = self.link.name

@@ -18,9 +18,9 @@ from dispatch.transport.pool import SWEEP_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatch.attempt import Watched
     from dispatch.exchange import Call
     from dispatch.generation import Generation, Model
+    from dispatch.pools import Watched
 
     Report = Callable[[Call, Failure, DispatchError | None], None]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dispatch.attempt import Pool
 from dispatch.config import FROM_CLIENT, pools
 from dispatch.config.plans import Fallback as FallbackPlan
 from dispatch.config.plans import Pool as PoolPlan
@@ -18,6 +17,7 @@ from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.links import Link
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.single import Single
+from dispatch.pools import Pool
 from dispatch.providers import echo
 from dispatch.providers.base import find_provider
 from dispatch.routing import Routing

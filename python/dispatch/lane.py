@@ -18,9 +18,9 @@ from dispatch.wire.http1 import affinity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dispatch.attempt import Pool
     from dispatch.links import Link
     from dispatch.plans.base import Failed
+    from dispatch.pools import Pool
     from dispatch.routing import Express, Routing
 
 __all__ = ["LOOPBACK_HOSTS", "NOBODY", "Entry", "KeyEntry", "Lane", "door_generates"]

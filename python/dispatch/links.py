@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dispatch.config import FROM_CLIENT
-from dispatch.errors import BadRequest, Failure
+from dispatch.errors import BadRequest, Failure, UpstreamError
 from dispatch.policy.mask import masked
 from dispatch.policy.retry_after import retry_after_s
 from dispatch.providers.base import has_capability
@@ -159,6 +159,14 @@ class Link:
         if failure is Failure.NONE:
             failure = Failure.SERVER
         return failure, f"error in the stream: {_text(event)}", None
+
+    def error(self, failure: Failure, reason: str, answer: Answer | None, after_s: float | None) -> UpstreamError:
+        """A failed attempt as an error; `answer` is what the provider said, if that was an answer."""
+        status = 0 if answer is None else answer.status
+        error = UpstreamError(f"{self.name}: {reason}", failure=failure, endpoint=self.name, upstream_status=status, retry_after_s=after_s)
+        error.answer = answer
+        error.is_clients = answer is not None and self.is_clients(status)
+        return error
 
     def is_clients(self, status: int) -> bool:
         """Whether it was the client who chose what a provider refuses by this status."""

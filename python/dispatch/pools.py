@@ -1,0 +1,96 @@
+"""A pool as attempts use it, and what the worker's coarse timer looks at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from dispatch.attempt import MASK_BITS, Attempts
+
+if TYPE_CHECKING:
+    from dispatch.config import Retry
+    from dispatch.errors import Failure
+    from dispatch.exchange import Call
+    from dispatch.links import Link
+    from dispatch.plans.base import Failed
+    from dispatch.routing import Router
+
+__all__ = ["Finish", "Pool", "Watch", "Watched"]
+
+_NS = 1_000_000_000
+
+
+class Finish(Protocol):
+    """Called once per request, when its answer is out or given up. Settles the key's part."""
+
+    def __call__(self, call: Call, outcome: Failure) -> None: ...
+
+
+class Watched(Protocol):
+    """Something under way."""
+
+    def check(self, now_ns: int) -> None: ...
+    def keep_awake(self, now_ns: int, silent_since_ns: int) -> None: ...
+    def as_call(self) -> Call: ...
+
+
+class Watch(Protocol):
+    """What the worker's coarse timer looks at."""
+
+    def add(self, item: Watched, /) -> None: ...
+    def discard(self, item: Watched, /) -> None: ...
+
+
+class Pool:
+    """A pool as attempts use it.
+
+    Attributes:
+        links: the endpoints, by position.
+        all: the mask of all positions.
+        cannot: per door, the positions that have no such path, as a bit mask.
+        first_token_ns, stall_ns: silences that are not waited through.
+    """
+
+    __slots__ = (
+        "acquire",
+        "all",
+        "cannot",
+        "core",
+        "finish",
+        "first_token_ns",
+        "links",
+        "name",
+        "retry",
+        "retry_allowed",
+        "stall_ns",
+        "watch",
+    )
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        router: Router,
+        links: list[Link],
+        retry: Retry,
+        first_token_s: float,
+        stall_s: float,
+        finish: Finish,
+        watch: Watch,
+    ) -> None:
+        self.name = name
+        self.core = router.core
+        self.acquire = router.acquire
+        self.retry_allowed = router.retry_allowed
+        self.links = links
+        self.retry = retry
+        self.first_token_ns = int(first_token_s * _NS)
+        self.stall_ns = int(stall_s * _NS)
+        self.finish = finish
+        self.watch = watch
+        self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
+        doors = {door for link in links for door in link.heads}
+        self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}
+
+    def start(self, call: Call, failed: Failed) -> None:
+        """Make the tries of `call` in this pool: what plans start."""
+        Attempts(call, self, failed).start()
