@@ -78,7 +78,9 @@ class Dispatcher:
         model.run(call, self._fail)
 
     def finish(self, call: Call, outcome: Failure, error: DispatchError | None = None) -> None:
-        """Settle the key's part of a call that is over, and report it."""
+        """Settle the key's part of a call that is over, and report it. A branch has no such part: its maker goes on."""
+        if call.parent is not None:
+            return
         ticket = call.ticket
         if ticket is not None:
             call.ticket = None
@@ -109,6 +111,7 @@ class Dispatcher:
 
     def cancel(self, call: Call) -> None:
         """The client has left: upstream is told at once, everything is settled."""
+        call = call.root
         if call.run is not None:
             call.run.cancel()
         self.finish(call, Failure.CANCELLED)

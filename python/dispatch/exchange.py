@@ -6,6 +6,7 @@ A *sink* takes the answer. The sidecar's client connection is one; the library's
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Call:
         lines: header lines that say which endpoint answered, at which attempt.
         heard_ns: when the client last heard of a stream that has not committed.
         attempts: tries so far, over all pools.
+        parent: the call on whose behalf this one asks; None for a client's own.
         overhead_ns: time spent in this process so far, waiting not counted.
         answer: head of the stream that is being delivered.
         answered_ns: when the answer was whole.
@@ -112,6 +114,7 @@ class Call:
     key = ""
     lines = b""
     overhead_ns = 0
+    parent: Call | None = None
     request_id = b""
     run: Run | None = None
     stream = False
@@ -133,3 +136,32 @@ class Call:
     def as_call(self) -> Call:
         """Itself; a plain request of the sidecar is none until it has to be."""
         return self
+
+    def branch(self, sink: Sink) -> Call:
+        """A call that asks the same on behalf of this one: its answer goes to `sink`, it pays no key and stands in no log.
+
+        Whoever makes branches is the `run` of this call: it passes on or cancels what they come to, and adds up `attempts` and usage.
+        """
+        body = self.body
+        assert body is not None
+        part = Call(sink, self.model, self.door, body, monotonic_ns(), self.deadline_ns)
+        part.parent = self
+        part.upstream_name = self.upstream_name
+        part.affinity = self.affinity
+        part.chunked = self.chunked
+        part.credential = self.credential
+        part.key = self.key
+        part.request_id = self.request_id
+        part.stream = self.stream
+        part.tokens_in = self.tokens_in
+        part.tokens_out = self.tokens_out
+        part.wants_usage = self.wants_usage
+        return part
+
+    @property
+    def root(self) -> Call:
+        """The client's own call."""
+        call = self
+        while call.parent is not None:
+            call = call.parent
+        return call
