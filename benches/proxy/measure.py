@@ -116,13 +116,14 @@ def measure(row: Row, rig: Rig, plan: Plan, *, baseline: Contender, candidate: C
     try:
         for contender in (baseline, candidate):
             answered[contender.name] += warm_up(row, contender, load, plan, result)
-        while len(result.baseline) < plan.runs:
+        runs = plan.runs * row.times
+        while len(result.baseline) < runs:
             # Each is first in half of the pairs: whoever is second finds warmer caches.
             order = (baseline, candidate) if len(result.baseline) % 2 == 0 else (candidate, baseline)
             pair = {contender.name: measure_once(row, rig, contender, load, plan.seconds) for contender in order}
             for name, run in pair.items():
                 answered[name] += run.requests
-            if any(run.is_disturbed for run in pair.values()) and result.repeated < 2 * plan.runs:
+            if any(run.is_disturbed for run in pair.values()) and result.repeated < 2 * runs:
                 result.repeated += 1
                 continue
             result.baseline.append(pair[baseline.name])
@@ -224,6 +225,6 @@ def check_runs(row: Row, result: Result) -> None:
 def check_books(row: Row, contender: Contender, plan: Plan, answered: int, result: Result) -> None:
     """Add what the metrics do not account for."""
     time.sleep(0.5)  # the last requests that wrk cut off are still being settled
-    open_at_end = row.connections * (plan.runs + result.repeated + 1)
+    open_at_end = row.connections * (plan.runs * row.times + result.repeated + 1)
     for fault in sidecar.unbooked(Metrics.read(contender.ports[0]), requests=answered, open_at_end=open_at_end):
         result.faults.append(f"{contender.name}: {fault}")

@@ -50,6 +50,8 @@ class Row:
     target: float | None = None
     workers: int = 1
     """Workers of the candidate. With more than one, the baseline is as many sidecars of one worker on the same cores, else nginx."""
+    times: int = 1
+    """How many times the usual number of pairs: where the load shares a contender's core, single pairs spread widely."""
 
 
 def chat(content: object, **fields: object) -> bytes:
@@ -92,5 +94,5 @@ ROWS = (
     Row("32 KiB, TLS", "tls", conversation(), 64, rate=30_000, gate=3.2, target=1.5),
     Row("2 MiB image, TLS", "tls", image(), 8, rate=1_000),
     Row("stream of 100 events", "stream", chat("Tell me a story.", stream=True), 128, rate=1_000, gate=1.5, target=1.2),
-    Row("250 B, two workers", "plain", small(), 64, rate=80_000, gate=1.1, target=1.1, workers=2),
+    Row("250 B, two workers", "plain", small(), 64, rate=80_000, gate=1.1, target=1.1, workers=2, times=3),
 )
