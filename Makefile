@@ -51,7 +51,7 @@ format: setup ## Format all sources, mend what the linters can mend
 	cargo fmt
 
 .PHONY: check
-check: setup check-python check-rust docs ## Formatting, lints, types, stub against binary, floors, clippy, links of the docs
+check: setup check-pages check-python check-rust docs ## Formatting, lints, types, stub against binary, floors, clippy, links of the docs
 
 .PHONY: check-python
 check-python: setup
@@ -60,6 +60,12 @@ check-python: setup
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest dispatch._core --allowlist tests/typing/stubtest-allowlist.txt --mypy-config-file pyproject.toml
 	$(BIN)/lint-imports
+
+# Before `docs`, which would mend them.
+.PHONY: check-pages
+check-pages: setup
+	$(BIN)/python -m dispatch.config.reference | diff -u docs/configuration.md -
+	$(BIN)/python -m dispatch.failures | diff -u docs/failures.md -
 
 .PHONY: check-rust
 check-rust:
@@ -106,7 +112,9 @@ wheel: $(VENV)/.packages ## A wheel in dist/ that installs without Rust
 	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist
 
 .PHONY: docs
-docs: ## The core's documentation, private items included, in target/doc
+docs: setup ## The pages that are made from the code, in docs; the core's documentation, private items included, in target/doc
+	$(BIN)/python -m dispatch.config.reference > docs/configuration.md
+	$(BIN)/python -m dispatch.failures > docs/failures.md
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --locked --no-deps --document-private-items
 
 .PHONY: lock

@@ -6,6 +6,7 @@ __all__ = [
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
     "OVERHEAD_BOUNDS_S",
+    "VERDICTS",
     "Answer",
     "Board",
     "BodyError",
@@ -120,6 +121,8 @@ class TlsSession:
 
 FAILURES: list[str]
 """Names of the ways in which an attempt ends, by the number of `dispatch.errors.Failure`."""
+VERDICTS: list[tuple[str, int]]
+"""By the same number: what the breaker learns (`good`, `bad`, `silent`), and the ms that an endpoint is left alone which names no time."""
 FIRST_TOKEN_BOUNDS_S: list[float]
 """Upper bounds of the buckets of `PairState.first_token`, seconds; one bucket without bound follows."""
 DURATION_BOUNDS_S: list[float]

@@ -73,7 +73,10 @@ class Relay:
             self._complete()
         elif state & sse.ENDED:
             self._at_end()
-        elif state & sse.FINISHED and not self._finished_ns:
+        elif not state & sse.FINISHED:
+            # Not yet, or not any more: a choice that comes after all others have finished takes the finish back.
+            self._finished_ns = 0
+        elif not self._finished_ns:
             self._finished_ns = monotonic_ns()
 
     def _commit(self) -> None:
@@ -155,9 +158,10 @@ class Relay:
             self._moved = False
             self._quiet_ns = now_ns
         pool = self._attempts.pool
-        if self._finished_ns and now_ns - self._finished_ns > AFTER_FINISH_NS:
-            self._drop()
-            self._complete()
+        if self._finished_ns:
+            if now_ns - self._finished_ns > AFTER_FINISH_NS:
+                self._drop()
+                self._complete()
         elif not self._call.committed and now_ns - self._attempts.sent_ns > pool.first_token_ns:
             self._attempts.time_out(f"no first token within {pool.first_token_ns / _NS:g} s")
         elif now_ns - self._quiet_ns > pool.stall_ns:

@@ -172,13 +172,16 @@ async def test_a_redirect_is_not_followed_and_no_cookie_or_account_header_comes_
                 assert not {"location", "set-cookie", "openai-organization", "x-ratelimit-limit"} & set(reply.headers)
 
 
-async def test_a_prompt_too_long_goes_to_a_fallback_and_not_to_the_pools_others() -> None:
+async def test_a_prompt_too_long_goes_to_a_fallback_that_says_so_and_never_to_the_pools_others() -> None:
     long = {"error": {"message": "maximum context length is 10", "type": "invalid_request_error", "code": "context_length_exceeded"}}
     async with Upstream(once(answer(long, 400))) as first, Upstream(once(answer(long, 400))) as twin, Upstream(GOOD) as larger:
         config = pool(first.base_url, twin.base_url, larger.base_url)
-        config["models"]["m"] = {"fallback": [{"endpoints": ["a", "b"]}, "c"]}
-        async with Hosted(config) as hosted:
-            peer = await hosted.peer()
+        asked: tuple[list[str], int, int]
+        for asked in ([], 400, 1), (["context_length"], 200, 2):
+            named, status, requests = asked
+            config["models"]["m"] = {"fallback": [{"endpoints": ["a", "b"]}, "c"], "retry": {"fallback_on": named}}
+            async with Hosted(config) as hosted:
+                peer = await hosted.peer()
 
-            assert (await peer.ask(post(b'{"model":"m","messages":[]}'))).status == 200
-            assert len(first.requests) + len(twin.requests) == 1
+                assert (await peer.ask(post(b'{"model":"m","messages":[]}'))).status == status
+                assert len(first.requests) + len(twin.requests) == requests

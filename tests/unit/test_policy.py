@@ -95,10 +95,13 @@ def test_a_wait_that_ends_after_the_deadline_is_not_begun() -> None:
 def test_a_fallback_is_for_what_other_models_may_do_better() -> None:
     may = {failure for failure in Failure if may_fall_back(failure, committed=False, left_s=1, retry=Retry())}
 
-    assert may == {failure for failure in Failure if REACH[failure] > Reach.NOWHERE} - {Failure.UNKNOWN_EXECUTION}
-    assert Failure.CONTEXT_LENGTH in may
-    assert Failure.CONTENT_FILTER not in may
+    assert may == {failure for failure in Failure if REACH[failure] > Reach.FALLBACK} - {Failure.UNKNOWN_EXECUTION}
     assert may_fall_back(Failure.UNKNOWN_EXECUTION, committed=False, left_s=1, retry=Retry(unknown=True))
+    for failure in (Failure.CONTEXT_LENGTH, Failure.CONTENT_FILTER):
+        assert not may_fall_back(failure, committed=False, left_s=1, retry=Retry())
+    named = Retry(fallback_on=("content_filter",))
+    assert may_fall_back(Failure.CONTENT_FILTER, committed=False, left_s=1, retry=named)
+    assert not may_fall_back(Failure.CONTEXT_LENGTH, committed=False, left_s=1, retry=named)
     assert not may_fall_back(Failure.SERVER, committed=True, left_s=1, retry=Retry())
     assert not may_fall_back(Failure.SERVER, committed=False, left_s=0, retry=Retry())
 

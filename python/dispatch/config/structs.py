@@ -73,6 +73,8 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest wait that is drawn. A provider's Retry-After is kept even if it is longer."""
     unknown: bool = False
     """Send again what may have been executed and billed already: a connection that ended without an answer byte."""
+    fallback_on: tuple[Literal["context_length", "content_filter"], ...] = ()
+    """Refusals of the prompt itself that go on to the next step of a `fallback`; without it the client gets them at once."""
 
 
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

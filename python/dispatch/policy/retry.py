@@ -27,7 +27,7 @@ class Reach(IntEnum):
 
     NOWHERE = 0
     FALLBACK = 1
-    """Only under another plan: its endpoints differ where this pool's are alike."""
+    """Only under another plan, and only where `retry.fallback_on` says so: its endpoints differ where this pool's are alike."""
     ELSEWHERE = 2
     """At another endpoint of the pool: this one will fail again."""
     ANYWHERE = 3
@@ -48,10 +48,10 @@ REACH: Mapping[Failure, Reach] = {
     Failure.OVERLOADED: Reach.ANYWHERE,
     Failure.CREDENTIAL: Reach.ELSEWHERE,
     Failure.BAD_REQUEST: Reach.NOWHERE,
-    # Endpoints of one pool are alike, so the prompt is too long for each; a fallback may be a model with a longer context.
+    # Endpoints of one pool are alike, so the prompt is too long for each; a fallback may be a model with a longer context, or a dear one.
     Failure.CONTEXT_LENGTH: Reach.FALLBACK,
     # Shopping a vetoed prompt around is a decision for people, not a default.
-    Failure.CONTENT_FILTER: Reach.NOWHERE,
+    Failure.CONTENT_FILTER: Reach.FALLBACK,
     Failure.MALFORMED: Reach.ANYWHERE,
     Failure.BROKEN: Reach.ANYWHERE,
     Failure.DEADLINE: Reach.NOWHERE,
@@ -120,8 +120,11 @@ def judge(  # noqa: PLR0913  # each is one fact of the attempt, named at the cal
 
 def may_fall_back(failure: Failure, *, committed: bool, left_s: float, retry: Retry, stale: bool = False) -> bool:
     """Whether the next plan of a fallback may be asked after the pool before it gave up. Arguments as in `judge`."""
-    if committed or left_s <= 0 or REACH[failure] is Reach.NOWHERE:
+    reach = REACH[failure]
+    if committed or left_s <= 0 or reach is Reach.NOWHERE:
         return False
+    if reach is Reach.FALLBACK:
+        return failure.name.lower() in retry.fallback_on
     return failure is not Failure.UNKNOWN_EXECUTION or retry.unknown or stale
 
 

@@ -78,6 +78,18 @@ pub enum Verdict {
     Silent,
 }
 
+impl Verdict {
+    /// Its name in the documentation.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Bad => "bad",
+            Self::Silent => "silent",
+        }
+    }
+}
+
 impl Failure {
     /// By its number.
     #[must_use]

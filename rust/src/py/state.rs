@@ -145,7 +145,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FIRST_TOKEN_BOUNDS_S", seconds(&snapshot::FIRST_TOKEN_US))?;
     module.add("DURATION_BOUNDS_S", seconds(&snapshot::DURATION_US))?;
     module.add("OVERHEAD_BOUNDS_S", seconds(&snapshot::OVERHEAD_US))?;
-    module.add("FAILURES", FAILURES.map(|(_, name)| name).to_vec())
+    module.add("FAILURES", FAILURES.map(|(_, name)| name).to_vec())?;
+    module.add("VERDICTS", FAILURES.map(|(failure, _)| (failure.verdict().name(), failure.cool_ms())).to_vec())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "bounds are round numbers")]
