@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
+from dispatch.mock.ask import digest_of
 from dispatch.mock.faults import Fault
 from dispatch.testing import MockProvider
 
@@ -157,6 +162,153 @@ async def test_a_whole_answer_is_half_its_json_under_a_length_that_fits(fault: F
     assert f"content-length: {len(body)}".encode() in head
     with pytest.raises(ValueError, match=r"Unterminated|Expecting"):
         json.loads(body)
+
+
+ANSWERS = {
+    Fault.RATE_LIMIT: (429, b"rate_limit_exceeded"),
+    Fault.QUOTA: (429, b"insufficient_quota"),
+    Fault.SERVER_ERROR: (500, b"server_error"),
+    Fault.BAD_GATEWAY: (502, b"<html>"),
+    Fault.UNAVAILABLE: (503, b"unavailable"),
+    Fault.OVERLOADED: (529, b"overloaded_error"),
+    Fault.BAD_KEY: (401, b"invalid_api_key"),
+    Fault.CONTEXT_LENGTH: (400, b"context_length_exceeded"),
+    Fault.CONTENT_FILTER: (400, b"content_filter"),
+}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fault", ANSWERS)
+async def test_an_error_answer_has_its_providers_words(fault: Fault, stream: bool) -> None:
+    status, words = ANSWERS[fault]
+    async with MockProvider(faults={fault: 1}) as mock:
+        sent, _ = await play(mock, request_of(stream=stream))
+
+    assert sent.startswith(b"HTTP/1.1 %d " % status)
+    assert words in sent
+    assert (b"retry-after: 1" in sent) == (fault is Fault.RATE_LIMIT)
+    assert (mock.journal[0].outcome, mock.journal[0].status, mock.journal[0].whole) == (fault, status, False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "deltas", "finish", "whole"),
+    [
+        (Fault.CUT_AFTER_HEAD, 0, False, False),
+        (Fault.CUT_MID_EVENT, 4, False, False),
+        (Fault.CUT_BEFORE_FINISH, 8, False, False),
+        (Fault.CUT_AFTER_FINISH, 8, True, True),
+    ],
+)
+async def test_a_stream_is_cut_at_any_place(fault: Fault, deltas: int, finish: bool, whole: bool) -> None:
+    async with MockProvider(faults={fault: 1}, output_tokens=8) as mock:
+        sent, end = await play(mock, request_of())
+
+    assert (end, sent.endswith(TERMINATOR)) == ("fin", False)
+    assert sent.count(b'"content":"') - (1 if deltas else 0) == deltas
+    assert sent.endswith(b"\n\n\r\n") == (fault in (Fault.CUT_BEFORE_FINISH, Fault.CUT_AFTER_FINISH))
+    assert (b'"finish_reason":"stop"' in sent, b"[DONE]" in sent) == (finish, False)
+    assert (mock.journal[0].outcome, mock.journal[0].whole) == (fault, whole)
+
+
+async def test_a_503_is_the_first_event_of_a_stream() -> None:
+    async with MockProvider(faults={"unavailable_event": 1}) as mock:
+        sent, _ = await play(mock, request_of())
+
+    assert sent.startswith(b"HTTP/1.1 200")
+    assert json.loads(events_of(sent)[0])["error"]["code"] == 503
+    assert len(events_of(sent)) == 1
+
+
+async def test_a_tool_call_stops_in_the_middle_of_its_arguments() -> None:
+    async with MockProvider(faults={"half_tool_call": 1}) as mock:
+        sent, _ = await play(mock, request_of())
+    calls = [json.loads(event)["choices"][0]["delta"]["tool_calls"][0] for event in events_of(sent)]
+
+    assert calls[0]["function"]["name"] == "lookup"
+    assert 0 < len("".join(call["function"]["arguments"] for call in calls)) < len('{"query": "mock", "limit": 0}')
+    assert sent.endswith(TERMINATOR)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_huge_answer_is_as_long_as_it_was_asked_to_be(stream: bool) -> None:
+    async with MockProvider(faults={"huge_answer": 1}, huge_bytes=300_000) as mock:
+        sent, _ = await play(mock, request_of(stream=stream))
+
+    assert sent.count(b"x" * 1000) >= 299
+    assert mock.journal[0].sent_bytes == len(sent) > 300_000
+    assert mock.journal[0].whole
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("fault", ["stall", "trickle"])
+async def test_what_is_late_comes_whole(fault: str, stream: bool) -> None:
+    async with MockProvider(faults={fault: 1}, reply="a b c d", stall_s=0.3, chars_per_s=20 if stream else 2000) as mock:
+        started = monotonic()
+        sent, _ = await play(mock, request_of(stream=stream))
+        took_s = monotonic() - started
+
+    assert b'"finish_reason":"stop"' in sent
+    assert took_s >= (0.28 if fault == "stall" else 0.1)
+    assert mock.journal[0].whole
+
+
+async def test_a_rule_holds_for_some_requests_by_their_number() -> None:
+    rule = {"model": "m", "from_request": 1, "to_request": 3, "set": {"faults": {"rate_limit": 1}}}
+    async with MockProvider(scenario={"rules": [rule]}) as mock:
+        for model in ("m", "m", "o", "m", "m"):
+            await play(mock, request_of(stream=False).replace(b'"m"', f'"{model}"'.encode()))
+
+    assert [entry.outcome for entry in mock.journal if entry.model == "m"] == ["ok", "rate_limit", "rate_limit", "ok"]
+
+
+async def test_two_requests_with_one_prompt_have_one_digest() -> None:
+    async with MockProvider() as mock:
+        for text in ("one", "one", "two"):
+            await play(mock, request_of(stream=False, messages=[{"role": "user", "content": text}]))
+
+    first, again, other = (entry.digest for entry in mock.journal)
+    assert first == again == digest_of("one")
+    assert other == digest_of("two")
+
+
+async def test_nobody_listens_while_connections_are_refused() -> None:
+    scenario = {"connections": [{"fault": "refuse", "to_s": 0.3}]}
+    async with MockProvider(scenario=scenario) as mock:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", mock.port)
+        sent = b""
+        async with asyncio.timeout(10):
+            while not sent:
+                with suppress(ConnectionRefusedError):
+                    sent, _ = await play(mock, request_of(stream=False))
+                await asyncio.sleep(0.02)
+
+    assert b"200 OK" in sent
+
+
+async def test_a_connection_is_reset_as_soon_as_it_is_accepted() -> None:
+    async with MockProvider(scenario={"connections": [{"fault": "reset"}]}) as mock:
+        # It may come amid the handshake, or at the first read.
+        with pytest.raises(ConnectionResetError):
+            reader, _ = await asyncio.open_connection("127.0.0.1", mock.port)
+            await reader.read()
+
+    assert len(mock.journal) == 0
+
+
+async def test_a_slow_handshake_delays_the_first_answer_of_a_connection(tmp_path: Path) -> None:
+    cert = trustme.CA().issue_cert("127.0.0.1")
+    cert.private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    scenario = {"connections": [{"fault": "slow_handshake", "delay_s": 0.3}]}
+    async with MockProvider(scenario=scenario, tls_cert=tmp_path / "cert.pem") as mock:
+        started = monotonic()
+        _, writer = await asyncio.open_connection("127.0.0.1", mock.port, ssl=context)
+        took_s = monotonic() - started
+        writer.close()
+
+    assert took_s >= 0.28
 
 
 async def test_a_script_plays_for_each_model_and_key_on_its_own() -> None:

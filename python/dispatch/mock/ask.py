@@ -5,6 +5,7 @@ A door is a kind of path: `chat`, `completions`, `embeddings`, `responses`.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -15,7 +16,7 @@ from dispatch.mock.passage import count_tokens
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Ask", "BadAsk", "Tool", "parse"]
+__all__ = ["Ask", "BadAsk", "Tool", "digest_of", "parse"]
 
 
 Json: TypeAlias = Any
@@ -87,6 +88,8 @@ class Ask(Struct, kw_only=True):
     dimensions: int
     is_base64: bool
     tokens_in: int
+    digest: str
+    """Names the prompt: the first 16 hex digits of the SHA-256 of the last user text."""
 
 
 _DECODER: Final = msgspec.json.Decoder(_Body)
@@ -139,7 +142,13 @@ def _ask(door: str, model: str, raw: _Body, given: Json) -> Ask:
         dimensions=raw.dimensions or 0,
         is_base64=raw.encoding_format == "base64",
         tokens_in=count_tokens(text_bytes),
+        digest=digest_of(last_text),
     )
+
+
+def digest_of(text: str) -> str:
+    """Give the name under which the journal knows a prompt by its last user text."""
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _texts(given: Json, turns: list[dict[str, Any]]) -> tuple[int, str]:

@@ -26,6 +26,8 @@ class Behaviours:
     def __init__(self, scenario: Scenario, now_s: float) -> None:
         self._rules = scenario.patches()
         self._timed = [rule for rule in self._rules if rule.from_s > 0 or rule.to_s != float("inf")]
+        self._counted = [rule for rule in self._rules if rule.is_counted]
+        self._seen = [0] * len(self._counted)
         self._start_s = now_s
         self._resolved: dict[tuple[object, ...], Behaviour] = {}
         self._limiters: dict[tuple[Limits, str], Limiter] = {}
@@ -35,14 +37,27 @@ class Behaviours:
         """Give the behaviour for a request that arrives now."""
         since_s = now_s - self._start_s
         active = tuple(_is_active(rule, since_s) for rule in self._timed)
-        name = (model, key, path, active)
+        left_out = self._count(model, key, path, since_s) if self._counted else ()
+        name = (model, key, path, active, left_out)
         behaviour = self._resolved.get(name)
         if behaviour is None:
-            patches = [rule.set for rule in self._rules if _is_active(rule, since_s) and _is_for(rule, model, key, path)]
+            rules = [rule for rule in self._rules if _is_active(rule, since_s) and _is_for(rule, model, key, path)]
+            patches = [rule.set for rule in rules if not any(rule is self._counted[index] for index in left_out)]
             if len(self._resolved) >= _CACHE:
                 self._resolved.clear()
             behaviour = self._resolved[name] = merge(patches, "")
         return behaviour
+
+    def _count(self, model: str, key: str, path: str, since_s: float) -> tuple[int, ...]:
+        """Count the request; give the rules that do not hold for its number."""
+        left_out = []
+        for index, rule in enumerate(self._counted):
+            if _is_active(rule, since_s) and _is_for(rule, model, key, path):
+                number = self._seen[index]
+                self._seen[index] += 1
+                if number < rule.from_request or (rule.to_request is not None and number >= rule.to_request):
+                    left_out.append(index)
+        return tuple(left_out)
 
     def limiter(self, behaviour: Behaviour, model: str, key: str, now_s: float) -> Limiter | None:
         """Give the limiter that the request counts on, if there is one."""

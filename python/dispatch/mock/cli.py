@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     place.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     place.add_argument("--port", type=int, default=9001, help="port; 0 lets the system choose (default: %(default)s)")
     place.add_argument("--unix", type=Path, help="listen on this Unix socket instead")
+    place.add_argument(
+        "--control-port", type=int, help="answer here too, whatever the scenario does to connections; 0 lets the system choose"
+    )
     place.add_argument("--tls-cert", type=Path, help="certificate chain (PEM): speak TLS")
     place.add_argument("--tls-key", type=Path, help="its key, if not in the same file")
     _add_answer_flags(parser.add_argument_group("answers"))
@@ -156,6 +159,7 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> None:
         scenario,
         host=args.host,
         port=args.port,
+        control_port=args.control_port,
         unix=args.unix,
         tls_cert=args.tls_cert,
         tls_key=args.tls_key,
@@ -168,6 +172,8 @@ async def _serve(args: argparse.Namespace, scenario: Scenario) -> None:
     try:
         async with service:
             print(f"listening on {service.url}", flush=True)
+            if service.control_port is not None:
+                print(f"controls on http://{args.host}:{service.control_port}", flush=True)
             while not stopped.is_set():
                 journal.flush()
                 with contextlib.suppress(TimeoutError):

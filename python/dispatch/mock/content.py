@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from dispatch.mock.ask import Tool
+from dispatch.mock.faults import Fault
 from dispatch.mock.passage import filler, pieces_of
 from dispatch.mock.sample import sample
 
@@ -15,10 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from dispatch.mock.ask import Ask, Tool
+    from dispatch.mock.ask import Ask
     from dispatch.mock.scenario import Behaviour
 
 __all__ = ["Content", "compose"]
+
+
+_LOOKUP: Final = Tool("lookup", {"type": "object", "properties": {"query": {"type": "string"}, "limit": {"type": "integer"}}})
+"""Called where a fault needs a tool call and the request offers no tool."""
 
 
 class Content(Struct, frozen=True):
@@ -38,7 +45,7 @@ class Content(Struct, frozen=True):
         return b'"' + b"".join(self.pieces) + b'"'
 
 
-def compose(ask: Ask, behaviour: Behaviour, number: int, rng: Callable[[], Random]) -> Content:
+def compose(ask: Ask, behaviour: Behaviour, number: int, rng: Callable[[], Random], fault: Fault | None = None) -> Content:
     """Decide what the answer says.
 
     Args:
@@ -46,7 +53,12 @@ def compose(ask: Ask, behaviour: Behaviour, number: int, rng: Callable[[], Rando
         behaviour: what the scenario says.
         number: of the request; varies the text unless the request has a seed.
         rng: gives the request's generator; asked only where there is chance.
+        fault: what the answer will suffer; some faults need an answer of their own kind.
     """
+    if fault is Fault.HUGE_ANSWER:
+        return Content((b"x" * behaviour.huge_bytes,), "", "stop", max(1, behaviour.huge_bytes // 4))
+    if fault is Fault.HALF_TOOL_CALL:
+        ask = replace(ask, tools=ask.tools or [_LOOKUP], tool_choice="required")
     tool = _tool(ask, behaviour)
     if tool is not None:
         arguments = json.dumps(sample(tool.parameters or {"type": "object"}))

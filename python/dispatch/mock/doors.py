@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dispatch.mock.faults import Fault
-
 if TYPE_CHECKING:
     from dispatch.mock.http1 import Request
 
-__all__ = ["WHOLE_FAULTS", "door_of", "key_of"]
+__all__ = ["door_of", "key_of"]
 
 _ENDINGS: Final = (
     ("/chat/completions", "chat"),
@@ -20,9 +18,6 @@ _ENDINGS: Final = (
 )
 _EXACT: Final = {f"/v1{ending}": door for ending, door in _ENDINGS}
 _DEPLOYMENTS: Final = "/openai/deployments/"
-
-WHOLE_FAULTS: Final = frozenset({Fault.HTML_PAGE, Fault.EMPTY_BODY, Fault.TRUNCATED_JSON, Fault.REDIRECT})
-"""Faults that answer in one piece even where a stream is asked for."""
 
 
 def door_of(path: str) -> tuple[str, str]:

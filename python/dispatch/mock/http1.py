@@ -13,12 +13,12 @@ import httptools
 if TYPE_CHECKING:
     from dispatch.mock.provider import Provider
 
-__all__ = ["Connection", "Playing", "Request"]
+__all__ = ["RESET", "Connection", "Playing", "Request"]
 
 _PIPELINE: Final = 64
 """Requests kept behind the one that is being answered; a client that sends more is cut off."""
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-_RESET: Final = struct.pack("ii", 1, 0)
+RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends RST."""
 
 
@@ -193,5 +193,5 @@ class Connection(asyncio.Protocol):
         """Send RST."""
         raw: socket.socket | None = self._transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._transport.abort()

@@ -44,6 +44,12 @@ class Entry(Struct, kw_only=True):
     """`open`, `ok`, `left`, `limited`, `refused` (the mock's 4xx), `http_NNN` (asked for), or the name of a fault."""
     left: bool = False
     """The client went away before its answer was whole."""
+    whole: bool = False
+    """All of the answer was written, its finish reason included; whether it was received is another question."""
+    sent_bytes: int = 0
+    """Of the answer, its head included."""
+    digest: str = ""
+    """Names the prompt: the first 16 hex digits of the SHA-256 of the last user text. Two entries with one digest are a double send."""
     tokens_in: int = 0
     tokens_out: int = 0
     """Tokens written to the client so far."""
@@ -73,7 +79,7 @@ class Journal:
         """Note the end of an exchange."""
         entry.outcome = outcome
         entry.left = left
-        entry.duration_s = round(time.time() - entry.at_s, 6)
+        entry.duration_s = max(1e-6, round(time.time() - entry.at_s, 6))
         if self._file:
             self._file.write(msgspec.json.encode(entry) + b"\n")
         self._tell()
@@ -93,8 +99,11 @@ class Journal:
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what is still open is written as it stands."""
         if self._file:
+            for entry in self._entries:
+                if not entry.duration_s:
+                    self._file.write(msgspec.json.encode(entry) + b"\n")
             self._file.close()
             self._file = None
 

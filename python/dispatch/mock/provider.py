@@ -10,18 +10,21 @@ from dispatch.mock.ask import BadAsk, parse
 from dispatch.mock.behaviours import Behaviours
 from dispatch.mock.content import compose
 from dispatch.mock.control import control
-from dispatch.mock.doors import WHOLE_FAULTS, door_of, key_of
+from dispatch.mock.doors import door_of, key_of
 from dispatch.mock.embeddings import embeddings_whole
-from dispatch.mock.exchange import StreamExchange, WholeExchange
-from dispatch.mock.faults import Fault
+from dispatch.mock.faults import ANSWERS, WHOLE_FAULTS, Fault
 from dispatch.mock.journal import Entry, Journal
-from dispatch.mock.replies import JSON, Reply, error, refusal, send_json
+from dispatch.mock.refusals import shape_of
+from dispatch.mock.replies import JSON, Reply, error, refusal, send_json, shaped
+from dispatch.mock.stream import StreamExchange
 from dispatch.mock.turn import Turn
 from dispatch.mock.wheel import Wheel
+from dispatch.mock.whole import WholeExchange
 
 if TYPE_CHECKING:
     import asyncio
 
+    from dispatch.mock.gate import Gate
     from dispatch.mock.http1 import Connection, Request
     from dispatch.mock.scenario import Scenario
 
@@ -31,6 +34,8 @@ _SSE: Final = "text/event-stream; charset=utf-8"
 _SCRIPTS: Final = {"chat": chat.chat_script, "completions": chat.completions_script, "responses": responses.responses_script}
 _WHOLES: Final = {"chat": chat.chat_whole, "completions": chat.completions_whole, "responses": responses.responses_whole}
 _PREFIXES: Final = {"chat": "chatcmpl-", "completions": "cmpl-", "responses": "", "embeddings": ""}
+_RETRY_AFTER_S: Final = 1.0
+"""Told with a rate limit where the scenario says nothing."""
 _CREATED: Final = 1_700_000_000
 """Creation time of every listed model."""
 
@@ -42,6 +47,7 @@ class Provider:
         journal: what was received.
         connections: those that are open.
         scenario: what is played.
+        gates: the listening sockets, which follow the scenario's times.
     """
 
     def __init__(
@@ -52,12 +58,20 @@ class Provider:
         self._wheel = Wheel(loop)
         self._keep_requests = keep_requests
         self._number = 0
+        self.gates: list[Gate] = []
         self.configure(scenario)
 
     def configure(self, scenario: Scenario) -> None:
         """Play this scenario from now on; limits, scripts and its clock start afresh."""
         self.scenario = scenario
-        self._behaviours = Behaviours(scenario, self._wheel.now_s())
+        self._start_s = self._wheel.now_s()
+        self._behaviours = Behaviours(scenario, self._start_s)
+        for gate in self.gates:
+            gate.follow()
+
+    def since_s(self) -> float:
+        """Give the scenario's own clock: seconds since it began."""
+        return self._wheel.now_s() - self._start_s
 
     def stop(self) -> None:
         """Close all connections and the journal."""
@@ -99,6 +113,7 @@ class Provider:
 
     def _refuse(self, connection: Connection, entry: Entry, answer: bytes, outcome: str = "refused") -> None:
         entry.status = int(answer[9:12])
+        entry.sent_bytes = len(answer)
         connection.write(answer)
         self.journal.close_entry(entry, outcome)
         connection.answered()
@@ -120,7 +135,7 @@ class Provider:
         except BadAsk as bad:
             self._refuse(connection, entry, error(reply, 400, bad.message, param=bad.param))
             return
-        entry.model, entry.stream, entry.tokens_in = ask.model, ask.stream, ask.tokens_in
+        entry.model, entry.stream, entry.tokens_in, entry.digest = ask.model, ask.stream, ask.tokens_in, ask.digest
         if not self.scenario.knows(ask.model):
             text = f"The model `{ask.model}` does not exist or you do not have access to it."
             self._refuse(connection, entry, error(reply, 404, text, code="model_not_found"))
@@ -144,6 +159,8 @@ class Provider:
         fate = self._behaviours.fate(behaviour, model, key, turn.rng)
         if isinstance(fate, int):
             self._fail(turn, fate)
+        elif fate in ANSWERS:
+            self._fail_as(turn, fate)
         elif turn.ask.stream and turn.ask.door in _SCRIPTS and fate not in WHOLE_FAULTS:
             self._stream(turn, fate, now_s)
         else:
@@ -157,6 +174,16 @@ class Provider:
         answer = error(turn.reply, status, f"Simulated error {status}.", code=behaviour.error_code, retry_after_s=after_s)
         self._refuse(turn.connection, turn.entry, answer, f"http_{status}")
 
+    def _fail_as(self, turn: Turn, fault: Fault) -> None:
+        if turn.limiter is not None:
+            turn.limiter.in_flight -= 1
+        shape = shape_of(fault)
+        after_s = turn.behaviour.retry_after_s
+        if after_s is None and shape.waits:
+            after_s = _RETRY_AFTER_S
+        answer = shaped(turn.reply, shape.status, shape.body, shape.content_type, retry_after_s=after_s)
+        self._refuse(turn.connection, turn.entry, answer, fault.value)
+
     def _whole(self, turn: Turn, fault: Fault | None, now_s: float) -> None:
         ask, behaviour = turn.ask, turn.behaviour
         exchange = WholeExchange(turn, self.journal, self._wheel, fault)
@@ -164,7 +191,7 @@ class Provider:
         if ask.door == "embeddings":
             body, tokens = embeddings_whole(ask, behaviour.dimensions), 0
         else:
-            content = compose(ask, behaviour, turn.entry.number, turn.rng)
+            content = compose(ask, behaviour, turn.entry.number, turn.rng, fault)
             body = _WHOLES[ask.door](ask, content, self._identity(turn), behaviour.cached_share)
             tokens = content.tokens * ask.n
             delay_s += turn.pauses_s(len(content.pieces), content.tokens, fault)
@@ -176,10 +203,13 @@ class Provider:
 
     def _stream(self, turn: Turn, fault: Fault | None, now_s: float) -> None:
         ask, behaviour = turn.ask, turn.behaviour
-        content = compose(ask, behaviour, turn.entry.number, turn.rng)
+        content = compose(ask, behaviour, turn.entry.number, turn.rng, fault)
         script = _SCRIPTS[ask.door](ask, content, self._identity(turn), behaviour.cached_share)
         first_s = turn.first_token_s(fault)
-        gap_s = turn.gap_s(content.tokens / max(1, len(content.pieces)), fault) / ask.n
+        if fault is Fault.TRICKLE:
+            gap_s = sum(map(len, content.pieces)) / max(1, len(content.pieces)) / behaviour.chars_per_s
+        else:
+            gap_s = turn.gap_s(content.tokens / max(1, len(content.pieces)), fault) / ask.n
         exchange = StreamExchange(turn, self.journal, self._wheel, fault)
         exchange.play(script, "text/plain" if fault is Fault.WRONG_CONTENT_TYPE else _SSE, first_s=now_s + first_s, gap_s=gap_s)
         if first_s > 0:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dispatch.mock.journal import Entry
     from dispatch.mock.limits import Refusal
 
-__all__ = ["JSON", "Reply", "error", "refusal", "send_json"]
+__all__ = ["JSON", "Reply", "error", "refusal", "send_json", "shaped"]
 
 JSON: Final = "application/json"
 _REASONS: Final = {200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"} | {
@@ -23,6 +23,7 @@ _REASONS: Final = {200: "OK", 307: "Temporary Redirect", 400: "Bad Request", 401
     502: "Bad Gateway",
     503: "Service Unavailable",
     504: "Gateway Timeout",
+    529: "Overloaded",
 }
 _TYPES: Final = {401: "authentication_error", 403: "permission_error", 429: "requests"}
 
@@ -82,9 +83,14 @@ def error(
     body = msgspec.json.encode(
         {"error": {"message": message, "type": code if code == "insufficient_quota" else kind, "param": param, "code": code}}
     )
+    return shaped(reply, status, body, retry_after_s=retry_after_s)
+
+
+def shaped(reply: Reply, status: int, body: bytes, content_type: str = JSON, *, retry_after_s: float | None = None) -> bytes:
+    """Write a whole error answer in words of its own."""
     if retry_after_s is not None:
         reply.extra += b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (math.ceil(retry_after_s), math.ceil(retry_after_s * 1000))
-    return reply.head(status, JSON, len(body)) + body
+    return reply.head(status, content_type, len(body)) + body
 
 
 def refusal(reply: Reply, refused: Refusal, *, tell: bool) -> bytes:

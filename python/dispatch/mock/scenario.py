@@ -10,6 +10,9 @@ keys:
   sk-small: {limits: {requests_per_min: 60, tokens_per_min: 20000, enforce: sliding_60s}}
 rules:
   - {model: "gpt-*", key: "sk-a*", from_s: 10, to_s: 20, set: {faults: {hang_before_head: 0.5}}}
+  - {model: "gpt-*", from_request: 3, to_request: 5, set: {faults: {rate_limit: 1}}}   # the fourth and the fifth
+connections:
+  - {fault: refuse, from_s: 30, to_s: 35}
 ```
 
 Later wins: defaults, then models and keys in file order, then rules in file order. Names are shell patterns.
@@ -32,7 +35,7 @@ from dispatch.mock.limits import Limits
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PROFILES", "Behaviour", "Rule", "Scenario", "build", "load"]
+__all__ = ["PROFILES", "Behaviour", "Rule", "Scenario", "Trouble", "build", "load"]
 
 Rate = Annotated[float, Meta(ge=0, le=1)]
 _ZERO: Final = Distribution("constant", 0.0)
@@ -72,6 +75,12 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fault_after: Rate = 0.5
     """Share of the output that goes out before a fault in the middle."""
     slow_factor: Annotated[float, Meta(ge=1)] = 10.0
+    stall_s: Annotated[float, Meta(ge=0)] = 5.0
+    """Silence of the fault `stall`."""
+    chars_per_s: Annotated[float, Meta(gt=0)] = 10.0
+    """Speed of the fault `trickle`."""
+    huge_bytes: Annotated[int, Meta(ge=1, le=1 << 30)] = 80 * 1024 * 1024
+    """Length of the fault `huge_answer`: above the sidecar's `max_answer_bytes`."""
     limits: Limits | None = None
     cached_share: Rate = 0.0
     """Share of the prompt that `usage` reports as cached."""
@@ -96,7 +105,29 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     from_s: float = 0.0
     """Since the start of the mock."""
     to_s: float = float("inf")
+    from_request: Annotated[int, Meta(ge=0)] = 0
+    """Of the requests that match the conditions above, the first one for which the patch holds; they are counted from 0."""
+    to_request: Annotated[int, Meta(ge=0)] | None = None
+    """The first one for which it does not hold any more."""
     set: dict[str, Any]
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it holds for some requests by their number."""
+        return self.from_request > 0 or self.to_request is not None
+
+
+class Trouble(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What befalls connections before there is a request, hence whatever their model and key."""
+
+    fault: Literal["refuse", "reset", "slow_handshake"]
+    """`refuse`: nobody listens; `reset`: RST once it is accepted; `slow_handshake`: neither TLS nor a request is read for `delay_s`."""
+    from_s: Annotated[float, Meta(ge=0)] = 0.0
+    """Since the start of the mock."""
+    to_s: float = float("inf")
+    rate: Rate = 1.0
+    """Share of connections; `refuse` concerns all."""
+    delay_s: Annotated[float, Meta(ge=0)] = 5.0
 
 
 class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +138,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     models: dict[str, dict[str, Any]] = {}
     keys: dict[str, dict[str, Any]] = {}
     rules: list[Rule] = []
+    connections: list[Trouble] = []
     accept_keys: list[str] = []
     """If any: other credentials get 401."""
     only_models: bool = False
