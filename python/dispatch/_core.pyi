@@ -5,6 +5,7 @@ __all__ = [
     "DURATION_BOUNDS_S",
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
+    "FLOWS",
     "OVERHEAD_BOUNDS_S",
     "VERDICTS",
     "Answer",
@@ -31,6 +32,7 @@ __all__ = [
     "TlsConfig",
     "TlsError",
     "TlsSession",
+    "Turns",
     "__version__",
     "affinity",
     "read_answer",
@@ -118,6 +120,9 @@ class TlsSession:
 #
 # Instants are `now_ns`: nanoseconds of one monotonic clock (CLOCK_MONOTONIC) that all workers of the machine share.
 # Token counts above 2^32 - 1 count as that. Negative numbers, and numbers beyond 64 bits, raise OverflowError everywhere.
+
+FLOWS: int
+"""How many flows the queue of a model tells apart."""
 
 FAILURES: list[str]
 """Names of the ways in which an attempt ends, by the number of `dispatch.errors.Failure`."""
@@ -246,6 +251,16 @@ class Board:
     def fd(self) -> int:
         """Descriptor to pass on, close-on-exec until somebody makes it inheritable; -1 on the heap."""
 
+    def hang_bells(self, fds: list[int], /) -> None:
+        """Take the descriptors by which workers are woken, one for each; they are duplicated.
+
+        Args:
+            fds: eventfds or writing ends of pipes, not blocking, in the order of the columns.
+
+        Raises:
+            OSError: one is no descriptor, or there are bells already.
+        """
+
     def reclaim(self, worker: int, /) -> None:
         """Zero what a dead worker held: requests in flight, queued tokens, probes, waiters. Counters stay.
 
@@ -307,9 +322,9 @@ class Engine:
         """
 
     def admit(self, model: int, key: int, tokens_in: int, tokens_out: int, now_ns: int, /) -> Ticket | Refusal:
-        """Take a client's request in: a place and units on its key and its model, all or nothing. Once per request.
+        """Take a client's request in: a place and units on its key and its model, all or nothing.
 
-        A refusal is counted for model (outcome `REFUSED`) and key.
+        Where requests of the model wait, the refusal says so: `whose` is `queue`. No refusal is counted.
 
         Args:
             model: its slot.
@@ -317,6 +332,24 @@ class Engine:
             tokens_in: estimated prompt tokens.
             tokens_out: estimated answer tokens.
             now_ns: now.
+
+        Raises:
+            IndexError: no such model or key in this configuration.
+        """
+
+    def admit_next(self, model: int, key: int, tokens_in: int, tokens_out: int, now_ns: int, /) -> Ticket | Refusal:
+        """Take in a request that has waited and whose turn it is: `admit`, whoever else waits.
+
+        Raises:
+            IndexError: no such model or key in this configuration.
+        """
+
+    def refuse(self, model: int, key: int, /) -> None:
+        """Count a request that was refused for good, for its model (outcome `REFUSED`) and its key.
+
+        Args:
+            model: its slot.
+            key: its slot, or -1 for none.
 
         Raises:
             IndexError: no such model or key in this configuration.
@@ -334,15 +367,8 @@ class Engine:
             ValueError: no such outcome.
         """
 
-    def enqueue(self, model: int, /) -> None:
-        """Count a request that waits for a place from now on.
-
-        Raises:
-            IndexError: no such model.
-        """
-
-    def dequeue(self, model: int, /) -> None:
-        """End what one `enqueue` began.
+    def turns(self, model: int, /) -> Turns:
+        """Return the queue of a model. It outlives this engine.
 
         Raises:
             IndexError: no such model.
@@ -350,6 +376,62 @@ class Engine:
 
     def gauges(self, now_ns: int, /) -> list[Gauge]:
         """Read what each endpoint of the configuration allows now."""
+
+@final
+class Turns:
+    """Whose turn it is at one model: start-time fair queueing over all workers (`rust/src/engine/turns.rs`).
+
+    A *flow* is a number below `FLOWS`: the requests of one key and one priority. The flow with the smallest start is next. Each worker
+    keeps its own waiting requests, and shows here which flow it would serve next.
+    """
+
+    def join(self, flow: int, /) -> None:
+        """One more request of a flow waits at this worker."""
+
+    def leave(self) -> None:
+        """One request waits no more: it was served, or it left. Once for each `join`."""
+
+    def start(self, flow: int, /) -> int:
+        """Return where the next request of a flow begins, in virtual time."""
+
+    def show(self, flow: int, since_ns: int, alone: bool, /) -> None:
+        """Tell all workers what this one would serve next.
+
+        Args:
+            flow: which flow.
+            since_ns: since when its first request waits; the oldest of one flow is served first.
+            alone: no other flow waits at this worker.
+        """
+
+    def hide(self) -> None:
+        """Tell all workers that this one has nothing to serve."""
+
+    def serve(self, flow: int, tokens: int, weight: int, /) -> None:
+        """Move a flow on by a request that got its place.
+
+        Args:
+            flow: whose it was.
+            tokens: what it cost.
+            weight: share of the flow, against others' weights.
+        """
+
+    @property
+    def is_next(self) -> bool:
+        """Whether no other worker shows something that comes before what this one shows."""
+
+    def ring(self) -> None:
+        """Wake the worker whose turn it is: there may be a place."""
+
+    def take_ring(self) -> bool:
+        """Return whether this worker was woken for this model since it last asked."""
+
+    @property
+    def depth(self) -> int:
+        """Requests that wait, over all workers."""
+
+    @property
+    def served(self) -> int:
+        """Tokens of all requests served from this queue so far, over all workers."""
 
 @final
 class Pool:
@@ -437,6 +519,13 @@ class Ticket:
             ValueError: no such failure. Nothing is settled.
         """
 
+    def withdraw(self, now_ns: int, /) -> bool:
+        """Give everything back as if the request had not been let in. It is not counted.
+
+        Returns:
+            False, without any effect, if it was settled before.
+        """
+
 @final
 class Refusal:
     """Not now. Nothing was taken."""
@@ -450,7 +539,11 @@ class Refusal:
 
     @property
     def why(self) -> str:
-        """The name of the limit (`requests_per_min`, ..., `concurrency`), or `breaker`, `cooling`, `draining`, `tried`."""
+        """The name of the limit (`requests_per_min`, ..., `concurrency`), or `breaker`, `cooling`, `draining`, `tried`, `queue`."""
+
+    @property
+    def whose(self) -> str:
+        """At whose door: `key` or `model` for their limits, `queue` where others wait already, `pool` for its endpoints."""
 
 @final
 class Histogram:

@@ -71,7 +71,7 @@ class Dispatcher:
         assert generation is not None
         ticket = generation.admit(model.slot, key_slot, call.tokens_in, call.tokens_out, call.received_ns)
         if type(ticket) is Refusal:
-            self.reject(call, over_limit(call, ticket))
+            self.turn_away(call, model.slot, key_slot, ticket)
             return
         call.ticket = ticket
         self.under_way += 1
@@ -102,6 +102,12 @@ class Dispatcher:
         call.body = None
         call.sink.on_error(call, error)
         self.finish(call, outcome, error)
+
+    def turn_away(self, call: Call, model_slot: int, key_slot: int, refusal: Refusal) -> None:
+        """A limit of its key or model lets a call not in."""
+        assert self.generation is not None
+        self.generation.routing.refuse(model_slot, key_slot)
+        self.reject(call, over_limit(call, refusal))
 
     def reject(self, call: Call, error: DispatchError) -> None:
         """Refuse a call that was never taken in."""

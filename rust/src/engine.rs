@@ -11,22 +11,24 @@ mod pool;
 mod refusal;
 mod tables;
 mod ticket;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use lease::{Ending, Lease};
 pub use pool::{Pool, Wish};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, Refused, Whose};
 pub use tables::{EndpointTable, GateTable, PoolTable, Tables};
 pub use ticket::{Outcome, Ticket};
+pub use turns::{FLOWS, Head, Turns};
 
 use crate::board::Board;
 use crate::error::TableError;
 use crate::health::FAILURES;
 use crate::health::breaker::{self, State};
 use crate::health::ewma;
-use crate::limit::{self, Gate, Limits, Use, inflight};
+use crate::limit::{self, Gate, Limits, Use};
 use crate::select::{self, Strategy};
 use crate::units::Nanos;
 
@@ -105,9 +107,28 @@ impl Engine {
 
     /// Takes a client's request in: a place and units on its key and its model, all or nothing. Both have been checked to exist.
     ///
+    /// Where requests of the model wait, another one is refused: it takes its turn.
+    ///
     /// # Errors
-    /// A refusal, which is booked for model and key.
-    pub fn admit(self: &Arc<Self>, model: u16, key: Option<u16>, tokens: Use, now: Nanos) -> Result<Ticket, Refusal> {
+    /// A refusal, and whose it is.
+    pub fn admit(self: &Arc<Self>, model: u16, key: Option<u16>, tokens: Use, now: Nanos) -> Result<Ticket, Refused> {
+        if turns::is_crowded(&self.board, usize::from(model)) {
+            return Err((Refusal { retry_after: None, why: Refusal::QUEUE }, Whose::Queue));
+        }
+        self.admit_next(model, key, tokens, now)
+    }
+
+    /// The same for a request that has waited and whose turn it is.
+    ///
+    /// # Errors
+    /// As `admit`.
+    pub fn admit_next(
+        self: &Arc<Self>,
+        model: u16,
+        key: Option<u16>,
+        tokens: Use,
+        now: Nanos,
+    ) -> Result<Ticket, Refused> {
         let units = tokens.units();
         let mut taken: [Option<(&Limits, Gate<'_>)>; 2] = [None, None];
         for (place, (limits, gate)) in self.gates(model, key).enumerate() {
@@ -116,8 +137,8 @@ impl Engine {
                     limits.refund(gate, tokens, None, now, now);
                     limit::release(gate);
                 }
-                self.refuse(model, key);
-                return Err(block.into());
+                let whose = if key.is_some() && place == 0 { Whose::Key } else { Whose::Model };
+                return Err((block.into(), whose));
             }
             taken[place] = Some((limits, gate));
         }
@@ -129,14 +150,18 @@ impl Engine {
         self.board.model(usize::from(model)).outcomes().at(outcome).fetch_add(1, Relaxed);
     }
 
-    /// A request of `model` waits for a place.
-    pub fn enqueue(&self, model: u16) {
-        inflight::add(self.board.model(usize::from(model)).queued(), self.column, 1);
+    /// Counts a request that was refused for good: by `admit`, or because too many wait already.
+    pub fn refuse(&self, model: u16, key: Option<u16>) {
+        self.count(model, REFUSED);
+        if let Some(key) = key {
+            self.board.key(usize::from(key)).refused().fetch_add(1, Relaxed);
+        }
     }
 
-    /// It waits no more. Called once for each `enqueue`.
-    pub fn dequeue(&self, model: u16) {
-        inflight::sub(self.board.model(usize::from(model)).queued(), self.column, 1);
+    /// The queue of a model.
+    #[must_use]
+    pub fn turns(&self, model: u16) -> Turns {
+        Turns::new(Arc::clone(&self.board), self.column, usize::from(model))
     }
 
     /// What each endpoint allows now.
@@ -154,13 +179,6 @@ impl Engine {
             cooling: Nanos(row.not_before().load(Relaxed)).since(now),
             latency_s: ewma::faded(row.latency().load(Relaxed), now),
             pace_s: ewma::value(row.pace().load(Relaxed)),
-        }
-    }
-
-    fn refuse(&self, model: u16, key: Option<u16>) {
-        self.count(model, REFUSED);
-        if let Some(key) = key {
-            self.board.key(usize::from(key)).refused().fetch_add(1, Relaxed);
         }
     }
 
@@ -192,6 +210,7 @@ fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> 
         pair: *pair,
         limits: Limits::new(&row.limits),
         draining: row.draining || row.weight == 0,
+        models: models_on(tables, row.slot),
     });
     let within = |error: TableError| TableError::new(format!("pools[{at}].{}", error.path), error.reason);
     Ok(Arc::new(Pool {
@@ -202,6 +221,15 @@ fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> 
         places: places.collect(),
         budget: budget::Budget::new(table.retry_percent, table.retry_per_s),
     }))
+}
+
+/// The models that a place on an endpoint may serve.
+fn models_on(tables: &Tables, endpoint: u16) -> Box<[u16]> {
+    let mut models: Vec<u16> =
+        tables.pools.iter().filter(|pool| pool.endpoints.contains(&endpoint)).map(|pool| pool.model).collect();
+    models.sort_unstable();
+    models.dedup();
+    models.into()
 }
 
 /// Limits at the place of their slot.

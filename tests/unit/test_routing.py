@@ -165,11 +165,13 @@ def test_unknown_numbers_are_refused() -> None:
 def test_waiters_are_counted() -> None:
     routing = Routing.alone(config("a"))
     model = routing.models["chat"]
-    routing.enqueue(model)
-    routing.enqueue(model)
-    routing.dequeue(model)
-    routing.count(model, REFUSED)
+    turns = routing.turns(model)
+    turns.join(1)
+    turns.join(2)
+    turns.leave()
+    routing.refuse(model, -1)
 
+    assert turns.depth == 1
     assert routing.snapshot(NOW).models["chat"].queued == 1
     assert routing.snapshot(NOW).models["chat"].outcomes[REFUSED] == 1
 

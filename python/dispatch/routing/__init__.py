@@ -23,6 +23,7 @@ from dispatch._core import (
     DURATION_BOUNDS_S,
     FAILURES,
     FIRST_TOKEN_BOUNDS_S,
+    FLOWS,
     OVERHEAD_BOUNDS_S,
     VERDICTS,
     Board,
@@ -38,6 +39,7 @@ from dispatch._core import (
     PairState,
     Refusal,
     Ticket,
+    Turns,
 )
 from dispatch.config import pools
 from dispatch.errors import ConfigError
@@ -52,6 +54,7 @@ __all__ = [
     "DURATION_BOUNDS_S",
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
+    "FLOWS",
     "OVERHEAD_BOUNDS_S",
     "REFUSED",
     "VERDICTS",
@@ -72,6 +75,7 @@ __all__ = [
     "Slots",
     "Snapshot",
     "Ticket",
+    "Turns",
 ]
 
 REFUSED = len(FAILURES)
@@ -202,13 +206,14 @@ class Routing:
     Attributes:
         admit: `_core.Engine.admit`, bound.
         count: `_core.Engine.count`, bound.
-        enqueue: `_core.Engine.enqueue`, bound.
-        dequeue: `_core.Engine.dequeue`, bound.
+        admit_next: `_core.Engine.admit_next`, bound.
+        refuse: `_core.Engine.refuse`, bound.
+        turns: `_core.Engine.turns`, bound.
         models: slots by name.
         keys: slots by name.
     """
 
-    __slots__ = ("_board", "_config", "_engine", "_routers", "_slots", "admit", "count", "dequeue", "enqueue", "keys", "models")
+    __slots__ = ("_board", "_config", "_engine", "_routers", "_slots", "admit", "admit_next", "count", "keys", "models", "refuse", "turns")
 
     def __init__(self, board: Board, worker: int, config: Config, slots: Slots) -> None:
         """Build the tables.
@@ -227,8 +232,9 @@ class Routing:
         self._routers = _routers(config, self._engine)
         self.admit = self._engine.admit
         self.count = self._engine.count
-        self.enqueue = self._engine.enqueue
-        self.dequeue = self._engine.dequeue
+        self.admit_next = self._engine.admit_next
+        self.refuse = self._engine.refuse
+        self.turns = self._engine.turns
         self.models = {name: slots.models[name] for name in config.models}
         self.keys = {key.name: slots.keys[key.name] for key in config.keys}
 

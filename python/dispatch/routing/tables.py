@@ -59,6 +59,7 @@ class _GateTable(Struct, frozen=True):
 
 class _PoolTable(Struct, frozen=True):
     slot: int
+    model: int
     strategy: str
     choices: int
     bounded_load: float
@@ -94,6 +95,7 @@ def build(config: Config, slots: Slots) -> Tables:
 def _pool(model: str, number: int, pool: Pool, slots: Slots) -> _PoolTable:
     return _PoolTable(
         slot=slots.pools[f"{model} {number}"],
+        model=slots.models[model],
         strategy=pool.strategy,
         choices=pool.choices,
         bounded_load=pool.bounded_load,

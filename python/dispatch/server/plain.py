@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, final
 from dispatch.attempt import Attempts
 from dispatch.exchange import Call
 from dispatch.lane import NOBODY
-from dispatch.replies import over_limit
 from dispatch.routing import Job
 from dispatch.wire.http1 import GOOD, Scan
 
@@ -133,7 +132,8 @@ class PlainRequest:
         refusal = job.refusal
         assert refusal is not None
         if call.ticket is None:
-            dispatcher.reject(call, over_limit(call, refusal))
+            key = self._lane.keys[job.key] if job.key >= 0 else NOBODY
+            dispatcher.turn_away(call, self._model.slot, key.slot, refusal)
             return
         dispatcher.under_way += 1
         attempts = Attempts(call, self._model.pool, self._model.on_failed)

@@ -1,15 +1,15 @@
 //! Where each thing stands on the board: sections of equal rows, each row a whole number of cache lines.
 //!
 //! ```text
-//! header   magic, version, sizes | overhead histogram
+//! header   magic, version, sizes | overhead histogram | waiting
 //! endpoint in flight | prefill | decode | probes | cells | counters | attempts x3
 //! key      in flight | cells | counters
-//! model    in flight | queued | cells | outcomes x3
+//! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | turns x128
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
 //! pool     cursor, retry budget
 //! ```
 //!
-//! Lines up to the first `cells` are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
+//! Lines up to the first `cells`, and `waiting`, are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
 //! that all workers share: cells are state (buckets, breaker, averages), counters only grow and survive their writers.
 
 use std::ops::Range;
@@ -20,23 +20,27 @@ pub const COLUMNS: usize = 16;
 pub const HEADER_LINES: usize = 8;
 /// First line of the overhead histogram in the header.
 pub const OVERHEAD: usize = 2;
+/// The line of the header that says how many requests wait for a place, at any model.
+pub const WAITING: usize = 5;
+/// Lines in which a model keeps whose turn it is.
+pub const TURN_LINES: usize = 128;
 /// Lines of one endpoint.
 pub const ENDPOINT_LINES: usize = 9;
 /// Lines of one key.
 pub const KEY_LINES: usize = 3;
 /// Lines of one model.
-pub const MODEL_LINES: usize = 6;
+pub const MODEL_LINES: usize = 10 + TURN_LINES;
 /// Lines of one pair.
 pub const PAIR_LINES: usize = 6;
 /// Lines of one pool.
 pub const POOL_LINES: usize = 1;
 /// Held lines at the start of an endpoint's, a key's and a model's row.
-pub const HELD: [usize; 3] = [4, 1, 2];
+pub const HELD: [usize; 3] = [4, 1, 5];
 
 /// First word of every board: `dispatch` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"dispatch");
 /// Grows with every change of what stands where.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 
 /// How much room a board has. Fixed for its life; a configuration that needs more needs a new board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +116,7 @@ impl Sizes {
         Starts { endpoints, keys, models, pairs, pools, end }
     }
 
-    /// The held lines of every row.
+    /// The held lines of every row and of the header.
     pub fn held(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let starts = self.starts();
         let sections = [
@@ -120,8 +124,9 @@ impl Sizes {
             (starts.keys, self.keys as usize, KEY_LINES, HELD[1]),
             (starts.models, self.models as usize, MODEL_LINES, HELD[2]),
         ];
-        sections.into_iter().flat_map(|(start, rows, lines, held)| {
+        let rows = sections.into_iter().flat_map(|(start, rows, lines, held)| {
             (0..rows).map(move |row| start + row * lines..start + row * lines + held)
-        })
+        });
+        rows.chain(std::iter::once(WAITING..WAITING + 1))
     }
 }

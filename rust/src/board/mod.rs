@@ -3,13 +3,16 @@
 //! No locks, no pointers, no strings, no stored totals. A load is the sum of one line, so nothing drifts and the death of a worker is
 //! undone by zeroing its column ([`reclaim`]). The same layout lies on the heap when there is one process.
 
+mod bells;
 pub mod layout;
 mod reclaim;
 pub mod region;
 mod rows;
 
+use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 pub use layout::Sizes;
@@ -25,6 +28,8 @@ pub struct Board {
     region: Region,
     sizes: Sizes,
     starts: Starts,
+    /// What is written to wake a worker, by its column.
+    bells: OnceLock<Box<[File]>>,
 }
 
 impl Board {
@@ -77,11 +82,11 @@ impl Board {
                 starts.end
             )));
         }
-        Ok(Self { region, sizes, starts })
+        Ok(Self { region, sizes, starts, bells: OnceLock::new() })
     }
 
     fn fresh(region: Region, sizes: Sizes) -> Self {
-        let board = Self { starts: sizes.starts(), region, sizes };
+        let board = Self { starts: sizes.starts(), region, sizes, bells: OnceLock::new() };
         let [first, second, ..] = board.lines() else { unreachable!("the header has eight lines") };
         let words = sizes.words();
         let [magic, version, lines, rest @ ..] = first.wide();
@@ -148,6 +153,13 @@ impl Board {
         Words(&self.lines()[layout::OVERHEAD..layout::OVERHEAD + 3])
     }
 
+    /// Requests that wait for a place, at any model.
+    #[must_use]
+    #[inline]
+    pub fn waiting(&self) -> &Columns {
+        self.lines()[layout::WAITING].narrow()
+    }
+
     #[inline]
     fn row<const N: usize>(&self, start: usize, slot: usize, rows: u32) -> &[Line; N] {
         assert!(slot < rows as usize, "tables are checked before they are used");
@@ -174,17 +186,19 @@ mod tests {
     fn rows_do_not_overlap_and_fill_the_board() {
         let board = Board::heap(SIZES).unwrap();
         let held: usize = SIZES.held().map(|range| range.len()).sum();
-        assert_eq!(held, 3 * 4 + 4 + 2 * 2);
+        assert_eq!(held, 3 * 4 + 4 + 2 * 5 + 1);
         for slot in 0..3 {
             board.endpoint(slot).attempts().at(23).fetch_add(1, Relaxed);
             board.endpoint(slot).in_flight()[15].fetch_add(1, Relaxed);
         }
         board.key(3).tokens()[2].fetch_add(1, Relaxed);
         board.model(1).outcomes().at(23).fetch_add(1, Relaxed);
+        board.model(1).turns().at(1023).fetch_add(1, Relaxed);
+        board.waiting()[15].fetch_add(1, Relaxed);
         board.pair(4).duration().at(23).fetch_add(1, Relaxed);
         board.pool(1).exhausted().fetch_add(1, Relaxed);
         let touched = |line: &Line| line.wide().iter().any(|word| word.load(Relaxed) != 0);
-        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 1 + 1 + 1);
+        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 2 + 1 + 1 + 1);
     }
 
     #[test]
@@ -227,7 +241,7 @@ mod tests {
     fn a_file_that_may_shrink_is_refused() {
         use std::os::fd::AsRawFd;
         let path = std::env::temp_dir().join(format!("dispatch-unsealed-{}", std::process::id()));
-        let file = std::fs::File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         file.set_len(4_096).unwrap();
         assert!(Board::attach(file.as_raw_fd()).is_err());

@@ -71,11 +71,7 @@ impl Region {
     /// # Errors
     /// When the file can still shrink under the mapping (which would kill the reader), has no whole line, or cannot be mapped.
     pub fn attach(fd: RawFd) -> io::Result<Self> {
-        if fd < 0 {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file descriptor"));
-        }
-        // SAFETY: borrowed for the call only; a number that names no open file makes it fail with EBADF.
-        let file = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
+        let file = duplicate(fd)?;
         check_seals(&file)?;
         let length = File::from(file.try_clone()?).metadata()?.len();
         let count = usize::try_from(length).unwrap_or(0) / size_of::<Line>();
@@ -121,6 +117,18 @@ impl Drop for Region {
             drop(unsafe { Box::from_raw(NonNull::slice_from_raw_parts(self.start, self.count).as_ptr()) });
         }
     }
+}
+
+/// Another descriptor for the same file, owned by the caller.
+///
+/// # Errors
+/// When the number names no open file.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a file descriptor"));
+    }
+    // SAFETY: borrowed for the call only; a number that names no open file makes it fail with EBADF.
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
 }
 
 #[cfg(target_os = "linux")]

@@ -152,15 +152,45 @@ impl<'a> ModelRow<'a> {
     pub const fn queued(self) -> &'a Columns {
         self.0[1].narrow()
     }
+    /// Which flow each worker would serve next, as `engine::turns` packs it; 0 for none.
+    #[must_use]
+    pub const fn head(self) -> &'a Columns {
+        self.0[2].narrow()
+    }
+    /// Since when that request waits, ms, wrapping.
+    #[must_use]
+    pub const fn since(self) -> &'a Columns {
+        self.0[3].narrow()
+    }
+    /// 1 for a worker that was told of a free place and has not looked yet.
+    #[must_use]
+    pub const fn rung(self) -> &'a Columns {
+        self.0[4].narrow()
+    }
     /// The five token buckets.
     #[must_use]
     pub const fn buckets(self) -> &'a [AtomicU64; 8] {
-        self.0[2].wide()
+        self.0[5].wide()
+    }
+    /// Virtual time of its queue.
+    #[must_use]
+    pub const fn virtual_time(self) -> &'a AtomicU64 {
+        &self.0[6].wide()[0]
+    }
+    /// Estimated tokens of requests that left its queue for an endpoint.
+    #[must_use]
+    pub const fn queue_served(self) -> &'a AtomicU64 {
+        &self.0[6].wide()[1]
     }
     /// Requests, by how they ended.
     #[must_use]
     pub fn outcomes(self) -> Words<'a> {
-        Words(&self.0[3..6])
+        Words(&self.0[7..10])
+    }
+    /// For each flow, the virtual start of its next request.
+    #[must_use]
+    pub fn turns(self) -> Words<'a> {
+        Words(&self.0[10..])
     }
 }
 

@@ -118,6 +118,7 @@ impl Lease {
             let pair = self.pool.board.pair(self.pool.places[self.at].pair as usize);
             snapshot::observe(pair.duration(), &DURATION_US, ending.now.since(self.reserved));
         }
+        self.pool.freed(self.at);
         true
     }
 
@@ -193,6 +194,7 @@ impl Drop for Lease {
         if phase != SETTLED {
             self.release(phase);
             self.pool.endpoint(self.at).attempts().at(Failure::Cancelled as usize).fetch_add(1, Relaxed);
+            self.pool.freed(self.at);
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::budget::Budget;
 use super::lease::{Lease, Trial};
 use super::refusal::Refusal;
+use super::turns;
 use crate::board::{Board, EndpointRow, PoolRow};
 use crate::health::breaker::{self, State};
 use crate::health::ewma;
@@ -27,6 +28,8 @@ pub(super) struct Place {
     pub(super) pair: u32,
     pub(super) limits: Limits,
     pub(super) draining: bool,
+    /// The models that a place here may serve: who waits for one of them hears of it.
+    pub(super) models: Box<[u16]>,
 }
 
 /// A pool ready for use. Leases keep it alive after a reload.
@@ -134,6 +137,11 @@ impl Pool {
 
     fn gate_of<'a>(&self, row: EndpointRow<'a>) -> Gate<'a> {
         Gate { in_flight: row.in_flight(), buckets: row.buckets(), workers: self.workers(), column: self.column }
+    }
+
+    /// A place or units of a position were given back.
+    pub(super) fn freed(&self, at: usize) {
+        turns::freed(&self.board, &self.places[at].models);
     }
 
     pub(super) fn workers(&self) -> usize {

@@ -2,6 +2,35 @@
 
 use crate::limit::Block;
 
+/// At whose door a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// A limit of its key.
+    Key,
+    /// A limit of its model.
+    Model,
+    /// Others wait for the model already.
+    Queue,
+    /// No endpoint of the pool may take it.
+    Pool,
+}
+
+/// Why a request was not let in, and by whom.
+pub type Refused = (Refusal, Whose);
+
+impl Whose {
+    /// As it is called outside.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Model => "model",
+            Self::Queue => "queue",
+            Self::Pool => "pool",
+        }
+    }
+}
+
 /// Why a request got no place, and when it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -18,6 +47,8 @@ impl Refusal {
     pub const COOLING: &'static str = "cooling";
     /// No endpoint takes new requests.
     pub const DRAINING: &'static str = "draining";
+    /// Others came before.
+    pub const QUEUE: &'static str = "queue";
     /// Every endpoint was tried.
     pub const TRIED: &'static str = "tried";
 

@@ -33,6 +33,8 @@ pub struct GateTable {
 pub struct PoolTable {
     /// Its row on the board.
     pub slot: u16,
+    /// The row of the model whose plan holds it.
+    pub model: u16,
     /// The strategy's name.
     pub strategy: String,
     /// Positions to draw and compare; 0 for all.
@@ -78,6 +80,7 @@ impl Tables {
         slots(&mut self.keys.iter().map(|row| row.slot), "keys", sizes.keys)?;
         slots(&mut self.models.iter().map(|row| row.slot), "models", sizes.models)?;
         slots(&mut self.pools.iter().map(|row| row.slot), "pools", sizes.pools)?;
+        slots(&mut self.pools.iter().map(|row| row.model), "models", sizes.models)?;
         self.pools.iter().enumerate().try_for_each(|(at, pool)| self.check_pool(at, pool, sizes.pairs))
     }
 

@@ -46,6 +46,7 @@ fn tables(specs: &[Spec]) -> Tables {
         models: vec![GateTable { slot: 0, limits: Spec::default() }],
         pools: vec![PoolTable {
             slot: 0,
+            model: 0,
             strategy: "least_connections".into(),
             choices: 0,
             bounded_load: 0.0,

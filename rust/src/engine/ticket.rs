@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
 
-use super::Engine;
+use super::{Engine, turns};
 use crate::health::Failure;
 use crate::limit::{self, Use};
 use crate::snapshot::{self, OVERHEAD_US};
@@ -54,6 +54,19 @@ impl Ticket {
             super::count_tokens(self.engine.board.key(usize::from(key)).tokens(), used);
         }
         snapshot::observe(self.engine.board.overhead(), &OVERHEAD_US, outcome.overhead);
+        turns::freed(&self.engine.board, &[self.model]);
+        true
+    }
+
+    /// Gives everything back as if it had not been let in: no endpoint may take it now. False when it has ended already.
+    pub fn withdraw(&self, now: Nanos) -> bool {
+        if self.settled.swap(true, AcqRel) {
+            return false;
+        }
+        for (limits, gate) in self.engine.gates(self.model, self.key) {
+            limits.refund(gate, self.tokens, None, self.admitted, now);
+            limit::release(gate);
+        }
         true
     }
 

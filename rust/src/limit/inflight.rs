@@ -22,6 +22,14 @@ pub fn load(line: &Columns, workers: usize) -> u64 {
     line.iter().take(workers).map(|column| u64::from(column.load(Relaxed))).sum()
 }
 
+/// Whether anything is held. In one order with the changes of a column, so that who gives back and then looks, and who adds and then looks
+/// for a place, cannot both see nothing.
+#[must_use]
+#[inline]
+pub fn any(line: &Columns, workers: usize) -> bool {
+    line.iter().take(workers).any(|column| column.load(SeqCst) != 0)
+}
+
 /// Takes one place if fewer than `cap` are taken; a cap of 0 is none. True when taken.
 pub fn take(line: &Columns, workers: usize, column: usize, cap: u32) -> bool {
     let own = &line[column];

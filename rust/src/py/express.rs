@@ -16,7 +16,7 @@ use super::routing::{PyEngine, PyLease, PyPool, PyRefusal, PyTicket};
 use super::wire::request::Inbound;
 use super::wire::response::Answer;
 use super::wire::scan::Scan;
-use crate::engine::{self, Ending, Outcome, Wish};
+use crate::engine::{self, Ending, Outcome, Whose, Wish};
 use crate::health::Failure;
 use crate::http1::request::flag;
 use crate::limit::Use;
@@ -141,7 +141,7 @@ impl Express {
                 &Ask { tokens, now, draw, affinity: key.map_or(0, |(_, row)| row.affinity) },
                 bare.with_ticket(py, ticket)?,
             )?,
-            Err(refusal) => Job { refusal: Some(Py::new(py, PyRefusal(refusal))?), ..bare },
+            Err((refusal, whose)) => Job { refusal: Some(Py::new(py, PyRefusal(refusal, whose))?), ..bare },
         };
         Ok(Some(Py::new(py, Job { scan: Some(Py::new(py, scan)?), ..job })?.into_any()))
     }
@@ -169,7 +169,7 @@ impl Model {
                 let request = Some(scan.composed(py, head, &link.model, false)?.unbind());
                 Ok(Job { position, request, lease: Some(Py::new(py, PyLease(lease))?), ..job })
             }
-            Err(refusal) => Ok(Job { refusal: Some(Py::new(py, PyRefusal(refusal))?), ..job }),
+            Err(refusal) => Ok(Job { refusal: Some(Py::new(py, PyRefusal(refusal, Whose::Pool))?), ..job }),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The face to Python: conversions only. Each class is documented in `python/dispatch/_core.pyi`.
 
+mod board;
 mod express;
 mod routing;
 mod state;
 mod tables;
 mod tls;
+mod turns;
 mod wire;
 
 use pyo3::prelude::*;
@@ -13,10 +15,12 @@ use pyo3::prelude::*;
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    board::register(module)?;
     express::register(module)?;
     routing::register(module)?;
     state::register(module)?;
     tls::register(module)?;
+    turns::register(module)?;
     wire::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

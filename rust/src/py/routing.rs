@@ -1,4 +1,4 @@
-//! The routing classes: `Board`, `Engine`, `Pool`, `Lease`, `Ticket`, `Refusal`. Converts and delegates.
+//! The routing classes: `Engine`, `Pool`, `Lease`, `Ticket`, `Refusal`. Converts and delegates.
 //!
 //! Hot calls take positional integers and make one object. All classes are frozen: what changes in them are atomics.
 
@@ -9,98 +9,17 @@ use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::board::PyBoard;
 use super::state;
-use super::tables::{SizesIn, TablesIn};
-use crate::board::Board;
-use crate::engine::{self, Ending, Outcome, Wish};
+use super::tables::TablesIn;
+use super::turns::PyTurns;
+use crate::engine::{self, Ending, Outcome, Refused, Whose, Wish};
 use crate::error::TableError;
 use crate::health::Failure;
 use crate::limit::Use;
 use crate::units::Nanos;
 
 import_exception!(dispatch.errors, ConfigError);
-
-/// The memory that all workers share.
-#[pyclass(frozen, name = "Board", module = "dispatch._core")]
-pub(super) struct PyBoard(pub(super) Arc<Board>);
-
-#[pymethods]
-impl PyBoard {
-    #[staticmethod]
-    fn heap(sizes: SizesIn) -> PyResult<Self> {
-        Board::heap(sizes.into()).map(Self::from).map_err(io_error)
-    }
-
-    #[staticmethod]
-    fn create(sizes: SizesIn) -> PyResult<Self> {
-        Board::create(sizes.into()).map(Self::from).map_err(io_error)
-    }
-
-    #[staticmethod]
-    #[pyo3(signature = (fd, worker, /))]
-    fn attach(fd: i32, worker: usize) -> PyResult<Self> {
-        let board = Board::attach(fd).map_err(io_error)?;
-        if worker >= board.sizes().workers as usize {
-            let columns = board.sizes().workers;
-            return Err(PyValueError::new_err(format!("board: worker {worker} has no column, there are {columns}")));
-        }
-        Ok(board.into())
-    }
-
-    #[getter]
-    fn fd(&self) -> i32 {
-        self.0.fd()
-    }
-
-    #[pyo3(signature = (worker, /))]
-    fn reclaim(&self, worker: usize) {
-        self.0.reclaim(worker);
-    }
-
-    #[pyo3(signature = (slot, /))]
-    fn endpoint(&self, slot: usize) -> PyResult<state::EndpointState> {
-        state::endpoint(&self.0, slot)
-    }
-
-    #[pyo3(signature = (slot, /))]
-    fn key(&self, slot: usize) -> PyResult<state::KeyState> {
-        state::key(&self.0, slot)
-    }
-
-    #[pyo3(signature = (slot, /))]
-    fn model(&self, slot: usize) -> PyResult<state::ModelState> {
-        state::model(&self.0, slot)
-    }
-
-    #[pyo3(signature = (slot, /))]
-    fn pair(&self, slot: usize) -> PyResult<state::PairState> {
-        state::pair(&self.0, slot)
-    }
-
-    fn overhead(&self) -> state::Histogram {
-        state::overhead(&self.0)
-    }
-
-    fn __repr__(&self) -> String {
-        let sizes = self.0.sizes();
-        format!(
-            "Board(fd={}, workers={}, endpoints={}, keys={}, models={}, pairs={}, pools={})",
-            self.0.fd(),
-            sizes.workers,
-            sizes.endpoints,
-            sizes.keys,
-            sizes.models,
-            sizes.pairs,
-            sizes.pools
-        )
-    }
-}
-
-impl From<Board> for PyBoard {
-    fn from(board: Board) -> Self {
-        Self(Arc::new(board))
-    }
-}
 
 /// The routing of one configuration.
 #[pyclass(frozen, name = "Engine", module = "dispatch._core")]
@@ -134,10 +53,22 @@ impl PyEngine {
     ) -> PyResult<Py<PyAny>> {
         self.check_model(model)?;
         let key = self.check_key(key)?;
-        match self.0.admit(model, key, estimate(tokens_in, tokens_out), Nanos(now_ns.0)) {
-            Ok(ticket) => Ok(Py::new(py, PyTicket(ticket))?.into_any()),
-            Err(refusal) => Ok(Py::new(py, PyRefusal(refusal))?.into_any()),
-        }
+        admitted(py, self.0.admit(model, key, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
+    }
+
+    #[pyo3(signature = (model, key, tokens_in, tokens_out, now_ns, /))]
+    fn admit_next(
+        &self,
+        py: Python<'_>,
+        model: u16,
+        key: i32,
+        tokens_in: Count,
+        tokens_out: Count,
+        now_ns: Count,
+    ) -> PyResult<Py<PyAny>> {
+        self.check_model(model)?;
+        let key = self.check_key(key)?;
+        admitted(py, self.0.admit_next(model, key, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
     }
 
     #[pyo3(signature = (model, outcome, /))]
@@ -150,18 +81,17 @@ impl PyEngine {
         Ok(())
     }
 
-    #[pyo3(signature = (model, /))]
-    fn enqueue(&self, model: u16) -> PyResult<()> {
+    #[pyo3(signature = (model, key, /))]
+    fn refuse(&self, model: u16, key: i32) -> PyResult<()> {
         self.check_model(model)?;
-        self.0.enqueue(model);
+        self.0.refuse(model, self.check_key(key)?);
         Ok(())
     }
 
     #[pyo3(signature = (model, /))]
-    fn dequeue(&self, model: u16) -> PyResult<()> {
+    fn turns(&self, model: u16) -> PyResult<PyTurns> {
         self.check_model(model)?;
-        self.0.dequeue(model);
-        Ok(())
+        Ok(PyTurns(self.0.turns(model)))
     }
 
     #[pyo3(signature = (now_ns, /))]
@@ -207,7 +137,7 @@ impl PyPool {
         let wish = Wish { tried: tried.0, tokens, now: Nanos(now_ns.0), draw, hash: (hash != 0).then_some(hash) };
         match self.0.acquire(&wish) {
             Ok(lease) => Ok(Py::new(py, PyLease(lease))?.into_any()),
-            Err(refusal) => Ok(Py::new(py, PyRefusal(refusal))?.into_any()),
+            Err(refusal) => Ok(Py::new(py, PyRefusal(refusal, Whose::Pool))?.into_any()),
         }
     }
 
@@ -286,11 +216,16 @@ impl PyTicket {
         let (now, overhead) = (Nanos(now_ns.0), Nanos(overhead_ns.0));
         Ok(self.0.settle(&Outcome { failure: known(outcome)?, now, overhead, used }))
     }
+
+    #[pyo3(signature = (now_ns, /))]
+    fn withdraw(&self, now_ns: Count) -> bool {
+        self.0.withdraw(Nanos(now_ns.0))
+    }
 }
 
 /// Not now.
 #[pyclass(frozen, name = "Refusal", module = "dispatch._core")]
-pub(super) struct PyRefusal(pub(super) engine::Refusal);
+pub(super) struct PyRefusal(pub(super) engine::Refusal, pub(super) Whose);
 
 #[pymethods]
 impl PyRefusal {
@@ -304,8 +239,20 @@ impl PyRefusal {
         PyString::intern(py, self.0.why)
     }
 
+    #[getter]
+    fn whose<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        PyString::intern(py, self.1.name())
+    }
+
     fn __repr__(&self) -> String {
         format!("Refusal(why={:?}, retry_after_ns={})", self.0.why, self.retry_after_ns())
+    }
+}
+
+fn admitted(py: Python<'_>, result: Result<engine::Ticket, Refused>) -> PyResult<Py<PyAny>> {
+    match result {
+        Ok(ticket) => Ok(Py::new(py, PyTicket(ticket))?.into_any()),
+        Err((refusal, whose)) => Ok(Py::new(py, PyRefusal(refusal, whose))?.into_any()),
     }
 }
 
@@ -324,7 +271,7 @@ fn narrow(tokens: Count) -> u32 {
 
 /// A number from 0 to `i64::MAX`. The interpreter reads a signed word in a third of the time of an unsigned one.
 #[derive(Clone, Copy)]
-struct Count(u64);
+pub(super) struct Count(pub(super) u64);
 
 impl FromPyObject<'_, '_> for Count {
     type Error = PyErr;
@@ -351,17 +298,8 @@ fn config_error(error: TableError) -> PyErr {
     ConfigError::new_err((error.path, error.reason))
 }
 
-/// `OSError` with its number for what the system refuses, `ValueError` for what is no board.
-fn io_error(error: std::io::Error) -> PyErr {
-    match error.raw_os_error() {
-        Some(_) => error.into(),
-        None => PyValueError::new_err(error.to_string()),
-    }
-}
-
 /// Adds the classes of this module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<PyBoard>()?;
     module.add_class::<PyEngine>()?;
     module.add_class::<PyPool>()?;
     module.add_class::<PyLease>()?;

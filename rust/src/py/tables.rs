@@ -69,6 +69,7 @@ struct GateIn {
 #[derive(FromPyObject)]
 struct PoolIn {
     slot: u16,
+    model: u16,
     strategy: String,
     choices: u32,
     bounded_load: f64,
@@ -115,6 +116,7 @@ impl From<PoolIn> for PoolTable {
     fn from(pool: PoolIn) -> Self {
         Self {
             slot: pool.slot,
+            model: pool.model,
             strategy: pool.strategy,
             choices: pool.choices,
             bounded_load: pool.bounded_load,

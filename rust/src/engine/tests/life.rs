@@ -13,7 +13,8 @@ fn a_key_pays_for_what_was_delivered_and_for_nothing_else() {
     };
     let first = engine.admit(0, Some(1), TOKENS, Nanos(START)).ok().unwrap();
     let second = engine.admit(0, Some(1), TOKENS, Nanos(START)).ok().unwrap();
-    assert_eq!(engine.admit(0, Some(1), TOKENS, Nanos(START)).err().unwrap().why, "concurrency");
+    assert_eq!(engine.admit(0, Some(1), TOKENS, Nanos(START)).err().unwrap().0.why, "concurrency");
+    engine.refuse(0, Some(1));
     assert!(first.settle(&outcome(Failure::None, 1)));
     assert!(!first.settle(&outcome(Failure::None, 1)));
     assert!(second.settle(&outcome(Failure::Server, 1)));
@@ -33,7 +34,7 @@ fn a_key_is_not_charged_when_its_model_refuses() {
     let engine = Arc::new(Engine::new(&board, 0, &tables).unwrap());
     let held = engine.admit(0, Some(1), TOKENS, Nanos(START)).ok().unwrap();
     for _ in 0..100 {
-        assert_eq!(engine.admit(0, Some(1), TOKENS, Nanos(START)).err().unwrap().why, "requests_per_min");
+        assert_eq!(engine.admit(0, Some(1), TOKENS, Nanos(START)).err().unwrap().0.why, "requests_per_min");
     }
     drop(held);
     assert!(engine.admit(0, Some(1), TOKENS, Nanos(START + NS_PER_S * 2)).is_ok());
@@ -46,7 +47,7 @@ fn a_dead_worker_is_undone_and_its_counters_stay() {
     acquire(&dead, 0).ok().unwrap().settle(&ending(Failure::None, 1));
     std::mem::forget(acquire(&dead, 2));
     std::mem::forget(dead.admit(0, Some(1), TOKENS, Nanos(START)));
-    dead.enqueue(0);
+    dead.turns(0).join(1);
     let kept = acquire(&alive, 3).ok().unwrap();
     board.reclaim(2);
 
