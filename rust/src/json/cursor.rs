@@ -1,12 +1,12 @@
 //! A validating pull cursor over JSON text.
 //!
 //! The caller asks for the next key, item or string, or skips a value whole; what is skipped is validated as strictly as
-//! what is read. Long strings are searched by vectors (`memchr`, and loops that the compiler turns into vector compares), so
-//! that a prompt of many kilobytes costs about as much as copying it; UTF-8 is checked once, up front, by `simdutf8`.
+//! what is read. Long strings are searched by vectors (`specials`), so that a prompt of many kilobytes costs about as much as
+//! copying it; UTF-8 is checked once, up front, by `simdutf8`.
 //!
 //! Invariant: `at` never passes the end, and nothing indexes with a number that came from the text.
 
-use super::{JsonError, Span, text::Text};
+use super::{JsonError, Span, specials::Specials, text::Text};
 
 /// Deepest nesting of arrays and objects that is taken (CONTRACT 3). It also bounds the stack of a recursive reader.
 pub const MAX_DEPTH: u32 = 128;
@@ -19,6 +19,9 @@ pub struct Cursor<'a> {
     /// Containers that the caller has opened and not yet closed.
     depth: u32,
 }
+
+/// Words of eight bytes in which a short string is expected to end.
+const SHORT_WORDS: u32 = 4;
 
 type Result<T> = std::result::Result<T, JsonError>;
 
@@ -265,9 +268,21 @@ impl<'a> Cursor<'a> {
     fn string_body(&mut self) -> Result<Text> {
         self.at += 1;
         let start = self.at;
+        match short_run(self.text, start) {
+            Some(at) if self.text[at] == b'"' => {
+                self.at = at + 1;
+                Ok(Text { span: Span { start, end: at }, escaped: false })
+            }
+            _ => self.prose(start),
+        }
+    }
+
+    /// A string that is long or has escapes.
+    fn prose(&mut self, start: usize) -> Result<Text> {
+        let mut specials = Specials::new(self.text, start);
         let mut escaped = false;
         loop {
-            self.at = next_special(self.text, self.at, if escaped { 1 } else { 4 });
+            self.at = specials.next(self.at);
             match self.text.get(self.at) {
                 Some(b'"') => {
                     let span = Span { start, end: self.at };
@@ -300,37 +315,19 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Offset of the first byte at or after `at` that ends a plain run in a string: a quote, a backslash or a control.
-///
-/// Most strings of a request are keys and small values: what ends in its first `words` of eight bytes needs no call. Where
-/// there was an escape there is prose, and only another escape is likely to be so near.
+/// Offset of the first byte at or after `at` that ends a plain run in a string (a quote, a backslash or a control), if it is near: most
+/// strings of a request are keys and small values, and need no call.
 #[inline]
-fn next_special(text: &[u8], mut at: usize, words: u32) -> usize {
-    for _ in 0..words {
-        let Some(word) = text[at..].first_chunk::<8>() else { break };
+fn short_run(text: &[u8], mut at: usize) -> Option<usize> {
+    for _ in 0..SHORT_WORDS {
+        let word = text[at..].first_chunk::<8>()?;
         let hits = special_bytes(u64::from_le_bytes(*word));
         if hits != 0 {
-            return at + (hits.trailing_zeros() / 8) as usize;
+            return Some(at + (hits.trailing_zeros() / 8) as usize);
         }
         at += 8;
     }
-    long_run(text, at)
-}
-
-/// The same for a run of unknown length, by vectors: first where it ends at the latest, then whether a control comes before.
-fn long_run(text: &[u8], at: usize) -> usize {
-    let rest = &text[at..];
-    let run = &rest[..memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len())];
-    if is_plain(run) { at + run.len() } else { at + run.iter().position(|&byte| byte < 0x20).unwrap_or(run.len()) }
-}
-
-/// Whether no control character is in `run`. The last block may overlap the one before, which spares a loop over single bytes.
-#[inline]
-fn is_plain(run: &[u8]) -> bool {
-    match run.last_chunk::<32>() {
-        Some(last) => run.chunks_exact(32).all(has_no_control) && has_no_control(last),
-        None => has_no_control(run),
-    }
+    None
 }
 
 /// High bit of each byte that is special; exact up to and including the lowest such byte (Mycroft's zero-byte test).
@@ -341,12 +338,6 @@ const fn special_bytes(word: u64) -> u64 {
     let slash = word ^ (ONES * b'\\' as u64);
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     (quote.wrapping_sub(ONES) & !quote | slash.wrapping_sub(ONES) & !slash | control) & HIGHS
-}
-
-/// Without an early exit, so that it becomes vector compares.
-#[inline]
-fn has_no_control(block: &[u8]) -> bool {
-    block.iter().fold(0, |found, &byte| found | u8::from(byte < 0x20)) == 0
 }
 
 #[cold]

@@ -10,6 +10,7 @@
 
 pub mod cursor;
 pub mod scan;
+mod specials;
 pub mod splice;
 #[cfg(test)]
 mod tests;
