@@ -13,6 +13,7 @@ from dispatch.errors import DispatchError, Failure
 from dispatch.routing import Board, Sizes, Slots, Snapshot
 from dispatch.server.accept import Listener
 from dispatch.server.worker import Worker
+from dispatch.transport.pool import Origin
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.peer import Peer
@@ -110,6 +111,12 @@ class Hosted:
     def outcomes(self, model: str = "m") -> dict[Failure, int]:
         """How requests of a model ended, from the board; those that a limit refused are left out."""
         return {Failure(number): count for number, count in enumerate(self.snapshot().models[model].outcomes[:-1]) if count}
+
+    async def rested(self) -> None:
+        """Wait until connections that rest after their first answer are of use again."""
+        assert self.dispatcher.generation is not None
+        origins = [origin for origin in self.dispatcher.generation.origins.values() if isinstance(origin, Origin)]
+        await until(lambda: not any(origin._resting for origin in origins))
 
     async def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
         """`/metrics`, as a scraper reads it."""

@@ -102,6 +102,8 @@ async def test_a_client_that_ends_its_side_within_a_request_is_closed() -> None:
 async def test_pipelined_requests_are_answered_in_order_one_at_a_time() -> None:
     async with MockProvider(echo=True, first_token_s=0.01) as mock, Hosted(pool(mock.base_url)) as hosted:
         peer = await hosted.peer()
+        assert (await peer.ask(chat())).status == 200
+        await hosted.rested()
         await peer.send(b"".join(chat(text=str(number)) for number in range(20)))
         replies = [await peer.reply() for _ in range(20)]
 

@@ -12,10 +12,12 @@ from dispatch.errors import Failure
 
 from tests.integration.hosted import Hosted, pool, until
 from tests.integration.peer import chat
-from tests.integration.upstream import ANSWER, BODY, ERROR, GOOD, Line, Upstream, answer, once
+from tests.integration.upstream import ANSWER, BODY, ERROR, GOOD, Line, Upstream, answer, hang, once
 
 if TYPE_CHECKING:
     from dispatch.transport.pool import Origin
+
+    from tests.integration.upstream import Script
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +82,7 @@ async def test_an_idle_connection_is_dropped_before_its_server_would(lines: tupl
     async with Upstream(once(answer(BODY, 200, *lines))) as upstream, Hosted(pool(upstream.base_url)) as hosted:
         peer = await hosted.peer()
         assert (await peer.ask(chat())).status == 200
+        await hosted.rested()
         origin = origin_of(hosted)
         [connection] = origin._idle
         # It fell idle right after a turn: the next one sees it.
@@ -103,6 +106,7 @@ async def test_a_reused_connection_that_dies_unanswered_is_not_asked_again_by_de
     async with Upstream(second_unanswered) as upstream, Hosted(pool(upstream.base_url)) as hosted:
         peer = await hosted.peer()
         assert (await peer.ask(chat())).status == 200
+        await hosted.rested()
         reply = await peer.ask(chat())
 
         assert reply.code == (502, "upstream_error")
@@ -135,6 +139,7 @@ async def test_a_stale_connection_is_the_exception(idle_s: float, status: int) -
     async with Upstream(stale, GOOD) as upstream, Hosted(pool(upstream.base_url)) as hosted:
         peer = await hosted.peer()
         assert (await peer.ask(chat())).status == 200
+        await hosted.rested()
         [connection] = origin_of(hosted)._idle
         connection.idle_since_ns = monotonic_ns() - int(idle_s * 1e9)
 
@@ -171,3 +176,91 @@ async def test_a_reload_that_takes_an_endpoint_away_lets_its_requests_end() -> N
         third = await hosted.peer()
         assert (await third.ask(chat())).status == 200
         assert len(new.requests) == 1
+
+
+# A server that closes right after an answer without having said so.
+
+
+def closing(after_s: float) -> Script:
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(answer())
+        if after_s:
+            await asyncio.sleep(after_s)
+
+    return script
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.0003, 0.002])
+async def test_nothing_is_written_to_a_connection_that_is_just_being_closed(after_s: float) -> None:
+    """Seen with llama.cpp under load. Nobody could tell whether such a request was executed: it would be lost."""
+    async with Upstream(closing(after_s)) as upstream, Hosted(pool(upstream.base_url, retry={"attempts": 1})) as hosted:
+
+        async def client() -> None:
+            async with await hosted.peer() as peer:
+                for _ in range(5):
+                    assert (await peer.ask(chat())).status == 200
+
+        await asyncio.gather(*(client() for _ in range(16)))
+
+        assert hosted.attempts() == {Failure.NONE: 80}
+        assert upstream.connections >= 80
+
+
+async def test_a_server_that_begins_to_close_is_doubted_from_then_on() -> None:
+    """It keeps its connections at first; then it closes them when they are idle, and no request is lost to that."""
+    closes = asyncio.Event()
+
+    async def script(line: Line) -> None:
+        while not closes.is_set():
+            await line.request()
+            await line.send(answer())
+        await line.request()
+        await line.send(answer())
+
+    async with Upstream(script) as upstream, Hosted(pool(upstream.base_url, retry={"attempts": 1})) as hosted:
+        peer = await hosted.peer()
+        for _ in range(3):
+            assert (await peer.ask(chat())).status == 200
+            await hosted.rested()
+        assert upstream.connections == 1
+        closes.set()
+        # One more is read by the loop above; the one after it is the last of its connection.
+        for _ in range(2):
+            assert (await peer.ask(chat())).status == 200
+            await until(lambda: not hosted.dispatcher.under_way)
+        await until(lambda: not origin_of(hosted)._idle)
+        others = [await hosted.peer() for _ in range(8)]
+        for _ in range(3):
+            assert {(await reply).status for reply in [asyncio.ensure_future(other.ask(chat())) for other in others]} == {200}
+
+
+async def test_a_connection_handed_on_at_once_was_not_idle() -> None:
+    """It was idle for long before; what it is given right after its answer may have been executed when it ends."""
+    served = asyncio.Event()
+
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(answer())
+        await line.request()
+        await served.wait()
+        await line.send(answer())
+        await line.reader.read(1)
+        line.reset()
+
+    async with Upstream(script, hang) as upstream, Hosted(pool(upstream.base_url)) as hosted:
+        first, second = await hosted.peer(), await hosted.peer()
+        assert (await first.ask(chat())).status == 200
+        await hosted.rested()
+        origin = origin_of(hosted)
+        [connection] = origin._idle
+        connection.idle_since_ns = monotonic_ns() - 2_000_000_000
+        await first.send(chat())
+        await upstream.until(lambda: len(upstream.requests) == 2)
+        origin._make = lambda: None  # type: ignore[method-assign]  # no connection comes in time
+        await second.send(chat())
+        await until(lambda: origin._waiting)
+        served.set()
+
+        assert (await first.reply()).status == 200
+        assert (await second.reply()).code == (502, "upstream_error")

@@ -152,6 +152,7 @@ async def test_a_connection_serves_again_after_a_whole_stream_only() -> None:
     async with Upstream(GOOD) as upstream, Hosted(pool(upstream.base_url)) as hosted:
         for _ in range(3):
             await ask(hosted)
+            await hosted.rested()
         assert upstream.connections == 1
     async with Upstream(once(GOOD_STREAM + b"x")) as upstream, Hosted(pool(upstream.base_url)) as hosted:
         for _ in range(3):

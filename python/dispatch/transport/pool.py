@@ -2,6 +2,10 @@
 
 The connection used last is used first, so that those which are not needed fall idle and are dropped. Requests wait in
 order while connections are being made; one that becomes free meanwhile serves the first of them.
+
+Some servers close a connection right after an answer without having said so. A request written at that very moment may have been
+executed or not, so it can neither be repeated nor answered. Such an origin is found out by what happens to idle connections, and
+from then on its connections *rest* after an answer, and show that they stay, before they are used again.
 """
 
 from __future__ import annotations
@@ -35,6 +39,15 @@ CLOSING_ROUNDS = 20
 
 TAIL_NS = 2_000_000_000
 """How long a finished stream's connection may take to end its message, to be of use again."""
+
+REST_S = 0.05
+"""How long a connection shows that it stays, where that is in doubt. The closes that were seen came within 2 ms of the answer."""
+
+DOUBT_NS = 60_000_000_000
+"""How long an origin is doubted after a connection ended that should have stayed."""
+
+SOON_NS = 1_000_000_000
+"""A server that closes an idle connection sooner than this does not do it for its age."""
 
 _NS = 1_000_000_000
 
@@ -76,6 +89,11 @@ class Origin:
         self._making: set[asyncio.Task[None]] = set()
         self._ending: dict[UpstreamConnection, int] = {}
         self._all: set[UpstreamConnection] = set()
+        self._resting: set[UpstreamConnection] = set()
+        self._doubted_until_ns = 0
+        # Called when a connection has given its answer and may give another one. An origin is trusted from the first connection on
+        # that has rested; swapped, so that doubt costs nothing where there is none.
+        self.release: Callable[[UpstreamConnection], None] = self._rest
         self._closed = False
 
     def __repr__(self) -> str:
@@ -107,10 +125,11 @@ class Origin:
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         self._all.add(connection)
-        self.release(connection)
+        self._offer(connection)
 
-    def release(self, connection: UpstreamConnection) -> None:
+    def _offer(self, connection: UpstreamConnection) -> None:
         """The connection is free: it serves who waits, or falls idle."""
+        connection.idle_since_ns = 0
         if self._waiting:
             while self._waiting:
                 waiting = self._waiting.popleft()
@@ -120,8 +139,26 @@ class Origin:
         if self._closed:
             connection.close()
             return
-        connection.idle_since_ns = 0
         self._idle[connection] = None
+
+    def _rest(self, connection: UpstreamConnection) -> None:
+        """The connection is free, if its server does not close it now. Who waits has a connection of its own under way."""
+        if self._closed:
+            connection.close()
+            return
+        self._resting.add(connection)
+        asyncio.get_running_loop().call_later(REST_S, self._rested, connection)
+
+    def _rested(self, connection: UpstreamConnection) -> None:
+        if connection in self._resting:
+            self._resting.discard(connection)
+            if monotonic_ns() > self._doubted_until_ns:
+                self.release = self._offer
+            self._offer(connection)
+
+    def _doubt(self) -> None:
+        self._doubted_until_ns = monotonic_ns() + DOUBT_NS
+        self.release = self._rest
 
     def await_end(self, connection: UpstreamConnection) -> None:
         """The client has its answer; the message's end is still to come."""
@@ -133,7 +170,17 @@ class Origin:
     def on_lost(self, connection: UpstreamConnection) -> None:
         self._all.discard(connection)
         self._ending.pop(connection, None)
-        self._idle.pop(connection, None)
+        if connection in self._idle:
+            del self._idle[connection]
+            since_ns = connection.idle_since_ns
+            is_doubtful = not since_ns or monotonic_ns() - since_ns < SOON_NS
+        elif connection in self._resting:
+            self._resting.discard(connection)
+            is_doubtful = True
+        else:
+            is_doubtful = connection.receiver is not None and not connection.reader.has_bytes
+        if is_doubtful and not self._closed:
+            self._doubt()
 
     def sweep(self, now_ns: int) -> None:
         """Close what has been idle for too long. Called by the worker's coarse timer."""
@@ -196,8 +243,9 @@ class Origin:
             for task in [*self._making]:
                 task.cancel()
         # Those whose client has its answer are swept by nobody from here on.
-        free = [*self._idle, *self._ending]
+        free = [*self._idle, *self._ending, *self._resting]
         self._idle.clear()
+        self._resting.clear()
         self._ending.clear()
         for connection in free:
             connection.close()
