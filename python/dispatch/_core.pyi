@@ -6,7 +6,9 @@ __all__ = [
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
     "FLOWS",
+    "HEDGES",
     "OVERHEAD_BOUNDS_S",
+    "SHARED",
     "VERDICTS",
     "Answer",
     "Board",
@@ -15,6 +17,7 @@ __all__ = [
     "Engine",
     "Express",
     "Gauge",
+    "Hedges",
     "Histogram",
     "Inbound",
     "Job",
@@ -23,6 +26,7 @@ __all__ = [
     "ModelState",
     "PairState",
     "Pool",
+    "PoolState",
     "ProtocolError",
     "Refusal",
     "RequestReader",
@@ -134,6 +138,10 @@ DURATION_BOUNDS_S: list[float]
 """The same for `PairState.duration`."""
 OVERHEAD_BOUNDS_S: list[float]
 """The same for `Board.overhead()`."""
+HEDGES: list[str]
+"""Names of the ways in which a hedge ends or is not made, in the order of `PoolState.hedges`."""
+SHARED: list[str]
+"""Names of what becomes of requests whose answer may be shared, in the order of `ModelState.shared`."""
 
 class _Sizes(Protocol):
     @property
@@ -295,6 +303,13 @@ class Board:
             IndexError: there is no such row.
         """
 
+    def pool(self, slot: int, /) -> PoolState:
+        """Read a pool's row.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+
     def overhead(self) -> Histogram:
         """Read the histogram of our own time per request."""
 
@@ -365,6 +380,18 @@ class Engine:
         Raises:
             IndexError: no such model.
             ValueError: no such outcome.
+        """
+
+    def share(self, model: int, at: int, /) -> None:
+        """Count a request whose answer may be shared.
+
+        Args:
+            model: its slot.
+            at: place in `SHARED`.
+
+        Raises:
+            IndexError: no such model.
+            ValueError: no such place.
         """
 
     def turns(self, model: int, /) -> Turns:
@@ -455,6 +482,41 @@ class Pool:
         """Spend one retry of the pool's budget, a fifth of its first attempts and ten a second. False, when none is left, is counted."""
 
     def __len__(self) -> int: ...
+
+@final
+class Hedges:
+    """Second sends of a pool, within a share of its requests and of their cost that all workers keep together.
+
+    A cap is a debt: spending is allowed while nothing is owed, so over any span no more than the share is spent, and one more.
+    """
+
+    def __new__(cls, pool: Pool, /) -> Hedges: ...
+    def acquire(self, tried: int, tokens_in: int, tokens_out: int, now_ns: int, draw: int, hash: int, /) -> Lease | Refusal:  # noqa: A002 - positional
+        """As `Pool.acquire`, but breakers are never ignored: an attempt that is not needed does not panic."""
+
+    def earn(self, millionths: int, cost: int, /) -> None:
+        """Pay debts off.
+
+        Args:
+            millionths: of a hedge, for each request that the pool is asked.
+            cost: for each answer that it gave, the share of what that cost.
+        """
+
+    def spend(self, cost: int, /) -> bool:
+        """Spend one hedge of this cost, if both caps allow it. False is counted as `capped`."""
+
+    def give_back(self, cost: int, /) -> None:
+        """Undo a `spend` whose hedge was not sent."""
+
+    def count(self, outcome: int, /) -> None:
+        """Count a hedge.
+
+        Args:
+            outcome: place in `HEDGES`.
+
+        Raises:
+            ValueError: no such outcome.
+        """
 
 @final
 class Lease:
@@ -622,6 +684,22 @@ class ModelState:
     @property
     def outcomes(self) -> list[int]:
         """Ended requests, by the number of `Failure`; the last is `REFUSED`."""
+
+    @property
+    def shared(self) -> list[int]:
+        """Requests whose answer may be shared, in the order of `SHARED`."""
+
+@final
+class PoolState:
+    """What is known of one pool, over all workers."""
+
+    @property
+    def exhausted(self) -> int:
+        """Retries that its budget refused."""
+
+    @property
+    def hedges(self) -> list[int]:
+        """Hedges, in the order of `HEDGES`."""
 
 @final
 class PairState:

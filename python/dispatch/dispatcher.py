@@ -151,8 +151,8 @@ class Dispatcher:
         """Stop everything: what is under way is cancelled upstream."""
         if self._timer is not None:
             self._timer.cancel()
-        for attempts in [*self.watch]:
-            self.cancel(attempts.as_call())
+        for call in {attempts.as_call().root for attempts in [*self.watch]}:
+            self.cancel(call)
         if self.generation is not None:
             for origin in self.generation.origins.values():
                 origin.close()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dispatch.config import FROM_CLIENT, pools
 from dispatch.config.plans import Fallback as FallbackPlan
 from dispatch.config.plans import Pool as PoolPlan
@@ -16,11 +18,13 @@ from dispatch.errors import ModelNotAllowed, ModelNotFound
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.links import Link
 from dispatch.plans.fallback import Fallback
+from dispatch.plans.hedge import Delay, Hedge, Shares
 from dispatch.plans.single import Single
+from dispatch.policy.cost import rates
 from dispatch.pools import Pool
 from dispatch.providers import echo
 from dispatch.providers.base import find_provider
-from dispatch.routing import Routing
+from dispatch.routing import Hedges, Routing
 from dispatch.transport.connect import Connector, Resolver, Target, proxy_for
 from dispatch.transport.local import LocalOrigin
 from dispatch.transport.pool import Origin
@@ -29,7 +33,7 @@ from dispatch.transport.tls import TlsConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatch.config import Config, Endpoint, Secrets
+    from dispatch.config import Config, Endpoint, Retry, Secrets
     from dispatch.config.plans import Model as ModelConfig
     from dispatch.config.plans import Plan as PlanConfig
     from dispatch.dispatcher import Dispatcher
@@ -107,7 +111,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
         builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model)
         plan = builder.plan_of(model.plan)
         run = plan.run
-        if builder.first is not None and not model.is_pattern:
+        if builder.first is not None and not model.is_pattern and model.settings.hedge is None and not isinstance(plan, Hedge):
             deadline_ns = int(model.settings.deadline_s * _NS)
             on_failed = plan.after_first(dispatcher.fail)
             entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
@@ -134,7 +138,7 @@ class _PlanBuilder:
         self._model = model
         self.first: Pool | None = None
 
-    def plan_of(self, plan: PlanConfig) -> Single | Fallback:
+    def plan_of(self, plan: PlanConfig) -> Single | Fallback | Hedge:
         """Build the plan; `first` is its first pool, if that is its first step."""
         if isinstance(plan, FallbackPlan):
             steps = [self.plan_of(step) for step in plan.steps]
@@ -142,17 +146,26 @@ class _PlanBuilder:
                 # A fallback inside a fallback has a way of its own to go on.
                 self.first = None
             return Fallback(*(step.run for step in steps))
-        pool = self._pool(plan)
+        router = next(self._routers)
+        settings = self._model.settings
+        pool = self._pool(plan, router, settings.retry)
         self.first = self.first or pool
-        return Single(pool.start)
+        hedge = settings.hedge
+        if hedge is None or len(pool.links) == 1:
+            return Single(pool.start)
+        hedges = Hedges(router.core)
+        spare = self._pool(plan, router, msgspec.structs.replace(settings.retry, attempts=1))
+        spare.acquire = hedges.acquire
+        prices = {link.name: rates(link.endpoint.price) for link in pool.links}
+        return Hedge(pool, spare, Delay(hedge.after, router), Shares(hedges, hedge, pool, prices))
 
-    def _pool(self, plan: PoolPlan) -> Pool:
+    def _pool(self, plan: PoolPlan, router: Router, retry: Retry) -> Pool:
         settings = self._model.settings
         return Pool(
             name=self._model.name,
-            router=next(self._routers),
+            router=router,
             links=[self._links[name] for name in plan.endpoints],
-            retry=settings.retry,
+            retry=retry,
             first_token_s=settings.first_token_s,
             stall_s=settings.stall_s,
             finish=self._dispatcher.finish,

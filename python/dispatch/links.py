@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dispatch.providers.base import Provider
     from dispatch.transport.connection import Owner
 
-__all__ = ["DOORS", "Link"]
+__all__ = ["DOORS", "Link", "endpoint_lines"]
 
 DOORS = ("chat", "completions", "embeddings", "responses")
 _DIALECTS = {"chat": sse.CHAT, "completions": sse.CHAT, "embeddings": sse.CHAT, "responses": sse.RESPONSES}
@@ -54,7 +54,6 @@ class Link:
         "_asks_usage",
         "_client_heads",
         "_lines",
-        "_named",
         "endpoint",
         "from_client",
         "heads",
@@ -70,8 +69,7 @@ class Link:
         self.provider = provider
         self.origin = origin
         self.model = b"" if endpoint.passes_name else msgspec.json.encode(endpoint.model or endpoint.name)
-        self._named = b"x-dispatch-endpoint: %b\r\n" % endpoint.name.encode()
-        self._lines = [b"%bx-dispatch-attempts: %d\r\n" % (self._named, attempts) for attempts in range(KEPT_LINES)]
+        self._lines = [endpoint_lines(endpoint.name, attempts) for attempts in range(KEPT_LINES)]
         self.from_client = endpoint.api_key == FROM_CLIENT
         self._client_heads: dict[tuple[str, bytes], bytes] = {}
         self._asks_usage = has_capability(provider, endpoint, "stream_usage")
@@ -116,7 +114,7 @@ class Link:
         lines = self._lines
         if attempts < len(lines):
             return lines[attempts]
-        return b"%bx-dispatch-attempts: %d\r\n" % (self._named, attempts)
+        return endpoint_lines(self.name, attempts)
 
     def is_good(self, answer: Answer) -> bool:
         """Whether it is a success with the body of a JSON door. Some gateways send an error object with status 200."""
@@ -171,6 +169,11 @@ class Link:
     def is_clients(self, status: int) -> bool:
         """Whether it was the client who chose what a provider refuses by this status."""
         return self.from_client or (status == 404 and self.endpoint.passes_name)
+
+
+def endpoint_lines(name: str, attempts: int) -> bytes:
+    """Header lines that say which endpoint answered, after how many attempts."""
+    return b"x-dispatch-endpoint: %b\r\nx-dispatch-attempts: %d\r\n" % (name.encode(), attempts)
 
 
 def _text(body: bytes) -> str:

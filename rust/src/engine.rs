@@ -6,6 +6,7 @@
 //! Time and randomness are arguments, so a decision can be replayed.
 
 mod budget;
+mod hedge;
 mod lease;
 mod pool;
 mod refusal;
@@ -16,6 +17,7 @@ mod turns;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+pub use hedge::HEDGES;
 pub use lease::{Ending, Lease};
 pub use pool::{Pool, Wish};
 pub use refusal::{Refusal, Refused, Whose};
@@ -34,6 +36,9 @@ use crate::units::Nanos;
 
 /// The outcome word of requests that a limit of their key or model refused: beside the failures.
 pub const REFUSED: usize = FAILURES.len();
+
+/// Answers of a model that were asked for once and given more than once, and those that were not, in the order of their words.
+pub const SHARED: [&str; 5] = ["joined", "dropped", "hit", "miss", "bypass"];
 
 /// The routing of one configuration, as one worker sees it.
 pub struct Engine {
@@ -148,6 +153,13 @@ impl Engine {
     /// Counts a request of `model` that ended without a ticket: a failure number or [`REFUSED`].
     pub fn count(&self, model: u16, outcome: usize) {
         self.board.model(usize::from(model)).outcomes().at(outcome).fetch_add(1, Relaxed);
+    }
+
+    /// Counts an answer of `model` by its place in [`SHARED`].
+    pub fn share(&self, model: u16, at: usize) {
+        if let Some(word) = self.board.model(usize::from(model)).shared().get(at) {
+            word.fetch_add(1, Relaxed);
+        }
     }
 
     /// Counts a request that was refused for good: by `admit`, or because too many wait already.

@@ -98,6 +98,17 @@ pub struct Model {
     pub queued: u64,
     /// Requests by outcome: a failure number, or [`crate::engine::REFUSED`].
     pub outcomes: Vec<u64>,
+    /// Answers given more than once, in the order of [`crate::engine::SHARED`].
+    pub shared: Vec<u64>,
+}
+
+/// One pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Retries that its budget refused.
+    pub exhausted: u64,
+    /// Hedges, in the order of [`crate::engine::HEDGES`].
+    pub hedges: Vec<u64>,
 }
 
 /// One model on one endpoint.
@@ -162,7 +173,15 @@ pub fn model(board: &Board, slot: usize) -> Model {
         in_flight: held(board, row.in_flight()),
         queued: held(board, row.queued()),
         outcomes: words(row.outcomes()),
+        shared: counters(row.shared()),
     }
+}
+
+/// Reads a pool's row.
+#[must_use]
+pub fn pool(board: &Board, slot: usize) -> Pool {
+    let row = board.pool(slot);
+    Pool { exhausted: row.exhausted().load(Relaxed), hedges: counters(row.hedges()) }
 }
 
 /// Reads a pair's row.

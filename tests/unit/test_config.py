@@ -239,6 +239,29 @@ def test_names_become_pools() -> None:
     assert [one.endpoints for one in pools(models["m"].plan)] == [("a",), ("b",), ("a", "b")]
 
 
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ("{after: p94}", "models.m.hedge.after: found 'p94', expected p95 or a number"),
+        ("{after: 0}", "models.m.hedge.after: found 0, expected number > 0.0"),
+        ("{after: []}", "models.m.hedge.after: found an empty list, expected number or text"),
+        ("{max_share: 2}", "models.m.hedge.max_share: found 2, expected number <= 1.0"),
+        ("{share: 0.1}", "models.m.hedge.share: unknown key; did you mean 'max_share'?"),
+    ],
+)
+def test_hedging_that_cannot_be_is_refused(form: str, says: str) -> None:
+    assert refusal(TWO + f"models: {{m: {{endpoints: [a], hedge: {form}}}}}") == says
+
+
+def test_hedging_is_off_unless_asked_for_and_has_caps_then() -> None:
+    models = config(TWO + "models: {plain: a, careful: {endpoints: [a], hedge: {}}}").models
+
+    assert models["plain"].settings.hedge is None
+    hedge = models["careful"].settings.hedge
+    assert hedge is not None
+    assert (hedge.after, hedge.max_share, hedge.max_cost_share) == ("p95", 0.02, 0.02)
+
+
 def test_a_model_repeats_what_it_wants_to_change() -> None:
     text = (
         TWO + "defaults: {stall_s: 7, retry: {cap_s: 2, attempts: 5}}\nmodels: {m: {endpoints: [a], deadline_s: 9, retry: {attempts: 2}}}"

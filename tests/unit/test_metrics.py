@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from dispatch.config import Config, build
 from dispatch.errors import Failure
-from dispatch.routing import REFUSED, Board, Lease, Routing, Sizes, Slots, Ticket
+from dispatch.routing import HEDGES, REFUSED, Board, Hedges, Lease, Routing, Sizes, Slots, Ticket
 from dispatch.telemetry.metrics import exposition
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -134,6 +134,20 @@ def test_two_workers_add_up_whichever_is_asked(config: Config) -> None:
     families = parsed(texts.pop())
     assert value(families, "dispatch_requests_total", model="chat", outcome="ok") == 2
     assert value(families, "dispatch_in_flight", endpoint="east") == 1
+
+
+def test_hedges_are_counted_by_model_and_left_out_while_there_are_none(config: Config) -> None:
+    routing = Routing.alone(config)
+    assert "dispatch_hedges" not in parsed(exposition(routing.snapshot(NOW_NS)))
+    hedges = Hedges(routing.routers("chat")[0].core)
+    hedges.count(HEDGES.index("won"))
+    assert hedges.spend(5)
+    assert not hedges.spend(5)
+
+    families = parsed(exposition(routing.snapshot(NOW_NS)))
+
+    assert value(families, "dispatch_hedges_total", model="chat", outcome="won") == 1
+    assert value(families, "dispatch_hedges_total", model="chat", outcome="capped") == 1
 
 
 def test_outcomes_have_one_name_for_each_number() -> None:

@@ -236,8 +236,7 @@ class LocalEngine:
         dispatcher = self._dispatcher
         dispatcher.draining = True
         ended = Draining("the client was closed before the answer was whole")
-        for attempts in [*dispatcher.watch]:
-            call = attempts.as_call()
+        for call in {attempts.as_call().root for attempts in [*dispatcher.watch]}:
             dispatcher.cancel(call)
             call.sink.on_error(call, ended)
         dispatcher.close()

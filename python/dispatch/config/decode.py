@@ -85,14 +85,17 @@ def _explain(message: str, raw: object, kind: type, path: str) -> ConfigError:
         return ConfigError(join(place, unknown["name"]), f"unknown key{nearest(unknown['name'], _keys(struct))}")
     if missing := _MISSING.fullmatch(what):
         return ConfigError(join(place, missing["name"]), "missing")
-    if what.startswith("Invalid enum value") and isinstance(struct, inspect.LiteralType):
-        return ConfigError(place, f"found {shown(value)}, expected one of {', '.join(map(str, struct.values))}")
+    if what.startswith("Invalid enum value"):
+        forms = struct.types if isinstance(struct, inspect.UnionType) else (struct,)
+        words = [str(word) for form in forms if isinstance(form, inspect.LiteralType) for word in form.values]
+        other = " or a number" if len(forms) > 1 else ""
+        return ConfigError(place, f"found {shown(value)}, expected {'' if other else 'one of '}{', '.join(words)}{other}")
     return ConfigError(place, _expectation(what, value))
 
 
 def _expectation(what: str, value: object) -> str:
     expected = what.partition(", got ")[0].replace(" | null", "")
-    expected = re.sub(r"`(\w+)`", lambda word: _WORDS.get(word[1], word[1]), expected)
+    expected = re.sub(r"`([\w |]+)`", lambda words: " or ".join(_WORDS.get(word, word) for word in words[1].split(" | ")), expected)
     if not expected.startswith("Expected "):
         return expected
     return f"found {shown(value)}, expected {expected.removeprefix('Expected ')}"
@@ -115,13 +118,16 @@ def _walk(where: str, raw: object, kind: type, path: str) -> tuple[str, object, 
 
 
 def core(node: inspect.Type) -> inspect.Type:
-    """See through `X | None` and annotations."""
+    """See through `X | None` and annotations; a value of more than one form stays a union."""
     while True:
         match node:
             case inspect.Metadata(inner):
                 node = inner
             case inspect.UnionType(types):
-                node = next(one for one in types if not isinstance(one, inspect.NoneType))
+                forms = [one for one in types if not isinstance(one, inspect.NoneType)]
+                if len(forms) > 1:
+                    return inspect.UnionType(tuple(forms))
+                node = forms[0]
             case _:
                 return node
 

@@ -17,7 +17,7 @@ from dispatch import extensions
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
 from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Key, Limits, Price, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Hedge, Key, Limits, Price, Retry, Server
 
 __all__ = ["markdown"]
 
@@ -69,6 +69,7 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`server`", Server),
     ("`defaults`", Defaults),
     ("`retry` (in `defaults` and in a model)", Retry),
+    ("`hedge` (in `defaults` and in a model)", Hedge),
     ("`endpoints`, a list", Endpoint),
     ("`limits` (of an endpoint or a key)", Limits),
     ("`price` (of an endpoint)", Price),
@@ -80,9 +81,9 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
 
 def markdown() -> str:
     """Return the whole page."""
-    parts = [_HEAD, *(_section(f"## {title}", kind) for title, kind in _SECTIONS[:4])]
-    parts += [_section(f"### {title}", kind) for title, kind in _SECTIONS[4:8]]
-    parts += [_section(f"## {title}", kind) for title, kind in _SECTIONS[8:]]
+    parts = [_HEAD, *(_section(f"## {title}", kind) for title, kind in _SECTIONS[:5])]
+    parts += [_section(f"### {title}", kind) for title, kind in _SECTIONS[5:9]]
+    parts += [_section(f"## {title}", kind) for title, kind in _SECTIONS[9:]]
     aliases = ", ".join(
         f"`{name}` = `{meant}`" + (f" with `choices: {choices}`" if choices else "") for name, (meant, choices) in ALIASES.items()
     )
@@ -156,6 +157,8 @@ def _type(node: inspect.Type) -> str:
             return f"mapping to {_type(value)}"
         case inspect.LiteralType(values):
             return " or ".join(f"`{value}`" for value in values)
+        case inspect.UnionType(types):
+            return " or ".join(_type(one) for one in types)
         case inspect.StructType(cls):
             return f"{cls.__name__.lower()}"
         case inspect.IntType() | inspect.FloatType():

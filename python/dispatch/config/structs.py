@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-__all__ = ["Capabilities", "Certificate", "Count", "Defaults", "Endpoint", "Key", "Limits", "Price", "Retry", "Seconds", "Server"]
+__all__ = ["Capabilities", "Certificate", "Count", "Defaults", "Endpoint", "Hedge", "Key", "Limits", "Price", "Retry", "Seconds", "Server"]
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 7)]
@@ -77,6 +77,21 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Refusals of the prompt itself that go on to the next step of a `fallback`; without it the client gets them at once."""
 
 
+class Hedge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A late request is sent a second time, to another endpoint of its pool.
+
+    The first that answers is taken, the other is cancelled. It costs a second prompt, so it has two caps, which all workers keep together.
+    """
+
+    after: Literal["p95"] | Seconds = "p95"
+    """How long the first endpoint is waited for: seconds, or `p95`, the time within which 95 % of the pool's latest answers began (of
+    answers that are not streamed: ended). Until a hundred are known, nothing is hedged."""
+    max_share: Annotated[float, Meta(gt=0, le=1)] = 0.02
+    """Most hedges, as a share of the requests that the pool is asked."""
+    max_cost_share: Annotated[float, Meta(gt=0, le=1)] = 0.02
+    """Most that hedges may cost, as a share of what the pool's answers cost, both by estimate; in tokens where no endpoint has a price."""
+
+
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Held for every model; each key may be repeated in a model."""
 
@@ -90,6 +105,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest silence inside an answer."""
     retry: Retry = Retry()
     """Retries."""
+    hedge: Hedge | None = None
+    """Send a late request a second time, elsewhere; left out: never. Pools of one endpoint have nowhere else."""
     commit: Literal["first"] = "first"
     """When an answer can no longer be taken back: `first`, with the first piece of content that the client gets."""
 

@@ -24,13 +24,16 @@ from dispatch._core import (
     FAILURES,
     FIRST_TOKEN_BOUNDS_S,
     FLOWS,
+    HEDGES,
     OVERHEAD_BOUNDS_S,
+    SHARED,
     VERDICTS,
     Board,
     EndpointState,
     Engine,
     Express,
     Gauge,
+    Hedges,
     Histogram,
     Job,
     KeyState,
@@ -46,7 +49,7 @@ from dispatch.errors import ConfigError
 from dispatch.routing.tables import build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from dispatch.config import Config, Endpoint, Pool
 
@@ -55,13 +58,16 @@ __all__ = [
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
     "FLOWS",
+    "HEDGES",
     "OVERHEAD_BOUNDS_S",
     "REFUSED",
+    "SHARED",
     "VERDICTS",
     "Board",
     "EndpointState",
     "Express",
     "Gauge",
+    "Hedges",
     "Histogram",
     "Job",
     "KeyState",
@@ -174,14 +180,26 @@ class Router:
         pool: as configured.
     """
 
-    __slots__ = ("acquire", "core", "endpoints", "pool", "retry_allowed")
+    __slots__ = ("_pairs", "acquire", "core", "endpoints", "pool", "retry_allowed")
 
-    def __init__(self, engine: Engine, index: int, pool: Pool, endpoints: tuple[Endpoint, ...]) -> None:
+    def __init__(
+        self, engine: Engine, index: int, pool: Pool, endpoints: tuple[Endpoint, ...], pairs: Callable[[], Iterable[PairState]]
+    ) -> None:
+        self._pairs = pairs
         self.core = core = engine.pool(index)
         self.acquire = core.acquire
         self.retry_allowed = core.retry_allowed
         self.endpoints = endpoints
         self.pool = pool
+
+    def times(self) -> tuple[list[int], list[int]]:
+        """Counts of the times to first token and of the durations of all its answers.
+
+        By the buckets of `FIRST_TOKEN_BOUNDS_S` and `DURATION_BOUNDS_S`; they only grow.
+        """
+        pairs = [*self._pairs()]
+        first = [sum(counts) for counts in zip(*(pair.first_token.counts for pair in pairs), strict=True)]
+        return first, [sum(counts) for counts in zip(*(pair.duration.counts for pair in pairs), strict=True)]
 
     def __repr__(self) -> str:
         return f"Router({self.pool.strategy}, {', '.join(endpoint.name for endpoint in self.endpoints)})"
@@ -197,6 +215,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     models: dict[str, ModelState]
     pairs: dict[tuple[str, str], PairState]
     """By (model, endpoint)."""
+    hedges: dict[str, list[int]]
+    """By model, in the order of `HEDGES`, over all its pools."""
     overhead: Histogram
 
 
@@ -229,7 +249,7 @@ class Routing:
         """
         self._board, self._config, self._slots = board, config, slots
         self._engine = Engine(board, worker, build(config, slots))
-        self._routers = _routers(config, self._engine)
+        self._routers = self._build_routers()
         self.admit = self._engine.admit
         self.count = self._engine.count
         self.admit_next = self._engine.admit_next
@@ -261,6 +281,23 @@ class Routing:
         """
         return Routing(self._board, worker, config, slots or Slots.of(config, self._slots.sizes, self._slots))
 
+    def _build_routers(self) -> dict[str, tuple[Router, ...]]:
+        by_name = self._config.endpoint_by_name
+        routers: dict[str, tuple[Router, ...]] = {}
+        index = 0
+        for name, model in self._config.models.items():
+            plan = list(pools(model.plan))
+            routers[name] = tuple(
+                Router(self._engine, index + number, pool, tuple(by_name[one] for one in pool.endpoints), self._pairs_of(name, pool))
+                for number, pool in enumerate(plan)
+            )
+            index += len(plan)
+        return routers
+
+    def _pairs_of(self, model: str, pool: Pool) -> Callable[[], Iterable[PairState]]:
+        slots = [self._slots.pairs[f"{model} {endpoint}"] for endpoint in pool.endpoints]
+        return lambda: map(self._board.pair, slots)
+
     def routers(self, model: str) -> tuple[Router, ...]:
         """Return the pools of a model's plan, left to right as `config.pools` yields them.
 
@@ -289,8 +326,17 @@ class Routing:
             keys={name: board.key(slots.keys[name]) for name in names.keys},
             models={name: board.model(slots.models[name]) for name in names.models},
             pairs={(model, endpoint): board.pair(slots.pairs[f"{model} {endpoint}"]) for model, endpoint in pairs},
+            hedges=self._hedges(),
             overhead=board.overhead(),
         )
+
+    def _hedges(self) -> dict[str, list[int]]:
+        found = {name: [0] * len(HEDGES) for name in self._config.models}
+        for name, model in self._config.models.items():
+            for number, _ in enumerate(pools(model.plan)):
+                counts = self._board.pool(self._slots.pools[f"{name} {number}"]).hedges
+                found[name] = [one + other for one, other in zip(found[name], counts, strict=True)]
+        return found
 
 
 class _Names(Struct, frozen=True):
@@ -323,16 +369,3 @@ def _assign(path: str, names: Iterable[str], before: Mapping[str, int], room: in
         reason = f"needs a restart: the board was made with {room} rows, and {len(slots)} names have had one since the start"
         raise ConfigError(path, reason)
     return slots
-
-
-def _routers(config: Config, engine: Engine) -> dict[str, tuple[Router, ...]]:
-    by_name = config.endpoint_by_name
-    routers: dict[str, tuple[Router, ...]] = {}
-    index = 0
-    for name, model in config.models.items():
-        plan = list(pools(model.plan))
-        routers[name] = tuple(
-            Router(engine, index + number, pool, tuple(by_name[one] for one in pool.endpoints)) for number, pool in enumerate(plan)
-        )
-        index += len(plan)
-    return routers

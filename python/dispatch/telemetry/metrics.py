@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dispatch.routing import DURATION_BOUNDS_S, FAILURES, FIRST_TOKEN_BOUNDS_S, OVERHEAD_BOUNDS_S
+from dispatch.routing import DURATION_BOUNDS_S, FAILURES, FIRST_TOKEN_BOUNDS_S, HEDGES, OVERHEAD_BOUNDS_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +33,9 @@ _Sample = tuple[_Labels, float]
 
 def exposition(snapshot: Snapshot) -> bytes:
     """Return the text for one scrape."""
-    return "".join(line for family in (*_counters(snapshot), *_gauges(snapshot), *_histograms(snapshot)) for line in family).encode()
+    return "".join(
+        line for family in (*_counters(snapshot), *_hedges(snapshot), *_gauges(snapshot), *_histograms(snapshot)) for line in family
+    ).encode()
 
 
 def _counters(snapshot: Snapshot) -> Iterator[Iterator[str]]:
@@ -80,6 +82,23 @@ def _counters(snapshot: Snapshot) -> Iterator[Iterator[str]]:
         "Tokens delivered to a key; cached ones are input as well.",
         (((("key", name), ("kind", kind)), count) for name, row in keys for kind, count in zip(_TOKEN_KINDS, row.tokens, strict=True)),
     )
+
+
+def _hedges(snapshot: Snapshot) -> Iterator[Iterator[str]]:
+    """Only where there were some: most configurations have none."""
+    rows = [(name, row) for name, row in snapshot.hedges.items() if any(row)]
+    if rows:
+        yield _family(
+            "dispatch_hedges_total",
+            "counter",
+            "Second sends of late requests, by what became of them; capped, no_place: not sent.",
+            (
+                ((("model", name), ("outcome", outcome)), count)
+                for name, row in rows
+                for outcome, count in zip(HEDGES, row, strict=True)
+                if count
+            ),
+        )
 
 
 def _gauges(snapshot: Snapshot) -> Iterator[Iterator[str]]:

@@ -6,7 +6,7 @@
 //! key      in flight | cells | counters
 //! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | turns x128
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
-//! pool     cursor, retry budget
+//! pool     cursor, retry budget | hedges
 //! ```
 //!
 //! Lines up to the first `cells`, and `waiting`, are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
@@ -33,14 +33,14 @@ pub const MODEL_LINES: usize = 10 + TURN_LINES;
 /// Lines of one pair.
 pub const PAIR_LINES: usize = 6;
 /// Lines of one pool.
-pub const POOL_LINES: usize = 1;
+pub const POOL_LINES: usize = 2;
 /// Held lines at the start of an endpoint's, a key's and a model's row.
 pub const HELD: [usize; 3] = [4, 1, 5];
 
 /// First word of every board: `dispatch` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"dispatch");
 /// Grows with every change of what stands where.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 
 /// How much room a board has. Fixed for its life; a configuration that needs more needs a new board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -182,6 +182,11 @@ impl<'a> ModelRow<'a> {
     pub const fn queue_served(self) -> &'a AtomicU64 {
         &self.0[6].wide()[1]
     }
+    /// Answers that were asked for once and given more than once, in the order of `engine::SHARED`.
+    #[must_use]
+    pub fn shared(self) -> &'a [AtomicU64] {
+        &self.0[6].wide()[2..7]
+    }
     /// Requests, by how they ended.
     #[must_use]
     pub fn outcomes(self) -> Words<'a> {
@@ -230,5 +235,20 @@ impl<'a> PoolRow<'a> {
     #[must_use]
     pub const fn exhausted(self) -> &'a AtomicU64 {
         &self.0[0].wide()[2]
+    }
+    /// What hedges owe to their share of the requests, in millionths of a hedge.
+    #[must_use]
+    pub const fn hedge_debt(self) -> &'a AtomicU64 {
+        &self.0[1].wide()[0]
+    }
+    /// What hedges owe to their share of the money.
+    #[must_use]
+    pub const fn hedge_cost_debt(self) -> &'a AtomicU64 {
+        &self.0[1].wide()[1]
+    }
+    /// Hedges, by how they ended, in the order of `engine::HEDGES`.
+    #[must_use]
+    pub fn hedges(self) -> &'a [AtomicU64] {
+        &self.0[1].wide()[2..]
     }
 }

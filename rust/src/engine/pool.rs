@@ -63,11 +63,23 @@ impl Pool {
     /// # Errors
     /// A refusal, with the time after which a place is free if one knows.
     pub fn acquire(self: &Arc<Self>, wish: &Wish) -> Result<Lease, Refusal> {
+        self.choose(wish, true)
+    }
+
+    /// The same, but breakers are kept whatever they hold back: for an attempt that is not needed.
+    ///
+    /// # Errors
+    /// As of `acquire`.
+    pub fn acquire_calm(self: &Arc<Self>, wish: &Wish) -> Result<Lease, Refusal> {
+        self.choose(wish, false)
+    }
+
+    fn choose(self: &Arc<Self>, wish: &Wish, may_panic: bool) -> Result<Lease, Refusal> {
         let units = wish.tokens.units();
         let mut view = PoolView { pool: self, wish, units, excluded: wish.tried, relaxed: false };
         let mut rng = Rng::new(wish.draw);
         let mut found = self.pick(&mut view, &mut rng);
-        if found.is_none() && view.is_held_by_breakers() {
+        if found.is_none() && may_panic && view.is_held_by_breakers() {
             view.relaxed = true;
             view.excluded = wish.tried;
             found = self.pick(&mut view, &mut rng);

@@ -281,3 +281,31 @@ fn a_cap_holds_under_all_workers_at_once() {
     assert!((1..=3).contains(&most.into_inner()));
     assert_eq!(snapshot::endpoint(&board, 0).in_flight, 0);
 }
+
+#[test]
+fn what_is_not_needed_does_not_panic() {
+    let engine = engine(&[Spec::default(); 2]);
+    let pool = engine.pool(0).unwrap();
+    for turn in 0..100 {
+        let Ok(lease) = pool.acquire_calm(&Wish { tried: 0b10, ..wish(turn) }) else { break };
+        lease.settle(&ending(Failure::Server, turn));
+    }
+    let late = Wish { tried: 0b10, ..wish(0) };
+    assert!(pool.acquire(&late).ok().unwrap().is_panic());
+    assert_eq!(pool.acquire_calm(&late).err().map(|refusal| refusal.why), Some(Refusal::BREAKER));
+}
+
+#[test]
+fn hedges_of_all_workers_share_their_caps() {
+    let board = Arc::new(Board::heap(SIZES).unwrap());
+    let engines: Vec<_> = (0..4).map(|column| engine_on(&board, column, &[Spec::default(); 2])).collect();
+    let mut spent = 0;
+    for request in 0..1_000usize {
+        let pool = engines[request % 4].pool(0).unwrap();
+        pool.hedge_earn(20_000, 2);
+        spent += usize::from(pool.hedge_spend(100));
+        assert!(spent <= (request + 1) / 50 + 1, "{spent} of {request}");
+    }
+    assert_eq!(spent, 20);
+    assert_eq!(snapshot::pool(&board, 0).hedges[4], 980);
+}

@@ -6,6 +6,7 @@
 
 pub mod gcra;
 pub mod inflight;
+pub mod share;
 
 use std::sync::atomic::AtomicU64;
 

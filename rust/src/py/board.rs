@@ -72,6 +72,11 @@ impl PyBoard {
         state::pair(&self.0, slot)
     }
 
+    #[pyo3(signature = (slot, /))]
+    fn pool(&self, slot: usize) -> PyResult<state::PoolState> {
+        state::pool(&self.0, slot)
+    }
+
     fn overhead(&self) -> state::Histogram {
         state::overhead(&self.0)
     }

@@ -2,6 +2,7 @@
 
 mod board;
 mod express;
+mod hedge;
 mod routing;
 mod state;
 mod tables;
@@ -17,6 +18,7 @@ use pyo3::prelude::*;
 fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     board::register(module)?;
     express::register(module)?;
+    hedge::register(module)?;
     routing::register(module)?;
     state::register(module)?;
     tls::register(module)?;

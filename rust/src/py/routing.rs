@@ -81,6 +81,16 @@ impl PyEngine {
         Ok(())
     }
 
+    #[pyo3(signature = (model, at, /))]
+    fn share(&self, model: u16, at: usize) -> PyResult<()> {
+        self.check_model(model)?;
+        if at >= engine::SHARED.len() {
+            return Err(PyValueError::new_err(format!("no kind {at}")));
+        }
+        self.0.share(model, at);
+        Ok(())
+    }
+
     #[pyo3(signature = (model, key, /))]
     fn refuse(&self, model: u16, key: i32) -> PyResult<()> {
         self.check_model(model)?;
@@ -135,10 +145,7 @@ impl PyPool {
     ) -> PyResult<Py<PyAny>> {
         let tokens = estimate(tokens_in, tokens_out);
         let wish = Wish { tried: tried.0, tokens, now: Nanos(now_ns.0), draw, hash: (hash != 0).then_some(hash) };
-        match self.0.acquire(&wish) {
-            Ok(lease) => Ok(Py::new(py, PyLease(lease))?.into_any()),
-            Err(refusal) => Ok(Py::new(py, PyRefusal(refusal, Whose::Pool))?.into_any()),
-        }
+        chosen(py, self.0.acquire(&wish))
     }
 
     #[pyo3(signature = (now_ns, /))]
@@ -249,6 +256,14 @@ impl PyRefusal {
     }
 }
 
+/// A lease or a refusal.
+pub(super) fn chosen(py: Python<'_>, decision: Result<engine::Lease, engine::Refusal>) -> PyResult<Py<PyAny>> {
+    match decision {
+        Ok(lease) => Ok(Py::new(py, PyLease(lease))?.into_any()),
+        Err(refusal) => Ok(Py::new(py, PyRefusal(refusal, Whose::Pool))?.into_any()),
+    }
+}
+
 fn admitted(py: Python<'_>, result: Result<engine::Ticket, Refused>) -> PyResult<Py<PyAny>> {
     match result {
         Ok(ticket) => Ok(Py::new(py, PyTicket(ticket))?.into_any()),
@@ -260,7 +275,7 @@ fn known(number: u8) -> PyResult<Failure> {
     Failure::from_number(number).ok_or_else(|| PyValueError::new_err(format!("no failure {number}")))
 }
 
-fn estimate(tokens_in: Count, tokens_out: Count) -> Use {
+pub(super) fn estimate(tokens_in: Count, tokens_out: Count) -> Use {
     Use { input: narrow(tokens_in), output: narrow(tokens_out), cached: 0 }
 }
 
@@ -284,7 +299,7 @@ impl FromPyObject<'_, '_> for Count {
 
 /// A set of positions: 128 bits, of which nearly always the low ones are enough.
 #[derive(Clone, Copy)]
-struct Mask(u128);
+pub(super) struct Mask(pub(super) u128);
 
 impl FromPyObject<'_, '_> for Mask {
     type Error = PyErr;

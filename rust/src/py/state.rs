@@ -44,6 +44,13 @@ pub(super) struct ModelState {
     in_flight: u64,
     queued: u64,
     outcomes: Vec<u64>,
+    shared: Vec<u64>,
+}
+
+#[pyclass(frozen, get_all, module = "dispatch._core")]
+pub(super) struct PoolState {
+    exhausted: u64,
+    hedges: Vec<u64>,
 }
 
 #[pyclass(frozen, get_all, module = "dispatch._core")]
@@ -95,8 +102,15 @@ pub(super) fn key(board: &Board, slot: usize) -> PyResult<KeyState> {
 /// A model's row.
 pub(super) fn model(board: &Board, slot: usize) -> PyResult<ModelState> {
     check(slot, board.sizes().models)?;
-    let snapshot::Model { in_flight, queued, outcomes } = snapshot::model(board, slot);
-    Ok(ModelState { in_flight, queued, outcomes: outcomes[..OUTCOMES].to_vec() })
+    let snapshot::Model { in_flight, queued, outcomes, shared } = snapshot::model(board, slot);
+    Ok(ModelState { in_flight, queued, outcomes: outcomes[..OUTCOMES].to_vec(), shared })
+}
+
+/// A pool's row.
+pub(super) fn pool(board: &Board, slot: usize) -> PyResult<PoolState> {
+    check(slot, board.sizes().pools)?;
+    let snapshot::Pool { exhausted, hedges } = snapshot::pool(board, slot);
+    Ok(PoolState { exhausted, hedges })
 }
 
 /// A pair's row.
@@ -141,10 +155,12 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<KeyState>()?;
     module.add_class::<ModelState>()?;
     module.add_class::<PairState>()?;
+    module.add_class::<PoolState>()?;
     module.add_class::<Gauge>()?;
     module.add("FIRST_TOKEN_BOUNDS_S", seconds(&snapshot::FIRST_TOKEN_US))?;
     module.add("DURATION_BOUNDS_S", seconds(&snapshot::DURATION_US))?;
     module.add("OVERHEAD_BOUNDS_S", seconds(&snapshot::OVERHEAD_US))?;
+    module.add("SHARED", crate::engine::SHARED.to_vec())?;
     module.add("FAILURES", FAILURES.map(|(_, name)| name).to_vec())?;
     module.add("VERDICTS", FAILURES.map(|(failure, _)| (failure.verdict().name(), failure.cool_ms())).to_vec())
 }
