@@ -156,6 +156,8 @@ class _Sizes(Protocol):
     def pairs(self) -> int: ...
     @property
     def pools(self) -> int: ...
+    @property
+    def users(self) -> int: ...
 
 class _Limits(Protocol):
     """0 is "no limit" everywhere."""
@@ -193,6 +195,32 @@ class _GateTable(Protocol):
     @property
     def limits(self) -> _Limits: ...
 
+class _Health(Protocol):
+    """Spans in ms, shares in thousandths."""
+
+    @property
+    def consecutive(self) -> int: ...
+    @property
+    def ratio_permille(self) -> int: ...
+    @property
+    def min_requests(self) -> int: ...
+    @property
+    def window_ms(self) -> int: ...
+    @property
+    def open_ms(self) -> int: ...
+    @property
+    def longest_ms(self) -> int: ...
+    @property
+    def probes(self) -> int: ...
+    @property
+    def slow_start_ms(self) -> int: ...
+    @property
+    def outlier_permille(self) -> int: ...
+    @property
+    def ejected_permille(self) -> int: ...
+    @property
+    def panic_permille(self) -> int: ...
+
 class _PoolTable(Protocol):
     @property
     def slot(self) -> int: ...
@@ -210,6 +238,8 @@ class _PoolTable(Protocol):
     def retry_percent(self) -> int: ...
     @property
     def retry_per_s(self) -> int: ...
+    @property
+    def health(self) -> _Health: ...
 
 class _Tables(Protocol):
     @property
@@ -467,7 +497,8 @@ class Pool:
     def acquire(self, tried: int, tokens_in: int, tokens_out: int, now_ns: int, draw: int, hash: int, /) -> Lease | Refusal:  # noqa: A002 - positional
         """Choose an endpoint and take a place on it and on each of its limits, or nothing. Never waits.
 
-        Breakers that hold back every endpoint are ignored once (`Lease.is_panic`); limits and pauses never are.
+        Where less of the pool is usable than `panic_permille` and has no room, each endpoint whose breaker is open gets a request a second
+        all the same (`Lease.is_panic`); limits and pauses are never ignored.
 
         Args:
             tried: positions to leave out, bit `position % 128` each.
@@ -532,7 +563,7 @@ class Lease:
 
     @property
     def is_panic(self) -> bool:
-        """Whether it was given out although the endpoint's breaker was open, since all were."""
+        """Whether it was given out although the endpoint's breaker was open."""
 
     def mark_retry(self) -> None:
         """Count this attempt as a retry, in the metrics of its endpoint."""
@@ -648,6 +679,10 @@ class EndpointState:
     @property
     def trips(self) -> int:
         """How often its breaker opened."""
+
+    @property
+    def panics(self) -> int:
+        """Attempts that it got in spite of its breaker."""
 
     @property
     def tokens(self) -> list[int]:

@@ -13,6 +13,7 @@ mod refusal;
 mod tables;
 mod ticket;
 mod turns;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -80,6 +81,7 @@ impl Engine {
             ));
         }
         tables.check(board)?;
+        greet(board, tables);
         let pools =
             (0..tables.pools.len()).map(|at| build_pool(board, column, tables, at)).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -189,7 +191,7 @@ impl Engine {
             remaining: limits.remaining(self.gate(row.in_flight(), row.buckets()), now),
             breaker: breaker::state(row.breaker().load(Relaxed), now),
             cooling: Nanos(row.not_before().load(Relaxed)).since(now),
-            latency_s: ewma::faded(row.latency().load(Relaxed), now),
+            latency_s: ewma::faded(row.latency().load(Relaxed), ewma::LATENCY, now),
             pace_s: ewma::value(row.pace().load(Relaxed)),
         }
     }
@@ -232,6 +234,7 @@ fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> 
         strategy: build_strategy(table, &rows).map_err(within)?,
         places: places.collect(),
         budget: budget::Budget::new(table.retry_percent, table.retry_per_s),
+        health: table.health,
     }))
 }
 
@@ -242,6 +245,17 @@ fn models_on(tables: &Tables, endpoint: u16) -> Box<[u16]> {
     models.sort_unstable();
     models.dedup();
     models.into()
+}
+
+/// Marks rows that were never used: those of the first generation as known, those that a reload adds for a slow start.
+fn greet(board: &Board, tables: &Tables) {
+    let rows = || tables.endpoints.iter().map(|endpoint| board.endpoint(usize::from(endpoint.slot)));
+    let is_in_use = rows().any(|row| (0..FAILURES.len()).any(|ending| row.attempts().at(ending).load(Relaxed) > 0));
+    let mark = if is_in_use { breaker::ADDED } else { breaker::KNOWN };
+    for row in rows() {
+        // Another worker may have been first.
+        let _marked = row.breaker().compare_exchange(0, mark, Relaxed, Relaxed);
+    }
 }
 
 /// Limits at the place of their slot.

@@ -72,6 +72,8 @@ pub struct Endpoint {
     pub retries: u64,
     /// Times that its breaker opened.
     pub trips: u64,
+    /// Requests that it got in spite of its breaker.
+    pub panics: u64,
     /// Input, output, cached.
     pub tokens: Vec<u64>,
 }
@@ -149,6 +151,7 @@ pub fn endpoint(board: &Board, slot: usize) -> Endpoint {
         attempts: words(row.attempts()),
         retries: row.retries().load(Relaxed),
         trips: row.trips().load(Relaxed),
+        panics: row.panics().load(Relaxed),
         tokens: counters(row.tokens()),
     }
 }

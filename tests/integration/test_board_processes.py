@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dispatch.config import build
+from dispatch.errors import Failure
 from dispatch.routing import Board, Lease, Refusal, Routing, Sizes, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROCESSES = 8
+PROBES = 3
 START = 10**15
 S = 10**9
 
@@ -27,14 +29,16 @@ work(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
 
 
 def config(limits: dict[str, Any]) -> Any:
-    endpoint = {"name": "a", "provider": "openai", "model": "m", "api_key": "env:KEY", "limits": limits}
-    return build({"endpoints": [endpoint], "models": {"chat": {"endpoints": ["a"]}}})
+    names = ["a", "b"] if limits is LIMITS["probes"] else ["a"]
+    endpoints = [{"name": name, "provider": "openai", "model": "m", "api_key": "env:KEY", "limits": limits} for name in names]
+    return build({"endpoints": endpoints, "models": {"chat": {"endpoints": names, "health": {"probes": PROBES}}}})
 
 
 LIMITS = {
     "rate": {"requests_per_min": 60_000, "tokens_per_min": 12_000_000},
     "places": {"concurrency": 50},
     "held": {"concurrency": 1_000},
+    "probes": {"concurrency": 10_000},
 }
 
 
@@ -157,6 +161,22 @@ def test_what_a_killed_process_held_is_free_again_and_what_it_counted_stays(work
     mine.settle(0, START, 0, 0, 0, 0)
     assert board.endpoint(0).in_flight == 49
     assert board.endpoint(0).attempts[0] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["probes"], indirect=True)
+def test_eight_processes_let_as_many_probes_through_as_one_may(workers: Workers, board: Board) -> None:
+    here = routing(board, 15, "probes").routers("chat")[0].acquire
+    for number in range(5):
+        broken = here(0b10, 1, 1, START, number, 0)
+        assert isinstance(broken, Lease)
+        broken.settle(Failure.SERVER, START, 0, 0, 0, 0)
+    assert isinstance(here(0b10, 1, 1, START, 9, 0), Refusal)
+    got = workers.ask(START + 2 * S, 200)
+
+    assert got == [200] * PROCESSES
+    assert board.endpoint(0).in_flight == board.endpoint(0).probes == PROBES
+    assert board.endpoint(0).panics == 0
 
 
 def test_a_descriptor_that_is_no_board_is_refused(board: Board) -> None:

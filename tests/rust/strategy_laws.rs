@@ -46,8 +46,9 @@ prop_compose! {
         decode_tokens in prop_oneof![0u64..5_000, Just(u64::MAX)],
         latency_s in learned(),
         pace_s in learned(),
+        is_stale in any::<bool>(),
     ) -> Row {
-        Row { is_eligible, in_flight, prefill_tokens, decode_tokens, latency_s, pace_s }
+        Row { is_eligible, in_flight, prefill_tokens, decode_tokens, latency_s, pace_s, is_stale }
     }
 }
 

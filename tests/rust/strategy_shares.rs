@@ -185,6 +185,9 @@ impl View for Noting {
     fn pace_s(&self, _at: usize) -> Option<f32> {
         None
     }
+    fn is_stale(&self, _at: usize) -> bool {
+        false
+    }
     fn next_turn(&self) -> u64 {
         0
     }

@@ -76,6 +76,8 @@ def test_a_config_survives_the_way_to_a_worker() -> None:
         ("endpoints: [{provider: echo}]", "endpoints[0].name: missing"),
         ("defaults: {commit: last}", "defaults.commit: found 'last', expected one of first"),
         ("defaults: {retry: {attempts: 0}}", "defaults.retry.attempts: found 0, expected int >= 1"),
+        ("defaults: {health: {ratio: 0}}", "defaults.health.ratio: found 0, expected number > 0.0"),
+        ("defaults: {health: {probe: 1}}", "defaults.health.probe: unknown key; did you mean 'probes'?"),
         ("defaults: {retry: {attempts: true}}", "defaults.retry.attempts: found true, expected int"),
         ("server: {cors_origins: [1]}", "server.cors_origins[0]: found 1, expected text"),
         (

@@ -27,6 +27,8 @@ CONTRACT = {
     "dispatch_attempts": ({"endpoint", "failure"}, "counter"),
     "dispatch_retries": ({"endpoint"}, "counter"),
     "dispatch_tokens": ({"endpoint", "kind"}, "counter"),
+    "dispatch_breaker_trips": ({"endpoint"}, "counter"),
+    "dispatch_panics": ({"endpoint"}, "counter"),
     "dispatch_key_requests": ({"key"}, "counter"),
     "dispatch_key_tokens": ({"key", "kind"}, "counter"),
     "dispatch_in_flight": ({"endpoint"}, "gauge"),
@@ -84,6 +86,7 @@ def test_the_numbers_are_those_of_the_board(config: Config) -> None:
     serve_one(routing, key=-1, failure=Failure.SERVER)
     held = routing.admit(routing.models["chat"], 0, 1, 1, NOW_NS)
     refused = routing.admit(routing.models["chat"], 0, 1, 1, NOW_NS)
+    routing.refuse(routing.models["chat"], 0)
 
     families = parsed(exposition(routing.snapshot(NOW_NS + 10**9)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dispatch.config.load import Config, build, discover, load, locate
 from dispatch.config.plans import Fallback, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Hedge, Key, Limits, Price, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Hedge, Key, Limits, Price, Retry, Server
 
 __all__ = [
     "FROM_CLIENT",
@@ -15,6 +15,7 @@ __all__ = [
     "Defaults",
     "Endpoint",
     "Fallback",
+    "Health",
     "Hedge",
     "Key",
     "Limits",

@@ -224,8 +224,10 @@ def _settings(form: object, defaults: Defaults, path: str) -> Defaults:
     own = {key: value for key, value in form.items() if key in Defaults.__struct_fields__}
     given = decode(own, Defaults, path)
     changes = {key: getattr(given, key) for key in own}
-    if "retry" in own:
-        changes["retry"] = msgspec.structs.replace(defaults.retry, **{key: getattr(given.retry, key) for key in own["retry"]})
+    for section in ("retry", "health", "limits"):
+        if section in own:
+            inner = getattr(given, section)
+            changes[section] = msgspec.structs.replace(getattr(defaults, section), **{key: getattr(inner, key) for key in own[section]})
     return msgspec.structs.replace(defaults, **changes)
 
 

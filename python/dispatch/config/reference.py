@@ -17,7 +17,7 @@ from dispatch import extensions
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
 from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Hedge, Key, Limits, Price, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Hedge, Key, Limits, Price, Retry, Server
 
 __all__ = ["markdown"]
 
@@ -55,8 +55,9 @@ A mapping from the names that clients ask for to plans. A plan is written as
 - a mapping with one plan kind as its key; there is {kinds}. `{{fallback: [PLAN, PLAN, ...]}}` asks the next plan when the one before
   has no answer.
 
-A mapping may also repeat any key of `defaults`, `retry` key by key: `chat: {{fallback: [gpt-east, gpt], deadline_s: 60}}`. It holds for
-whoever asks for this model; a plan that names another model takes that model's plan alone.
+A mapping may also repeat any key of `defaults`, `retry`, `health` and `limits` key by key:
+`chat: {{fallback: [gpt-east, gpt], deadline_s: 60}}`. It holds for whoever asks for this model; a plan that names another model takes
+that model's plan alone.
 
 A model whose name ends in `*` stands for each name that begins so; an endpoint with `model: "*"` gets the part that the star stands
 for, or the whole name where there is no star: `openai/*: openai` sends `openai/gpt-4o` on as `gpt-4o`. The longest match wins, an exact
@@ -70,8 +71,9 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`defaults`", Defaults),
     ("`retry` (in `defaults` and in a model)", Retry),
     ("`hedge` (in `defaults` and in a model)", Hedge),
+    ("`health` (in `defaults` and in a model)", Health),
     ("`endpoints`, a list", Endpoint),
-    ("`limits` (of an endpoint or a key)", Limits),
+    ("`limits` (of an endpoint, a key or a model)", Limits),
     ("`price` (of an endpoint)", Price),
     ("`capabilities` (of an endpoint)", Capabilities),
     ("`tls` (of the server), `client_cert` (of an endpoint)", Certificate),
@@ -81,9 +83,9 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
 
 def markdown() -> str:
     """Return the whole page."""
-    parts = [_HEAD, *(_section(f"## {title}", kind) for title, kind in _SECTIONS[:5])]
-    parts += [_section(f"### {title}", kind) for title, kind in _SECTIONS[5:9]]
-    parts += [_section(f"## {title}", kind) for title, kind in _SECTIONS[9:]]
+    parts = [_HEAD, *(_section(f"## {title}", kind) for title, kind in _SECTIONS[:6])]
+    parts += [_section(f"### {title}", kind) for title, kind in _SECTIONS[6:10]]
+    parts += [_section(f"## {title}", kind) for title, kind in _SECTIONS[10:]]
     aliases = ", ".join(
         f"`{name}` = `{meant}`" + (f" with `choices: {choices}`" if choices else "") for name, (meant, choices) in ALIASES.items()
     )

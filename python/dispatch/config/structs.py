@@ -9,7 +9,21 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-__all__ = ["Capabilities", "Certificate", "Count", "Defaults", "Endpoint", "Hedge", "Key", "Limits", "Price", "Retry", "Seconds", "Server"]
+__all__ = [
+    "Capabilities",
+    "Certificate",
+    "Count",
+    "Defaults",
+    "Endpoint",
+    "Health",
+    "Hedge",
+    "Key",
+    "Limits",
+    "Price",
+    "Retry",
+    "Seconds",
+    "Server",
+]
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 7)]
@@ -17,7 +31,7 @@ Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be asked of an endpoint, or by a key. A limit that is left out does not exist."""
+    """What may be asked of an endpoint or a model, or by a key. A limit that is left out does not exist."""
 
     requests_per_min: Count | None = None
     """Requests in any 60 seconds."""
@@ -92,6 +106,34 @@ class Hedge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Most that hedges may cost, as a share of what the pool's answers cost, both by estimate; in tokens where no endpoint has a price."""
 
 
+class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an endpoint is left alone for a while, and how it comes back. A 429 never counts: it is a pause, not a failure."""
+
+    consecutive: Annotated[int, Meta(ge=1, le=15)] = 5
+    """Failures in a row that open an endpoint's breaker."""
+    ratio: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Share of failures in a window that opens it."""
+    min_requests: Annotated[int, Meta(ge=1, le=2_000)] = 20
+    """Attempts in a window below which their ratio says nothing."""
+    window_s: Annotated[float, Meta(ge=1, le=300)] = 10.0
+    """Length of a window."""
+    open_s: Annotated[float, Meta(ge=0.01, le=300)] = 1.0
+    """For how long it is open the first time; four times as long each time it fails again, less up to a quarter by chance.
+    A provider's Retry-After is kept instead."""
+    open_max_s: Annotated[float, Meta(ge=0.01, le=300)] = 10.0
+    """Longest time that it is open."""
+    probes: Annotated[int, Meta(ge=1, le=100)] = 2
+    """Requests at once, over all workers, that try it after that time. The first token of one closes it."""
+    slow_start_s: Annotated[float, Meta(ge=0, le=300)] = 10.0
+    """For how long its share of the traffic grows after it has closed, or after a reload has added it; 0: none."""
+    outlier: Annotated[float, Meta(gt=0, le=1)] = 0.25
+    """It is opened too when its share of failures lies this much above that of the other endpoints of the pool; 1: never."""
+    max_ejected: Annotated[float, Meta(ge=0, le=1)] = 0.34
+    """Most of a pool that may be open before one more is opened as an outlier; one always may."""
+    panic_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """When less of a pool is usable and has no room, each endpoint with an open breaker is asked once a second all the same; 0: never."""
+
+
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Held for every model; each key may be repeated in a model."""
 
@@ -107,6 +149,10 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Retries."""
     hedge: Hedge | None = None
     """Send a late request a second time, elsewhere; left out: never. Pools of one endpoint have nowhere else."""
+    health: Health = Health()
+    """Breakers, outliers, recovery."""
+    limits: Limits = Limits()
+    """What may be asked of a model, whoever asks; a request over it gets 429."""
     commit: Literal["first"] = "first"
     """When an answer can no longer be taken back: `first`, with the first piece of content that the client gets."""
 

@@ -105,6 +105,8 @@ class Sizes(Struct, frozen=True, kw_only=True):
     pairs: int = 256
     """One for each endpoint that a model can reach: the rows of histograms."""
     pools: int = 256
+    users: int = 0
+    """Cells for users of keys; 0 where no key has limits for its users."""
 
     @classmethod
     def of(cls, config: Config, workers: int = 1) -> Sizes:

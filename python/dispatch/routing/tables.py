@@ -9,7 +9,8 @@ from msgspec import Struct
 from dispatch.config import pools
 
 if TYPE_CHECKING:
-    from dispatch.config import Config, Limits, Pool
+    from dispatch.config import Config, Health, Limits, Pool
+    from dispatch.config.plans import Model
     from dispatch.routing import Slots
 
 __all__ = ["Tables", "build"]
@@ -57,6 +58,39 @@ class _GateTable(Struct, frozen=True):
     limits: _LimitTable
 
 
+class _HealthTable(Struct, frozen=True):
+    """What the core reads of `Health`: milliseconds and thousandths."""
+
+    consecutive: int
+    ratio_permille: int
+    min_requests: int
+    window_ms: int
+    open_ms: int
+    longest_ms: int
+    probes: int
+    slow_start_ms: int
+    outlier_permille: int
+    ejected_permille: int
+    panic_permille: int
+
+    @classmethod
+    def of(cls, health: Health) -> _HealthTable:
+        return cls(
+            consecutive=health.consecutive,
+            ratio_permille=round(health.ratio * 1000),
+            min_requests=health.min_requests,
+            window_ms=round(health.window_s * 1000),
+            open_ms=round(health.open_s * 1000),
+            longest_ms=round(health.open_max_s * 1000),
+            probes=health.probes,
+            slow_start_ms=round(health.slow_start_s * 1000),
+            # One more than all: a share of failures that no endpoint reaches.
+            outlier_permille=round(health.outlier * 1000) if health.outlier < 1 else 1001,
+            ejected_permille=round(health.max_ejected * 1000),
+            panic_permille=round(health.panic_threshold * 1000),
+        )
+
+
 class _PoolTable(Struct, frozen=True):
     slot: int
     model: int
@@ -67,6 +101,7 @@ class _PoolTable(Struct, frozen=True):
     pairs: list[int]
     retry_percent: int
     retry_per_s: int
+    health: _HealthTable
 
 
 class Tables(Struct, frozen=True):
@@ -80,27 +115,27 @@ class Tables(Struct, frozen=True):
 
 def build(config: Config, slots: Slots) -> Tables:
     """Look up the row of every name; `slots` holds them all."""
-    no_limits = _LimitTable(0, 0, 0, 0, 0, 0, 1.0)
     return Tables(
         endpoints=[
             _EndpointTable(slots.endpoints[one.name], one.name, one.weight, one.draining, _LimitTable.of(one.limits))
             for one in config.endpoints
         ],
         keys=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits)) for key in config.keys],
-        models=[_GateTable(slots.models[name], no_limits) for name in config.models],
-        pools=[_pool(name, number, pool, slots) for name, model in config.models.items() for number, pool in enumerate(pools(model.plan))],
+        models=[_GateTable(slots.models[name], _LimitTable.of(model.settings.limits)) for name, model in config.models.items()],
+        pools=[_pool(model, number, pool, slots) for model in config.models.values() for number, pool in enumerate(pools(model.plan))],
     )
 
 
-def _pool(model: str, number: int, pool: Pool, slots: Slots) -> _PoolTable:
+def _pool(model: Model, number: int, pool: Pool, slots: Slots) -> _PoolTable:
     return _PoolTable(
-        slot=slots.pools[f"{model} {number}"],
-        model=slots.models[model],
+        slot=slots.pools[f"{model.name} {number}"],
+        model=slots.models[model.name],
         strategy=pool.strategy,
         choices=pool.choices,
         bounded_load=pool.bounded_load,
         endpoints=[slots.endpoints[name] for name in pool.endpoints],
-        pairs=[slots.pairs[f"{model} {name}"] for name in pool.endpoints],
+        pairs=[slots.pairs[f"{model.name} {name}"] for name in pool.endpoints],
         retry_percent=RETRY_PERCENT,
         retry_per_s=RETRY_PER_S,
+        health=_HealthTable.of(model.settings.health),
     )

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! header   magic, version, sizes | overhead histogram | waiting
-//! endpoint in flight | prefill | decode | probes | cells | counters | attempts x3
+//! endpoint in flight | prefill | decode | probes | cells x2 | counters | attempts x3
 //! key      in flight | cells | counters
 //! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | turns x128
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
 //! pool     cursor, retry budget | hedges
+//! user     in flight | cell                            (a user of a key; after them one shared cell for each key)
 //! ```
 //!
 //! Lines up to the first `cells`, and `waiting`, are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
@@ -25,7 +26,7 @@ pub const WAITING: usize = 5;
 /// Lines in which a model keeps whose turn it is.
 pub const TURN_LINES: usize = 128;
 /// Lines of one endpoint.
-pub const ENDPOINT_LINES: usize = 9;
+pub const ENDPOINT_LINES: usize = 10;
 /// Lines of one key.
 pub const KEY_LINES: usize = 3;
 /// Lines of one model.
@@ -34,13 +35,15 @@ pub const MODEL_LINES: usize = 10 + TURN_LINES;
 pub const PAIR_LINES: usize = 6;
 /// Lines of one pool.
 pub const POOL_LINES: usize = 2;
-/// Held lines at the start of an endpoint's, a key's and a model's row.
-pub const HELD: [usize; 3] = [4, 1, 5];
+/// Lines of one user.
+pub const USER_LINES: usize = 2;
+/// Held lines at the start of an endpoint's, a key's, a model's and a user's row.
+pub const HELD: [usize; 4] = [4, 1, 5, 1];
 
 /// First word of every board: `dispatch` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"dispatch");
 /// Grows with every change of what stands where.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 
 /// How much room a board has. Fixed for its life; a configuration that needs more needs a new board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Sizes {
     pub pairs: u32,
     /// Rows for pools.
     pub pools: u32,
+    /// Cells for users of keys; 0 when no key has limits for its users.
+    pub users: u32,
 }
 
 /// First line of each section, and the number of lines in all.
@@ -72,6 +77,8 @@ pub struct Starts {
     pub pairs: usize,
     /// Of the pools.
     pub pools: usize,
+    /// Of the users.
+    pub users: usize,
     /// The length of the board.
     pub end: usize,
 }
@@ -79,7 +86,7 @@ pub struct Starts {
 impl Sizes {
     /// The sizes as the header holds them.
     #[must_use]
-    pub const fn words(&self) -> [u64; 6] {
+    pub const fn words(&self) -> [u64; 7] {
         [
             self.workers as u64,
             self.endpoints as u64,
@@ -87,7 +94,14 @@ impl Sizes {
             self.models as u64,
             self.pairs as u64,
             self.pools as u64,
+            self.users as u64,
         ]
+    }
+
+    /// Rows of the users' section: the cells, and one for each key that stands in when none of them is free.
+    #[must_use]
+    pub const fn user_rows(&self) -> usize {
+        if self.users == 0 { 0 } else { self.users as usize + self.keys as usize }
     }
 
     /// What is wrong with them, if anything: slots are u16, columns are sixteen.
@@ -101,7 +115,10 @@ impl Sizes {
         if let Some((name, count)) = slots {
             return Some(format!("{name}: {count} is not in 1..=65536"));
         }
-        (!(1..=1 << 20).contains(&self.pairs)).then(|| format!("pairs: {} is not in 1..=1048576", self.pairs))
+        if !(1..=1 << 20).contains(&self.pairs) {
+            return Some(format!("pairs: {} is not in 1..=1048576", self.pairs));
+        }
+        (self.users > 1 << 16).then(|| format!("users: {} is not in 0..=65536", self.users))
     }
 
     /// Where the sections begin.
@@ -112,8 +129,9 @@ impl Sizes {
         let models = keys + self.keys as usize * KEY_LINES;
         let pairs = models + self.models as usize * MODEL_LINES;
         let pools = pairs + self.pairs as usize * PAIR_LINES;
-        let end = pools + self.pools as usize * POOL_LINES;
-        Starts { endpoints, keys, models, pairs, pools, end }
+        let users = pools + self.pools as usize * POOL_LINES;
+        let end = users + self.user_rows() * USER_LINES;
+        Starts { endpoints, keys, models, pairs, pools, users, end }
     }
 
     /// The held lines of every row and of the header.
@@ -123,6 +141,7 @@ impl Sizes {
             (starts.endpoints, self.endpoints as usize, ENDPOINT_LINES, HELD[0]),
             (starts.keys, self.keys as usize, KEY_LINES, HELD[1]),
             (starts.models, self.models as usize, MODEL_LINES, HELD[2]),
+            (starts.users, self.user_rows(), USER_LINES, HELD[3]),
         ];
         let rows = sections.into_iter().flat_map(|(start, rows, lines, held)| {
             (0..rows).map(move |row| start + row * lines..start + row * lines + held)

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 pub use layout::Sizes;
 use layout::Starts;
 use region::{Line, Region};
-pub use rows::{EndpointRow, KeyRow, ModelRow, PairRow, PoolRow, TOKEN_KINDS, Words};
+pub use rows::{EndpointRow, KeyRow, ModelRow, PairRow, PoolRow, TOKEN_KINDS, UserRow, Words};
 
 /// One held quantity of one target: a column per worker.
 pub type Columns = [AtomicU32; layout::COLUMNS];
@@ -73,6 +73,7 @@ impl Board {
             models: narrow(rest[3])?,
             pairs: narrow(rest[4])?,
             pools: narrow(header[1].wide()[0].load(Relaxed))?,
+            users: narrow(header[1].wide()[1].load(Relaxed))?,
         };
         check(&sizes)?;
         let (starts, mapped) = (sizes.starts(), region.lines().len());
@@ -147,6 +148,13 @@ impl Board {
         PoolRow(self.row(self.starts.pools, slot, self.sizes.pools))
     }
 
+    /// The row of a user, or after all users the one that stands in for users of a key.
+    #[must_use]
+    pub fn user(&self, cell: usize) -> UserRow<'_> {
+        let rows = u32::try_from(self.sizes.user_rows()).unwrap_or(u32::MAX);
+        UserRow(self.row(self.starts.users, cell, rows))
+    }
+
     /// The words of the overhead histogram.
     #[must_use]
     pub fn overhead(&self) -> Words<'_> {
@@ -180,13 +188,13 @@ fn invalid(reason: &str) -> io::Error {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes = Sizes { workers: 16, endpoints: 3, keys: 4, models: 2, pairs: 5, pools: 2 };
+    const SIZES: Sizes = Sizes { workers: 16, endpoints: 3, keys: 4, models: 2, pairs: 5, pools: 2, users: 3 };
 
     #[test]
     fn rows_do_not_overlap_and_fill_the_board() {
         let board = Board::heap(SIZES).unwrap();
         let held: usize = SIZES.held().map(|range| range.len()).sum();
-        assert_eq!(held, 3 * 4 + 4 + 2 * 5 + 1);
+        assert_eq!(held, 3 * 4 + 4 + 2 * 5 + (3 + 4) + 1);
         for slot in 0..3 {
             board.endpoint(slot).attempts().at(23).fetch_add(1, Relaxed);
             board.endpoint(slot).in_flight()[15].fetch_add(1, Relaxed);
@@ -197,8 +205,9 @@ mod tests {
         board.waiting()[15].fetch_add(1, Relaxed);
         board.pair(4).duration().at(23).fetch_add(1, Relaxed);
         board.pool(1).exhausted().fetch_add(1, Relaxed);
+        board.user(6).buckets()[4].fetch_add(1, Relaxed);
         let touched = |line: &Line| line.wide().iter().any(|word| word.load(Relaxed) != 0);
-        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 2 + 1 + 1 + 1);
+        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 2 + 1 + 1 + 1 + 1);
     }
 
     #[test]
@@ -234,6 +243,7 @@ mod tests {
         assert!(Board::heap(Sizes { endpoints: 0, ..SIZES }).is_err());
         assert!(Board::heap(Sizes { keys: 65_537, ..SIZES }).is_err());
         assert!(Board::heap(Sizes { pairs: 1 << 21, ..SIZES }).is_err());
+        assert!(Board::heap(Sizes { users: 65_537, ..SIZES }).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::Columns;
-use super::layout::{ENDPOINT_LINES, KEY_LINES, MODEL_LINES, PAIR_LINES, POOL_LINES};
+use super::layout::{ENDPOINT_LINES, KEY_LINES, MODEL_LINES, PAIR_LINES, POOL_LINES, USER_LINES};
 use super::region::Line;
 
 /// Adjacent wide lines as one run of words.
@@ -73,35 +73,65 @@ impl<'a> EndpointRow<'a> {
     pub const fn breaker(self) -> &'a AtomicU64 {
         &self.0[4].wide()[6]
     }
-    /// Average time to first token (`health::ewma`).
+    /// When it last gave a sign of life while somebody waited for one, ns (`health::silence`).
     #[must_use]
-    pub const fn latency(self) -> &'a AtomicU64 {
+    pub const fn sign(self) -> &'a AtomicU64 {
         &self.0[4].wide()[7]
     }
-    /// Average time per token of work.
+    /// Average time per token of work (`health::ewma`).
     #[must_use]
     pub const fn pace(self) -> &'a AtomicU64 {
         &self.0[5].wide()[0]
     }
+    /// Average time to first token.
+    #[must_use]
+    pub const fn latency(self) -> &'a AtomicU64 {
+        &self.0[5].wide()[1]
+    }
+    /// The limit that was found by asking (`limit::found`); of the first endpoint of an account, for all of them.
+    #[must_use]
+    pub const fn found(self) -> &'a AtomicU64 {
+        &self.0[5].wide()[2]
+    }
+    /// What pace it shows in the long run.
+    #[must_use]
+    pub const fn usual_pace(self) -> &'a AtomicU64 {
+        &self.0[5].wide()[3]
+    }
+    /// What time to first token it shows in the long run.
+    #[must_use]
+    pub const fn usual_latency(self) -> &'a AtomicU64 {
+        &self.0[5].wide()[4]
+    }
     /// Attempts that were retries.
     #[must_use]
     pub const fn retries(self) -> &'a AtomicU64 {
-        &self.0[5].wide()[1]
+        &self.0[6].wide()[0]
     }
     /// Times that its breaker opened.
     #[must_use]
     pub const fn trips(self) -> &'a AtomicU64 {
-        &self.0[5].wide()[2]
+        &self.0[6].wide()[1]
     }
     /// Tokens used, by kind.
     #[must_use]
     pub fn tokens(self) -> &'a [AtomicU64] {
-        &self.0[5].wide()[3..6]
+        &self.0[6].wide()[2..5]
+    }
+    /// Requests that it got in spite of its breaker.
+    #[must_use]
+    pub const fn panics(self) -> &'a AtomicU64 {
+        &self.0[6].wide()[5]
+    }
+    /// When it last got one in spite of its breaker, ns.
+    #[must_use]
+    pub const fn panicked(self) -> &'a AtomicU64 {
+        &self.0[6].wide()[6]
     }
     /// Attempts, by how they ended.
     #[must_use]
     pub fn attempts(self) -> Words<'a> {
-        Words(&self.0[6..9])
+        Words(&self.0[7..10])
     }
 }
 
@@ -134,6 +164,11 @@ impl<'a> KeyRow<'a> {
     #[must_use]
     pub fn tokens(self) -> &'a [AtomicU64] {
         &self.0[2].wide()[2..5]
+    }
+    /// Requests of users for whom no cell was free.
+    #[must_use]
+    pub const fn overflows(self) -> &'a AtomicU64 {
+        &self.0[2].wide()[5]
     }
 }
 
@@ -250,5 +285,32 @@ impl<'a> PoolRow<'a> {
     #[must_use]
     pub fn hedges(self) -> &'a [AtomicU64] {
         &self.0[1].wide()[2..]
+    }
+}
+
+/// One user of a key (`limit::keyed`).
+#[derive(Clone, Copy)]
+pub struct UserRow<'a>(pub(super) &'a [Line; USER_LINES]);
+
+impl<'a> UserRow<'a> {
+    /// Requests in flight.
+    #[must_use]
+    pub const fn in_flight(self) -> &'a Columns {
+        self.0[0].narrow()
+    }
+    /// The five token buckets, in the order of `limit::KINDS`; the three words after them are `state` and `tag`.
+    #[must_use]
+    pub const fn buckets(self) -> &'a [AtomicU64; 8] {
+        self.0[1].wide()
+    }
+    /// Whether it is free, being claimed or taken, and since when.
+    #[must_use]
+    pub const fn state(self) -> &'a AtomicU64 {
+        &self.0[1].wide()[5]
+    }
+    /// Whose it is: 128 bits of a hash, in halves.
+    #[must_use]
+    pub fn tag(self) -> &'a [AtomicU64] {
+        &self.0[1].wide()[6..8]
     }
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Relaxed};
 
 use super::pool::{Pool, Wish};
-use crate::health::breaker;
-use crate::health::ewma::{self, Mode};
-use crate::health::{Failure, Verdict};
+use crate::health::breaker::{self, Ended};
+use crate::health::{Failure, Verdict, ewma, outlier};
 use crate::limit::{self, Use, inflight};
 use crate::snapshot::{self, DURATION_US, FIRST_TOKEN_US};
 use crate::units::{NS_PER_S, Nanos};
@@ -32,7 +31,7 @@ pub(super) enum Trial {
     None,
     /// Half-open: holds one of the probes.
     Probe,
-    /// In spite of it, since all breakers of the pool held back.
+    /// In spite of it: the pool is in panic.
     Relaxed,
 }
 
@@ -62,8 +61,11 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn new(pool: Arc<Pool>, at: usize, trial: Trial, wish: &Wish) -> Self {
-        let work = pool.work(at, wish.tokens.input);
+        let work = pool.work(at, wish.tokens.input, wish.now);
         let row = pool.endpoint(at);
+        if trial == Trial::Relaxed {
+            row.panics().fetch_add(1, Relaxed);
+        }
         inflight::add(row.prefill(), pool.column, wish.tokens.input.min(MOST_PREFILL));
         inflight::add(row.decode(), pool.column, wish.tokens.output.min(MOST_DECODE));
         Self { at, trial, reserved: wish.now, tokens: wish.tokens, work, phase: AtomicU8::new(WAITING), pool }
@@ -92,11 +94,17 @@ impl Lease {
         self.pool.endpoint(self.at).retries().fetch_add(1, Relaxed);
     }
 
-    /// The first token came: its prompt is no longer queued, and its latency is known. Only the first call counts.
+    /// The first token came: its prompt is no longer queued, its latency is known, and a probe has succeeded, whatever comes after.
+    /// Only the first call counts.
     pub fn first_byte(&self, now: Nanos) {
         if self.phase.compare_exchange(WAITING, ANSWERING, AcqRel, Relaxed).is_ok() {
             self.leave_prefill();
             self.sample(now);
+            if self.trial != Trial::None {
+                self.leave_probe();
+                self.tell_breaker(Verdict::Good, 0, now);
+                self.pool.freed(self.at);
+            }
         }
     }
 
@@ -126,13 +134,17 @@ impl Lease {
     fn release(&self, phase: u8) {
         if phase == WAITING {
             self.leave_prefill();
+            self.leave_probe();
         }
         let row = self.pool.endpoint(self.at);
         inflight::sub(row.decode(), self.pool.column, self.tokens.output.min(MOST_DECODE));
-        if self.trial == Trial::Probe {
-            inflight::sub(row.probes(), self.pool.column, 1);
-        }
         limit::release(self.pool.gate(self.at));
+    }
+
+    fn leave_probe(&self) {
+        if self.trial == Trial::Probe {
+            inflight::sub(self.pool.endpoint(self.at).probes(), self.pool.column, 1);
+        }
     }
 
     fn leave_prefill(&self) {
@@ -144,8 +156,9 @@ impl Lease {
         let row = self.pool.endpoint(self.at);
         let waited = now.since(self.reserved);
         let waited_s = seconds(waited);
-        ewma::observe(row.latency(), waited_s, Mode::Peak, now);
-        ewma::observe(row.pace(), waited_s / self.work, Mode::Mean, now);
+        row.sign().store(now.0, Relaxed);
+        ewma::observe(row.latency(), waited_s, ewma::LATENCY, now);
+        ewma::observe(row.pace(), waited_s / self.work, ewma::PACE, now);
         let pair = self.pool.board.pair(self.pool.places[self.at].pair as usize);
         snapshot::observe(pair.first_token(), &FIRST_TOKEN_US, waited);
     }
@@ -165,19 +178,40 @@ impl Lease {
     fn judge(&self, ending: &Ending) {
         let row = self.pool.endpoint(self.at);
         let verdict = ending.failure.verdict();
-        if breaker::record(row.breaker(), verdict, self.trial != Trial::None, ending.now) {
-            row.trips().fetch_add(1, Relaxed);
-        }
+        self.tell_breaker(verdict, ending.cool_ms, ending.now);
         if verdict == Verdict::Bad {
             let penalty_s = seconds(ending.now.since(self.reserved)).max(PENALTY_S);
-            ewma::penalize(row.latency(), penalty_s, Mode::Peak, ending.now);
-            ewma::penalize(row.pace(), penalty_s / self.work, Mode::Mean, ending.now);
+            ewma::penalize(row.latency(), penalty_s, ewma::LATENCY, ending.now);
+            ewma::penalize(row.pace(), penalty_s / self.work, ewma::PACE, ending.now);
         }
         let pause_ms =
             if ending.cool_ms == 0 { ending.failure.cool_ms() } else { ending.cool_ms.min(LONGEST_PAUSE_MS) };
         if pause_ms > 0 {
             row.not_before().fetch_max(ending.now.plus(Nanos(pause_ms * 1_000_000)).0, Relaxed);
         }
+    }
+
+    fn tell_breaker(&self, verdict: Verdict, pause_ms: u64, now: Nanos) {
+        let (pool, row) = (&self.pool, self.pool.endpoint(self.at));
+        let ended = Ended { verdict, probe: self.trial != Trial::None, pause_ms, now };
+        let policy = &pool.health.breaker;
+        let opened = breaker::record(row.breaker(), policy, &ended)
+            || verdict == Verdict::Bad && self.is_outlier(now) && breaker::eject(row.breaker(), policy, &ended);
+        if opened {
+            row.trips().fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether its failures stand out among those of the pool.
+    fn is_outlier(&self, now: Nanos) -> bool {
+        let (pool, policy) = (&self.pool, &self.pool.health);
+        let own = breaker::counts(pool.endpoint(self.at).breaker().load(Relaxed), &policy.breaker, now);
+        if own.0 < policy.breaker.min_requests {
+            return false;
+        }
+        let (others, open) = pool.others(self.at, now);
+        outlier::may_eject(open, pool.len(), &policy.pool)
+            && outlier::is_outlier(own, others, policy.breaker.min_requests, &policy.pool)
     }
 
     fn count(&self, ending: &Ending) {

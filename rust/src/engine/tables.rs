@@ -2,6 +2,7 @@
 
 use crate::board::Board;
 use crate::error::TableError;
+use crate::health::Policy;
 use crate::limit::Spec;
 
 /// One endpoint.
@@ -49,6 +50,8 @@ pub struct PoolTable {
     pub retry_percent: u32,
     /// Retries allowed in each second besides.
     pub retry_per_s: u32,
+    /// How it deals with endpoints that do not do well.
+    pub health: Policy,
 }
 
 /// All of them.

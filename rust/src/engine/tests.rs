@@ -3,19 +3,21 @@
 use std::sync::atomic::AtomicU32;
 use std::thread;
 
+mod health;
 mod laws;
 mod life;
 mod limits;
 
 use super::*;
 use crate::board::Sizes;
-use crate::health::Failure;
+use crate::health::breaker::Ended;
+use crate::health::{Failure, Policy, Verdict};
 use crate::limit::Spec;
 use crate::snapshot;
 use crate::units::NS_PER_S;
 
 const START: u64 = 1 << 50;
-const SIZES: Sizes = Sizes { workers: 4, endpoints: 8, keys: 2, models: 2, pairs: 8, pools: 1 };
+const SIZES: Sizes = Sizes { workers: 4, endpoints: 8, keys: 2, models: 2, pairs: 8, pools: 1, users: 4 };
 
 fn limits(kind: usize, limit: u64) -> Spec {
     let mut spec = Spec::default();
@@ -54,6 +56,7 @@ fn tables(specs: &[Spec]) -> Tables {
             endpoints: slots,
             retry_percent: 20,
             retry_per_s: 10,
+            health: Policy::default(),
         }],
     }
 }
@@ -82,7 +85,8 @@ fn ending(failure: Failure, ns: u64) -> Ending {
 
 fn break_it(engine: &Engine, slot: u16, ns: u64) {
     let cell = engine.board.endpoint(usize::from(slot)).breaker();
-    while !breaker::record(cell, crate::health::Verdict::Bad, false, Nanos(START + ns)) {}
+    let ended = Ended { verdict: Verdict::Bad, probe: false, pause_ms: 0, now: Nanos(START + ns) };
+    while !breaker::record(cell, &Policy::default().breaker, &ended) {}
 }
 
 #[test]
@@ -229,8 +233,8 @@ fn half_open_lets_exactly_the_probes_through_over_all_workers() {
             });
         }
     });
-    assert_eq!(probes.into_inner(), breaker::PROBES);
-    assert_eq!(snapshot::endpoint(&board, 0).probes, u64::from(breaker::PROBES));
+    assert_eq!(probes.into_inner(), Policy::default().breaker.probes);
+    assert_eq!(snapshot::endpoint(&board, 0).probes, u64::from(Policy::default().breaker.probes));
 }
 
 #[test]
@@ -285,14 +289,11 @@ fn a_cap_holds_under_all_workers_at_once() {
 #[test]
 fn what_is_not_needed_does_not_panic() {
     let engine = engine(&[Spec::default(); 2]);
+    break_it(&engine, 0, 0);
+    break_it(&engine, 1, 0);
     let pool = engine.pool(0).unwrap();
-    for turn in 0..100 {
-        let Ok(lease) = pool.acquire_calm(&Wish { tried: 0b10, ..wish(turn) }) else { break };
-        lease.settle(&ending(Failure::Server, turn));
-    }
-    let late = Wish { tried: 0b10, ..wish(0) };
-    assert!(pool.acquire(&late).ok().unwrap().is_panic());
-    assert_eq!(pool.acquire_calm(&late).err().map(|refusal| refusal.why), Some(Refusal::BREAKER));
+    assert_eq!(pool.acquire_calm(&wish(1)).err().map(|refusal| refusal.why), Some(Refusal::BREAKER));
+    assert!(pool.acquire(&wish(1)).ok().unwrap().is_panic());
 }
 
 #[test]

@@ -2,6 +2,34 @@
 
 pub mod breaker;
 pub mod ewma;
+pub mod outlier;
+pub mod silence;
+
+/// How a pool deals with endpoints that do not do well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Of the breakers.
+    pub breaker: breaker::Policy,
+    /// Of the pool.
+    pub pool: PoolPolicy,
+}
+
+/// What concerns a pool as a whole, in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolPolicy {
+    /// By how much an endpoint's share of failures may lie above that of the others.
+    pub outlier_permille: u32,
+    /// Most of the pool that may be ejected as outliers, though at least one endpoint.
+    pub ejected_permille: u32,
+    /// When less of the pool is usable, breakers give way to need.
+    pub panic_permille: u32,
+}
+
+impl Default for PoolPolicy {
+    fn default() -> Self {
+        Self { outlier_permille: 250, ejected_permille: 340, panic_permille: 500 }
+    }
+}
 
 /// How an attempt ended. The numbers and names are those of `dispatch.errors.Failure`; a test compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -28,6 +28,7 @@ pub(super) struct EndpointState {
     attempts: Vec<u64>,
     retries: u64,
     trips: u64,
+    panics: u64,
     tokens: Vec<u64>,
 }
 
@@ -88,6 +89,7 @@ pub(super) fn endpoint(board: &Board, slot: usize) -> PyResult<EndpointState> {
         attempts: read.attempts[..FAILURES.len()].to_vec(),
         retries: read.retries,
         trips: read.trips,
+        panics: read.panics,
         tokens: read.tokens,
     })
 }

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use crate::board::Sizes;
 use crate::engine::{EndpointTable, GateTable, PoolTable, Tables};
 use crate::error::TableError;
+use crate::health::{Policy, PoolPolicy, breaker};
 use crate::limit::Spec;
 
 #[derive(FromPyObject)]
@@ -15,12 +16,13 @@ pub(super) struct SizesIn {
     models: u32,
     pairs: u32,
     pools: u32,
+    users: u32,
 }
 
 impl From<SizesIn> for Sizes {
     fn from(sizes: SizesIn) -> Self {
-        let SizesIn { workers, endpoints, keys, models, pairs, pools } = sizes;
-        Self { workers, endpoints, keys, models, pairs, pools }
+        let SizesIn { workers, endpoints, keys, models, pairs, pools, users } = sizes;
+        Self { workers, endpoints, keys, models, pairs, pools, users }
     }
 }
 
@@ -77,6 +79,44 @@ struct PoolIn {
     pairs: Vec<u32>,
     retry_percent: u32,
     retry_per_s: u32,
+    health: HealthIn,
+}
+
+#[derive(FromPyObject)]
+struct HealthIn {
+    consecutive: u32,
+    ratio_permille: u32,
+    min_requests: u32,
+    window_ms: u32,
+    open_ms: u32,
+    longest_ms: u32,
+    probes: u32,
+    slow_start_ms: u32,
+    outlier_permille: u32,
+    ejected_permille: u32,
+    panic_permille: u32,
+}
+
+impl From<HealthIn> for Policy {
+    fn from(health: HealthIn) -> Self {
+        Self {
+            breaker: breaker::Policy {
+                consecutive: health.consecutive.clamp(1, breaker::MOST_CONSECUTIVE),
+                ratio_permille: health.ratio_permille,
+                min_requests: health.min_requests.clamp(1, breaker::MOST_SEEN),
+                window_ms: health.window_ms,
+                open_ms: health.open_ms,
+                longest_ms: health.longest_ms.min(breaker::LONGEST_MS),
+                probes: health.probes.max(1),
+                slow_start_ms: health.slow_start_ms,
+            },
+            pool: PoolPolicy {
+                outlier_permille: health.outlier_permille,
+                ejected_permille: health.ejected_permille,
+                panic_permille: health.panic_permille,
+            },
+        }
+    }
 }
 
 #[derive(FromPyObject)]
@@ -124,6 +164,7 @@ impl From<PoolIn> for PoolTable {
             pairs: pool.pairs,
             retry_percent: pool.retry_percent,
             retry_per_s: pool.retry_per_s,
+            health: pool.health.into(),
         }
     }
 }

@@ -47,6 +47,8 @@ pub trait View {
     fn latency_s(&self, at: usize) -> Option<f32>;
     /// Learned pace, seconds per token of work at dispatch; `None` before the first sample.
     fn pace_s(&self, at: usize) -> Option<f32>;
+    /// Whether nothing was heard of it for a second: what is known of it grows old.
+    fn is_stale(&self, at: usize) -> bool;
     /// The next turn of the pool's shared cursor: one fetch-add, common to all workers.
     fn next_turn(&self) -> u64;
 }

@@ -19,12 +19,22 @@ pub struct Row {
     pub latency_s: Option<f32>,
     /// Learned pace, seconds per token.
     pub pace_s: Option<f32>,
+    /// Whether nothing was heard of it for a second.
+    pub is_stale: bool,
 }
 
 /// Eligible, idle, nothing learned.
 impl Default for Row {
     fn default() -> Self {
-        Self { is_eligible: true, in_flight: 0, prefill_tokens: 0, decode_tokens: 0, latency_s: None, pace_s: None }
+        Self {
+            is_eligible: true,
+            in_flight: 0,
+            prefill_tokens: 0,
+            decode_tokens: 0,
+            latency_s: None,
+            pace_s: None,
+            is_stale: false,
+        }
     }
 }
 
@@ -73,6 +83,9 @@ impl View for Rows {
     }
     fn pace_s(&self, at: usize) -> Option<f32> {
         self.rows[at].pace_s
+    }
+    fn is_stale(&self, at: usize) -> bool {
+        self.rows[at].is_stale
     }
     fn next_turn(&self) -> u64 {
         self.turns.fetch_add(1, Ordering::Relaxed)

@@ -21,6 +21,10 @@ const EXPLORED_EACH: u64 = u64::MAX / 200;
 /// Largest part of the picks that explore: 8 % of a fair share each in a large pool.
 const EXPLORED_TOTAL: u64 = u64::MAX / 100 * 8;
 
+/// Part of the picks that look for a position of which nothing was heard for a second: about one probe a second for each of ten at 150
+/// requests a second, and never more than this.
+const EXPLORED_STALE: u64 = u64::MAX / 16;
+
 /// Positions drawn so far, the first one first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drawn {
@@ -87,11 +91,13 @@ impl Sampler {
     ///
     /// One with requests in flight is being learned of already, so exploring never adds to a queue or to a hanging endpoint.
     pub(crate) fn explore(&self, view: &dyn View, rng: &mut Rng) -> Option<usize> {
-        if rng.next_u64() >= self.explored {
+        let draw = rng.next_u64();
+        if draw >= self.explored.max(EXPLORED_STALE) || self.explored == 0 {
             return None;
         }
         let at = self.alias.draw_evenly(rng);
-        (view.in_flight(at) == 0 && view.is_eligible(at)).then_some(at)
+        let is_due = draw < self.explored || view.is_stale(at);
+        (is_due && view.in_flight(at) == 0 && view.is_eligible(at)).then_some(at)
     }
 
     /// The cheapest position of a sample: `cost(at, estimate)`, where `estimate` is `learned(at)`, or the mean of what is

@@ -68,7 +68,8 @@ fn a_reload_carries_everything_over() {
     let after = engine_on(&board, 0, &[limits(0, 60), Spec::default()]);
     drop(before);
     // The limit holds back the first for a little more than a second, the breaker the second for a little less.
-    assert_eq!(acquire(&after, 1).err(), Some(Refusal { retry_after: Some(NS_PER_S), why: Refusal::BREAKER }));
+    let refusal = acquire(&after, 1).err().unwrap();
+    assert!(refusal.why == Refusal::BREAKER && refusal.retry_after.unwrap() <= NS_PER_S, "{refusal:?}");
     assert_eq!(snapshot::endpoint(&board, 0).in_flight, 1);
     assert!(lease.settle(&ending(Failure::None, 2)));
     assert_eq!(snapshot::endpoint(&board, 0).in_flight, 0);
