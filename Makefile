@@ -107,6 +107,10 @@ real: setup ## OpenAI's SDK, a sidecar and llama.cpp's own server (from PyPI, 40
 fuzz: setup ## Feed hostile bytes to the parsers: make fuzz SECONDS=600
 	DISPATCH_FUZZ_SECONDS=$(SECONDS) HYPOTHESIS_PROFILE=slow $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)
 
+.PHONY: crashtest
+crashtest: setup ## Every fault against the real sidecar with 200 clients at once; writes docs/faults.md: make crashtest ARGS="--only cut"
+	$(BIN)/python -m tests.crash $(ARGS)
+
 .PHONY: wheel
 wheel: $(VENV)/.packages ## A wheel in dist/ that installs without Rust
 	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist

@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from dispatch.mock.http1 import RESET, Connection
+from dispatch.transport.handover import hand_over
 
 if TYPE_CHECKING:
     import ssl
@@ -121,7 +122,8 @@ class Gate:
             if delay_s:
                 await asyncio.sleep(delay_s)
             with suppress(OSError):  # gone, or no TLS
-                await loop.connect_accepted_socket(lambda: Connection(self._provider), sock, ssl=self._tls)
+                transport, _ = await loop.connect_accepted_socket(lambda: Connection(self._provider), sock, ssl=self._tls)
+                hand_over(transport, sock)
         except asyncio.CancelledError:
             sock.close()
             raise

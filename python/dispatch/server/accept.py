@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from dispatch.server.listen import BACKLOG
+from dispatch.transport.handover import hand_over
 
 if TYPE_CHECKING:
     import socket
@@ -79,7 +80,8 @@ class Listener:
             except OSError:
                 break
             connection.setblocking(False)
-            await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+            transport, _ = await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
+            hand_over(transport, connection)
         self._sock.close()
 
 

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dispatch.transport.handover import hand_over
 from dispatch.transport.tls import connect_tls
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Connector:
             if target.proxy and target.scheme == "https":
                 await _ask_proxy(loop, sock, target)
             if self._tls is None:
-                await loop.create_connection(origin.protocol, sock=sock)
+                transport, _ = await loop.create_connection(origin.protocol, sock=sock)
+                hand_over(transport, sock)
                 return
             await connect_tls(loop, origin.protocol, server_name=target.host, config=self._tls, timeout_s=origin.connect_s, sock=sock)
         except BaseException:

@@ -20,6 +20,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dispatch._core import TlsConfig, TlsError, TlsSession
+from dispatch.transport.handover import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -283,7 +284,9 @@ async def connect_tls(
     protocol = TlsProtocol(inner, TlsSession(config, server_name), opened)
     try:
         async with asyncio.timeout(timeout_s):
-            await loop.create_connection(lambda: protocol, host, port, sock=sock)  # type: ignore[arg-type]  # typeshed has no overload of both
+            raw, _ = await loop.create_connection(lambda: protocol, host, port, sock=sock)  # type: ignore[arg-type]  # no overload of both
+            if sock is not None:
+                hand_over(raw, sock)
             return await opened, inner
     except BaseException:
         protocol.abort()
