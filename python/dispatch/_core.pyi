@@ -9,6 +9,8 @@ __all__ = [
     "HEDGES",
     "OVERHEAD_BOUNDS_S",
     "SHARED",
+    "SIMULATED_GROWTH",
+    "SIMULATED_LEAST_S",
     "VERDICTS",
     "Answer",
     "Board",
@@ -40,6 +42,8 @@ __all__ = [
     "__version__",
     "affinity",
     "read_answer",
+    "simulate",
+    "simulated_retry",
 ]
 
 __version__: str
@@ -1155,3 +1159,39 @@ class Job:
 
     def deliver(self, answer: object, now_ns: int, overhead_ns: int, extra: bytes, /) -> bytes:
         """Settle lease and ticket by a good answer (an `Answer`), and compose it for the client (`Answer.compose` with status 200)."""
+
+# --- simulation (rust/src/simulate); used through dispatch.simulate ---
+
+SIMULATED_LEAST_S: float
+"""Where the first bucket of a report's histograms begins."""
+SIMULATED_GROWTH: float
+"""Each next one begins so many times later."""
+
+def simulate(scenario: str, /) -> str:
+    """Simulate a scenario around the engine, in virtual time. Releases the interpreter's lock.
+
+    Args:
+        scenario: JSON of `rust/src/simulate/scenario.rs`, complete: nothing has a default there.
+
+    Returns:
+        JSON of `rust/src/simulate/record.rs`; the same for the same scenario, to the last bit.
+
+    Raises:
+        ConfigError: what is wrong with the scenario.
+    """
+
+def simulated_retry(
+    failure: int,
+    attempt: int,
+    committed: bool,
+    left_s: float,
+    draw: float,
+    retry_after_s: float,
+    others: bool,
+    pauses: tuple[int, float, float],
+    /,
+) -> float | None:
+    """The wait before a retry as the simulation judges it, or None: arguments as of `dispatch.policy.retry.judge`.
+
+    `pauses` are most attempts, first and longest wait.
+    """

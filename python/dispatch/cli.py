@@ -32,6 +32,7 @@ _CONFIG_HELP = "configuration: YAML, TOML or JSON (default: $DISPATCH_CONFIG, el
 # Commands that live in packages of their own, which bring their flags: `add_arguments(parser)` and `run(arguments) -> exit code`.
 _ELSEWHERE = {
     "mock": ("dispatch.mock.cli", "a simulated provider: latencies, errors, limits, streams, on a local port"),
+    "simulate": ("dispatch.simulate.cli", "traffic in virtual time: compare strategies, limits and faults before trying them"),
     "bench": ("dispatch.bench.cli", "an open-loop load generator: latency, time to first token, throughput, errors"),
 }
 

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //!  py                                        conversions; the only modules that see Python
+//!  simulate                                  virtual time around the engine
 //!  engine | snapshot                         acquire and settle; what metrics read
 //!  select                                    strategies, one a file
 //!  limit | health | ring | maglev            one algorithm a file
@@ -28,6 +29,7 @@ mod py;
 pub mod ring;
 pub mod rng;
 pub mod select;
+pub mod simulate;
 pub mod snapshot;
 pub mod sse;
 pub mod tls;

@@ -5,50 +5,25 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from dispatch.bench.plot import Series, linear, logarithmic, nines, plot
 from dispatch.bench.report import duration
+from dispatch.plot import Series, linear, logarithmic, nines, page, plot
 
 if TYPE_CHECKING:
     from dispatch.bench.report import Report, Spread
 
 __all__ = ["page_of"]
 
-_STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1c2330;--dim:#667085;--line:#e4e7ec;--ground:#fff;--card:#f8f9fb;
---a:#2563eb;--b:#0d9488;--c:#d97706;--bad:#dc2626}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--dim:#98a2b3;--line:#2b3240;--ground:#12151c;--card:#1a1f2a;
---a:#60a5fa;--b:#2dd4bf;--c:#fbbf24;--bad:#f87171}}
-*{box-sizing:border-box}body{margin:0 auto;max-width:1360px;padding:28px;background:var(--ground);color:var(--ink);
-font:14px/1.5 system-ui,sans-serif}h1{font-size:20px;margin:0}p{margin:2px 0;color:var(--dim);overflow-wrap:anywhere}
-.banner{margin:16px 0;padding:10px 14px;border-radius:8px;border:1px solid var(--bad);color:var(--bad);font-weight:600}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:12px;margin:20px 0}
-.tiles div,figure,table{background:var(--card);border:1px solid var(--line);border-radius:10px}.tiles div{padding:10px 14px}
-.tiles b{display:block;font-size:20px;font-variant-numeric:tabular-nums}.tiles span{color:var(--dim);font-size:12px}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:16px;margin:16px 0}
-figure{margin:0;padding:12px 14px}figcaption{font-weight:600;margin-bottom:4px}svg{width:100%;height:auto;display:block}
-svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .grid{stroke:var(--line);fill:none}
-.line{fill:none;stroke-width:1.8;stroke-linejoin:round}.line.a{stroke:var(--a)}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}
-.line.bad{stroke:var(--bad)}.bar.a{fill:var(--a)}.bar.b{fill:var(--b)}.bar.c{fill:var(--c)}.bar.bad{fill:var(--bad)}
-.legend{display:flex;gap:16px;color:var(--dim);font-size:12px}.legend i{display:inline-block;width:10px;height:10px;
-border-radius:2px;margin-right:5px}i.a{background:var(--a)}i.b{background:var(--b)}i.c{background:var(--c)}i.bad{background:var(--bad)}
-table{border-collapse:separate;border-spacing:0;width:100%;font-variant-numeric:tabular-nums;overflow:hidden}
-td,th{padding:6px 14px;text-align:right;border-top:1px solid var(--line)}th{color:var(--dim);font-weight:500;border-top:0}
-td:first-child,th:first-child{text-align:left}
-@media(max-width:560px){.plots{grid-template-columns:1fr}}
-"""
-
 
 def page_of(report: Report) -> str:
     """Write the page."""
     banner = "".join(f'<div class="banner">Invalid run: {escape(problem)}</div>' for problem in report.problems)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>dispatch bench: {escape(report.url)}</title><style>{_STYLE}</style></head><body>"
+    body = (
         f"<h1>{escape(report.url)}</h1><p>{escape(report.model)}{', streamed' if report.stream else ''}; {escape(report.load)}; "
         f"{report.wall_s:.1f} s; {escape(report.at)}; {escape(report.python)}</p>{banner}{_tiles(report)}"
         f'<div class="plots">{"".join(_figures(report))}</div>{_quantiles(report)}{_errors(report)}'
-        "<p>Latencies count from the intended send time, so a stalled server delays every request that was due meanwhile.</p></body></html>"
+        "<p>Latencies count from the intended send time, so a stalled server delays every request that was due meanwhile.</p>"
     )
+    return page(f"dispatch bench: {report.url}", body)
 
 
 def _tiles(report: Report) -> str:

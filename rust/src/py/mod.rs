@@ -4,6 +4,7 @@ mod board;
 mod express;
 mod hedge;
 mod routing;
+mod simulate;
 mod state;
 mod tables;
 mod tls;
@@ -20,6 +21,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     express::register(module)?;
     hedge::register(module)?;
     routing::register(module)?;
+    simulate::register(module)?;
     state::register(module)?;
     tls::register(module)?;
     turns::register(module)?;

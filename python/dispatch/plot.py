@@ -1,4 +1,7 @@
-"""Plots as inline SVG: scales, axes, lines, bars. Colours are classes of the page's style sheet."""
+"""Pages of plots in one HTML file: no script, no font, no request to anywhere.
+
+Scales, axes, lines and bars are inline SVG; their colours are classes of the style sheet.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,36 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["Axis", "Series", "linear", "logarithmic", "nines", "plot"]
+__all__ = ["COLOURS", "Axis", "Series", "linear", "logarithmic", "nines", "page", "plot"]
+
+COLOURS: Final = ("a", "c", "b", "d", "f", "e", "g")
+"""Of lines that mean nothing bad, in the order in which they are told apart best."""
+
+_STYLE: Final = """
+:root{color-scheme:light dark;--ink:#1c2330;--dim:#667085;--line:#e4e7ec;--ground:#fff;--card:#f8f9fb;
+--a:#2563eb;--b:#0d9488;--c:#d97706;--d:#9333ea;--e:#65758b;--f:#65a30d;--g:#db2777;--bad:#dc2626}
+@media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--dim:#98a2b3;--line:#2b3240;--ground:#12151c;--card:#1a1f2a;
+--a:#60a5fa;--b:#2dd4bf;--c:#fbbf24;--d:#c084fc;--e:#94a3b8;--f:#a3e635;--g:#f472b6;--bad:#f87171}}
+*{box-sizing:border-box}body{margin:0 auto;max-width:1360px;padding:28px;background:var(--ground);color:var(--ink);
+font:14px/1.5 system-ui,sans-serif}h1{font-size:20px;margin:0}p{margin:2px 0;color:var(--dim);overflow-wrap:anywhere}
+.banner{margin:16px 0;padding:10px 14px;border-radius:8px;border:1px solid var(--bad);color:var(--bad);font-weight:600}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:12px;margin:20px 0}
+.tiles div,figure,table{background:var(--card);border:1px solid var(--line);border-radius:10px}.tiles div{padding:10px 14px}
+.tiles b{display:block;font-size:20px;font-variant-numeric:tabular-nums}.tiles span{color:var(--dim);font-size:12px}
+.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:16px;margin:16px 0}
+figure{margin:0;padding:12px 14px}figcaption{font-weight:600;margin-bottom:4px}svg{width:100%;height:auto;display:block}
+svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .grid{stroke:var(--line);fill:none}
+.line{fill:none;stroke-width:1.8;stroke-linejoin:round}.line.a{stroke:var(--a)}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}
+.line.d{stroke:var(--d)}.line.e{stroke:var(--e)}.line.f{stroke:var(--f)}
+.line.g{stroke:var(--g)}.line.bad{stroke:var(--bad)}.bar.a{fill:var(--a)}.bar.b{fill:var(--b)}.bar.c{fill:var(--c)}.bar.bad{fill:var(--bad)}
+.legend{display:flex;flex-wrap:wrap;gap:2px 16px;color:var(--dim);font-size:12px}.legend i{display:inline-block;width:10px;height:10px;
+border-radius:2px;margin-right:5px}i.a{background:var(--a)}i.b{background:var(--b)}i.c{background:var(--c)}i.d{background:var(--d)}
+i.e{background:var(--e)}i.f{background:var(--f)}i.g{background:var(--g)}i.bad{background:var(--bad)}
+table{border-collapse:separate;border-spacing:0;width:100%;font-variant-numeric:tabular-nums;overflow:hidden}
+td,th{padding:6px 14px;text-align:right;border-top:1px solid var(--line)}th{color:var(--dim);font-weight:500;border-top:0}
+td:first-child,th:first-child{text-align:left}.best td{font-weight:600}
+@media(max-width:560px){.plots{grid-template-columns:1fr}}
+"""
 
 _WIDTH: Final = 640
 _HEIGHT: Final = 260
@@ -69,6 +101,14 @@ def nines(title: str) -> Axis:
         return min(-math.log10(max(1.0 - share, 1e-9)), _MOST_NINES) / _MOST_NINES
 
     return Axis(title, place, [(share, f"{share * 100:g} %") for share in shares])
+
+
+def page(title: str, body: str) -> str:
+    """Wrap a body into a whole document."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>{body}</body></html>"
+    )
 
 
 def plot(title: str, across: Axis, up: Axis, series: Sequence[Series]) -> str:

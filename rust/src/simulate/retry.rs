@@ -1,0 +1,61 @@
+//! Whether a failed attempt is made again: `dispatch.policy.retry`, told again for a virtual clock. A test compares the two.
+
+use crate::health::Failure;
+
+/// Whether a failure may be tried again at all, and at the same endpoint too.
+const fn reach(failure: Failure) -> (bool, bool) {
+    match failure {
+        Failure::Connect
+        | Failure::FirstTokenTimeout
+        | Failure::Stalled
+        | Failure::RateLimited
+        | Failure::Server
+        | Failure::Overloaded
+        | Failure::Malformed
+        | Failure::Broken => (true, true),
+        Failure::QuotaExhausted | Failure::Credential => (true, false),
+        _ => (false, false),
+    }
+}
+
+/// What is known of an attempt that failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed {
+    /// How.
+    pub failure: Failure,
+    /// Attempts made, this one included.
+    pub attempt: u32,
+    /// The client has content of the answer.
+    pub committed: bool,
+    /// Time to the deadline, s.
+    pub left_s: f64,
+    /// Uniform from `[0, 1)`.
+    pub draw: f64,
+    /// What the provider asked for, s.
+    pub retry_after_s: f64,
+    /// An endpoint that was not tried may take the request.
+    pub others: bool,
+}
+
+/// The settings of retries.
+#[derive(Clone, Copy, Debug)]
+pub struct Pauses {
+    /// Most attempts.
+    pub attempts: u32,
+    /// First wait, s.
+    pub base_s: f64,
+    /// Longest wait, s.
+    pub cap_s: f64,
+}
+
+/// After how many seconds it is tried again; `None` for never.
+#[must_use]
+pub fn judge(failed: &Failed, pauses: &Pauses) -> Option<f64> {
+    let (again, anywhere) = reach(failed.failure);
+    if failed.committed || !again || failed.attempt >= pauses.attempts || !(anywhere || failed.others) {
+        return None;
+    }
+    let longest = pauses.cap_s.min(pauses.base_s * f64::from(1u32 << (failed.attempt - 1).min(31)));
+    let after_s = if failed.others { 0.0 } else { (failed.draw * longest).max(failed.retry_after_s) };
+    (after_s < failed.left_s).then_some(after_s)
+}
