@@ -38,6 +38,7 @@ __all__ = [
     "TlsConfig",
     "TlsError",
     "TlsSession",
+    "Told",
     "Turns",
     "__version__",
     "affinity",
@@ -961,6 +962,13 @@ class Scan:
             inject_usage: merge `stream_options.include_usage`; ignored unless the request streams, and where it is true already.
         """
 
+    def rewritten(self, body: bytes, /) -> Scan:
+        """Another body in this one's place, under the same forwarded fields but `idempotency-key`.
+
+        Raises:
+            BodyError: as of the constructor.
+        """
+
     def body(self, model: bytes, inject_usage: bool, /) -> bytes:
         """The body alone, changed as by `compose`."""
 
@@ -1081,6 +1089,58 @@ class Answer:
 
     def compose(self, head: bytes, extra: bytes, overhead_us: int, /) -> bytes:
         """The whole answer for the client: status line, `Answer.head`, the lines `extra`, `x-dispatch-overhead-us`, length and body."""
+
+@final
+class Told:
+    """What a client has of a stream, and how another answer goes on from there (rust/src/sse/told.rs)."""
+
+    def __new__(cls, dialect: int, max_bytes: int, /) -> Told:
+        """Nothing told yet.
+
+        Args:
+            dialect: CHAT, RESPONSES or ANTHROPIC of `dispatch.wire.sse`; of the latter two only deltas are counted.
+            max_bytes: text beyond this is not remembered, and `is_opaque` set.
+
+        Raises:
+            ValueError: no dialect has this number.
+        """
+
+    def take(self, events: bytes, /) -> bytes:
+        """Take whole events; returns what may go to the client: of the first stream the very same, of one that follows what is new."""
+
+    def restart(self, tokens_in: int, tokens_out: int, /) -> None:
+        """Another answer to the same request follows; the tokens are added to what it reports."""
+
+    def resume(self, sent: int, tokens_in: int, tokens_out: int, /) -> None:
+        """A continuation follows, which was asked for with the first `sent` bytes of `content`; the rest of it must come again."""
+
+    @property
+    def content(self) -> bytes:
+        """The content told so far, UTF-8."""
+
+    @property
+    def deltas(self) -> int:
+        """Events with a part of the answer's substance that the client has."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all texts told."""
+
+    @property
+    def is_opaque(self) -> bool:
+        """Something was told that another answer cannot be held against: several choices, sound, log probabilities, too much."""
+
+    @property
+    def is_prose(self) -> bool:
+        """Content was told, and beside it reasoning at most: a continuation can go on from it."""
+
+    @property
+    def is_aligned(self) -> bool:
+        """The answer that follows has said all that was told."""
+
+    @property
+    def has_diverged(self) -> bool:
+        """The answer that follows says something else; nothing more of it goes out."""
 
 def affinity(value: bytes, /) -> int:
     """The hash (64 bit, never 0) by which what belongs together finds the same endpoint; 0 for an empty value, which is none."""

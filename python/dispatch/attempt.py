@@ -70,6 +70,15 @@ class Attempts:
         # A first try comes at once after its arrival: the clock need not be read again.
         self._try(call.received_ns if not call.attempts else monotonic_ns())
 
+    def go_on(self, after_s: float, error: UpstreamError, tried: int, count: int) -> None:
+        """Make further tries after `count` that others made; `tried` are theirs, the last ended in `error`."""
+        self.error = error
+        self.tried |= tried
+        self.count = count
+        self.call.run = self
+        self.pool.watch.add(self)
+        self._again = asyncio.get_running_loop().call_later(after_s, self._retry)
+
     def _retry(self) -> None:
         self._try(monotonic_ns())
 

@@ -48,6 +48,7 @@ class Dispatcher:
         self.keepalive_ns = 15 * _NS
         self.watch: set[Watched] = set()
         self.under_way = 0
+        self.held_bytes = 0
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
@@ -89,6 +90,19 @@ class Dispatcher:
             self.leave()
         if self.report is not None:
             self.report(call, outcome, error)
+
+    def hold(self, size: int) -> bool:
+        """Take `size` bytes of this worker's buffers for an answer that is held. False: there is not so much left."""
+        generation = self.generation
+        assert generation is not None
+        if self.held_bytes + size > generation.config.server.buffer_bytes:
+            return False
+        self.held_bytes += size
+        return True
+
+    def free(self, size: int) -> None:
+        """Give back what `hold` took."""
+        self.held_bytes -= size
 
     def leave(self) -> None:
         """One request less is under way."""

@@ -95,6 +95,7 @@ class Call:
         heard_ns: when the client last heard of a stream that has not committed.
         attempts: tries so far, over all pools.
         parent: the call on whose behalf this one asks; None for a client's own.
+        recovery: what its client has of a stream that broke, where the next step of a plan may take it over.
         overhead_ns: time spent in this process so far, waiting not counted.
         answer: head of the stream that is being delivered.
         answered_ns: when the answer was whole.
@@ -115,6 +116,7 @@ class Call:
     lines = b""
     overhead_ns = 0
     parent: Call | None = None
+    recovery: Run | None = None
     request_id = b""
     run: Run | None = None
     stream = False

@@ -19,6 +19,7 @@ from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.links import Link
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
+from dispatch.plans.recover import Recover
 from dispatch.plans.single import Single
 from dispatch.policy.cost import rates
 from dispatch.pools import Pool
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from dispatch.config.plans import Plan as PlanConfig
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Call
-    from dispatch.plans.base import Failed
+    from dispatch.plans.base import Failed, Start
     from dispatch.routing import Board, Router, Slots
     from dispatch.schema import Origin as Address
     from dispatch.transport.connection import Owner
@@ -108,7 +109,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     links = _links(config, secrets, generation, dispatcher.generation)
     entries = []
     for model in config.models.values():
-        builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model)
+        builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model, config.server.max_answer_bytes)
         plan = builder.plan_of(model.plan)
         run = plan.run
         if builder.first is not None and not model.is_pattern and model.settings.hedge is None and not isinstance(plan, Hedge):
@@ -131,11 +132,14 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
 class _PlanBuilder:
     """Turns one model's plan into callables. Its routers come in the order of `pools()`, left to right."""
 
-    def __init__(self, routers: tuple[Router, ...], links: dict[str, Link], dispatcher: Dispatcher, model: ModelConfig) -> None:
+    def __init__(
+        self, routers: tuple[Router, ...], links: dict[str, Link], dispatcher: Dispatcher, model: ModelConfig, max_answer_bytes: int
+    ) -> None:
         self._routers = iter(routers)
         self._links = links
         self._dispatcher = dispatcher
         self._model = model
+        self._max_answer_bytes = max_answer_bytes
         self.first: Pool | None = None
 
     def plan_of(self, plan: PlanConfig) -> Single | Fallback | Hedge:
@@ -150,14 +154,34 @@ class _PlanBuilder:
         settings = self._model.settings
         pool = self._pool(plan, router, settings.retry)
         self.first = self.first or pool
+        return self._hedged(pool, plan, router)
+
+    def _hedged(self, pool: Pool, plan: PoolPlan, router: Router) -> Single | Hedge:
+        settings = self._model.settings
         hedge = settings.hedge
         if hedge is None or len(pool.links) == 1:
-            return Single(pool.start)
+            return Single(self._around(pool, pool.start))
         hedges = Hedges(router.core)
         spare = self._pool(plan, router, msgspec.structs.replace(settings.retry, attempts=1))
         spare.acquire = hedges.acquire
         prices = {link.name: rates(link.endpoint.price) for link in pool.links}
-        return Hedge(pool, spare, Delay(hedge.after, router), Shares(hedges, hedge, pool, prices))
+        hedged = Hedge(pool, spare, Delay(hedge.after, router), Shares(hedges, hedge, pool, prices))
+        start = self._around(pool, hedged.run)
+        return hedged if start == hedged.run else Single(start)
+
+    def _around(self, pool: Pool, start: Start) -> Start:
+        """What plans start in place of `start`: the same, where nothing is held or recovered."""
+        settings = self._model.settings
+        if settings.commit == "first" and not settings.recover:
+            return start
+        return Recover(
+            pool=pool,
+            start=start,
+            commit=settings.commit,
+            recover=settings.recover,
+            max_bytes=self._max_answer_bytes,
+            room=self._dispatcher,
+        ).start
 
     def _pool(self, plan: PoolPlan, router: Router, retry: Retry) -> Pool:
         settings = self._model.settings

@@ -15,6 +15,7 @@ import msgspec
 from dispatch.config import FROM_CLIENT
 from dispatch.errors import BadRequest, Failure, UpstreamError
 from dispatch.policy.mask import masked
+from dispatch.policy.prefill import prefill_of
 from dispatch.policy.retry_after import retry_after_s
 from dispatch.providers.base import has_capability
 from dispatch.providers.classify import describe
@@ -48,6 +49,7 @@ class Link:
     Attributes:
         heads: per door, the request line and every header line that does not depend on the request.
         model: the name upstream, as a JSON string; empty passes on what the client asked for.
+        prefill: how it can be asked to go on with an answer (`policy.prefill`); empty: not at all.
     """
 
     __slots__ = (
@@ -60,6 +62,7 @@ class Link:
         "model",
         "name",
         "origin",
+        "prefill",
         "provider",
     )
 
@@ -70,6 +73,7 @@ class Link:
         self.origin = origin
         self.model = b"" if endpoint.passes_name else msgspec.json.encode(endpoint.model or endpoint.name)
         self._lines = [endpoint_lines(endpoint.name, attempts) for attempts in range(KEPT_LINES)]
+        self.prefill = prefill_of(provider.capabilities, endpoint)
         self.from_client = endpoint.api_key == FROM_CLIENT
         self._client_heads: dict[tuple[str, bytes], bytes] = {}
         self._asks_usage = has_capability(provider, endpoint, "stream_usage")

@@ -88,7 +88,7 @@ def _explain(message: str, raw: object, kind: type, path: str) -> ConfigError:
     if what.startswith("Invalid enum value"):
         forms = struct.types if isinstance(struct, inspect.UnionType) else (struct,)
         words = [str(word) for form in forms if isinstance(form, inspect.LiteralType) for word in form.values]
-        other = " or a number" if len(forms) > 1 else ""
+        other = next((" or a mapping" if isinstance(form, inspect.StructType) else " or a number" for form in forms[1:]), "")
         return ConfigError(place, f"found {shown(value)}, expected {'' if other else 'one of '}{', '.join(words)}{other}")
     return ConfigError(place, _expectation(what, value))
 

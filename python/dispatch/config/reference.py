@@ -160,13 +160,18 @@ def _type(node: inspect.Type) -> str:
         case inspect.LiteralType(values):
             return " or ".join(f"`{value}`" for value in values)
         case inspect.UnionType(types):
-            return " or ".join(_type(one) for one in types)
+            return " or ".join(_type(one) if not isinstance(one, inspect.StructType) else _inline(one) for one in types)
         case inspect.StructType(cls):
             return f"{cls.__name__.lower()}"
         case inspect.IntType() | inspect.FloatType():
             return _bounded("int" if isinstance(node, inspect.IntType) else "number", node)
         case _:
             return {inspect.BoolType: "bool", inspect.AnyType: "anything"}.get(type(node), "text")
+
+
+def _inline(node: inspect.StructType) -> str:
+    """A mapping so small that it needs no table of its own."""
+    return ", ".join(f"`{{{field.encode_name}: {_type(field.type)}}}`" for field in node.fields)
 
 
 def _bounded(word: str, node: inspect.IntType | inspect.FloatType) -> str:

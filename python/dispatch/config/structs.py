@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 __all__ = [
+    "AfterTokens",
     "Capabilities",
     "Certificate",
     "Count",
@@ -69,11 +70,18 @@ class Certificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Path of the private key."""
 
 
+Prefill = Literal["none", "prefix", "prefix_echoed", "continue_final_message", "assistant"]
+
+
 class Capabilities(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Corrections to what the provider is known to support; left out: as the provider says."""
 
     stream_usage: bool | None = None
     """Takes `stream_options.include_usage`. Where false, the output of a stream is estimated."""
+    prefill: Prefill | None = None
+    """How it can be asked to go on with an answer that was begun: `prefix` (`prefix: true` on a last assistant message, as DeepSeek's
+    beta takes it), `prefix_echoed` (the same, and the answer repeats that message: Mistral), `continue_final_message` (vLLM, SGLang),
+    `assistant` (a last assistant message alone: Claude models that allow it, OpenRouter), `none`."""
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +142,16 @@ class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When less of a pool is usable and has no room, each endpoint with an open breaker is asked once a second all the same; 0: never."""
 
 
+class AfterTokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A commit that waits for some content."""
+
+    after_tokens: Annotated[int, Meta(ge=1, le=100_000)]
+    """Pieces of content (of most providers: tokens) that are held."""
+
+
+Recovery = Literal["continue", "restart"]
+
+
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Held for every model; each key may be repeated in a model."""
 
@@ -153,8 +171,13 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Breakers, outliers, recovery."""
     limits: Limits = Limits()
     """What may be asked of a model, whoever asks; a request over it gets 429."""
-    commit: Literal["first"] = "first"
-    """When an answer can no longer be taken back: `first`, with the first piece of content that the client gets."""
+    commit: Literal["first", "whole"] | AfterTokens = "first"
+    """When a stream can no longer be taken back: `first`, with its first piece of content; `whole`, not before it is complete: it is held
+    until then, comments keep the client awake, and whatever breaks is tried again; `{after_tokens: n}`, with the n-th piece of content."""
+    recover: tuple[Recovery, ...] = ()
+    """How another endpoint takes over a stream that breaks after its commit, in order: `continue` asks one whose `prefill` capability
+    allows it to go on where the text ends; `restart` asks anew and passes on what follows the text already delivered, if the new answer
+    begins with it. Left out: the client gets an error event."""
 
 
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

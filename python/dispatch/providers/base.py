@@ -66,7 +66,7 @@ class Provider(Protocol):
     name: str
     """The module's name."""
     capabilities: frozenset[str]
-    """What its endpoints support unless they say otherwise: `stream_usage`."""
+    """What its endpoints support unless they say otherwise: `stream_usage`, `prefill:KIND` (`policy.prefill`)."""
 
     def check(self, endpoint: Endpoint) -> None:
         """Check what only this provider can: base URL, options, whether a key or a model is needed.

@@ -181,7 +181,7 @@ class Front:
 
     def reserve(self, size: int) -> int:
         """Make room for a body. Raises `DispatchError` when this worker's buffers are full."""
-        if self._buffered + size > self.settings.buffer_bytes:
+        if self._buffered + self.dispatcher.held_bytes + size > self.settings.buffer_bytes:
             raise BadRequest("this worker's buffers are full", code="buffers_full", status=503)
         self._buffered += size
         return size

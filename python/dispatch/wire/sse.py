@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from dispatch._core import Told
+
 __all__ = [
     "ANTHROPIC",
     "BAD_FRAMING",
@@ -21,6 +23,7 @@ __all__ = [
     "RESPONSES",
     "TERMINATED",
     "USAGE",
+    "Told",
 ]
 
 # The third argument of `start_stream` (rust/src/sse/dialect.rs).

@@ -219,7 +219,7 @@ impl Facts {
 
 /// Calls `take` for each member of the object under the cursor, with the value under it; the name is `None` if it has no
 /// UTF-8 form.
-fn each_member<'a>(
+pub(super) fn each_member<'a>(
     cursor: &mut Cursor<'a>,
     mut take: impl FnMut(Option<&[u8]>, &mut Cursor<'a>) -> Result<()>,
 ) -> Result<()> {
@@ -233,14 +233,14 @@ fn each_member<'a>(
     Ok(())
 }
 
-fn number(cursor: &mut Cursor<'_>) -> Result<u64> {
+pub(super) fn number(cursor: &mut Cursor<'_>) -> Result<u64> {
     let value = cursor.skip()?;
     let text = std::str::from_utf8(value.of(cursor.text())).unwrap_or_default();
     Ok(text.parse().unwrap_or(0))
 }
 
 /// A string, array or object with something in it.
-fn is_filled(value: &[u8]) -> bool {
+pub(super) fn is_filled(value: &[u8]) -> bool {
     match value {
         [b'"', inside @ .., b'"'] => !inside.is_empty(),
         _ => is_filled_container(value),

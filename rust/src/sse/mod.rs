@@ -2,18 +2,24 @@
 //!
 //! - [`relay`]: takes the upstream's framing off and puts the client's on;
 //! - [`stream`]: what may go out, what is held, withheld or dropped, and what is known of the stream by now;
+//! - [`told`]: what a client has of a stream that broke, and what another answer adds to it, read by [`piece`];
 //! - [`split`]: where events end (WHATWG HTML, 9.2 "Server-sent events"); [`event`]: what one says; [`dialect`]: what that means.
 //!
 //! Where the network cuts the bytes never matters: the concatenation of all output and the final state are the same.
 
 pub mod dialect;
 pub mod event;
+pub mod piece;
 pub mod relay;
 pub mod split;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod told;
+#[cfg(test)]
+mod told_tests;
 
 pub use dialect::{ANTHROPIC, CHAT, Dialect, RESPONSES};
 pub use relay::{Output, Relay};
 pub use stream::{Stream, state};
+pub use told::Told;

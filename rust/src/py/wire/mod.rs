@@ -4,6 +4,7 @@ mod error;
 pub(super) mod request;
 pub(super) mod response;
 pub(super) mod scan;
+mod told;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -20,6 +21,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<scan::Scan>()?;
     module.add_class::<response::ResponseReader>()?;
     module.add_class::<response::Answer>()?;
+    module.add_class::<told::Told>()?;
     module.add_function(wrap_pyfunction!(scan::affinity, module)?)?;
     module.add_function(wrap_pyfunction!(response::read_answer, module)?)
 }

@@ -120,7 +120,7 @@ impl ResponseReader {
 }
 
 /// The dialect of this number in `dispatch.wire.sse`.
-fn named(dialect: u8) -> PyResult<&'static Dialect> {
+pub(super) fn named(dialect: u8) -> PyResult<&'static Dialect> {
     match dialect {
         0 => Ok(&CHAT),
         1 => Ok(&RESPONSES),

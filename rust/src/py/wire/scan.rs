@@ -14,7 +14,12 @@ use crate::json;
 enum Body {
     Request(Py<Inbound>),
     Bytes(PyBackedBytes),
+    /// Another body under the fields of a request.
+    Changed(Py<Inbound>, PyBackedBytes),
 }
+
+/// A name for one execution of one body: a changed body may not claim it.
+const EXECUTION: &[u8] = b"idempotency-key:";
 
 /// What was read of a body.
 #[pyclass(frozen, module = "dispatch._core")]
@@ -53,13 +58,14 @@ impl Scan {
         match &self.body {
             Body::Request(request) => Cow::Owned(request.get().forward_lines()),
             Body::Bytes(_) => Cow::Borrowed(b"content-type: application/json\r\n"),
+            Body::Changed(request, _) => Cow::Owned(without_execution(&request.get().forward_lines())),
         }
     }
 
     fn bytes(&self) -> &[u8] {
         match &self.body {
             Body::Request(request) => request.get().body_bytes(),
-            Body::Bytes(bytes) => bytes,
+            Body::Bytes(bytes) | Body::Changed(_, bytes) => bytes,
         }
     }
 }
@@ -125,10 +131,26 @@ impl Scan {
         self.composed(py, prefix, model, inject_usage)
     }
 
+    #[pyo3(signature = (body, /))]
+    fn rewritten(&self, py: Python<'_>, body: PyBackedBytes) -> PyResult<Self> {
+        let inner = json::Scan::new(&body)?;
+        let body = match &self.body {
+            Body::Request(request) | Body::Changed(request, _) => Body::Changed(request.clone_ref(py), body),
+            Body::Bytes(_) => Body::Bytes(body),
+        };
+        Ok(Self { inner, body })
+    }
+
     #[pyo3(signature = (model, inject_usage, /))]
     fn body<'py>(&self, py: Python<'py>, model: &[u8], inject_usage: bool) -> PyResult<Bound<'py, PyBytes>> {
         joined(py, &self.inner.splice(model, inject_usage).pieces(self.bytes()))
     }
+}
+
+/// Header lines but those that name an execution.
+fn without_execution(lines: &[u8]) -> Vec<u8> {
+    let is_other = |line: &&[u8]| !line.get(..EXECUTION.len()).is_some_and(|name| name.eq_ignore_ascii_case(EXECUTION));
+    lines.split_inclusive(|&byte| byte == b'\n').filter(is_other).flatten().copied().collect()
 }
 
 /// The hash by which requests of one user or session find the same endpoint; 0 for an empty value, which is none.
