@@ -7,6 +7,7 @@ use super::scenario::{Limits, Scenario};
 use crate::board::{Board, Sizes};
 use crate::engine::{EndpointTable, Engine, GateTable, Pool, PoolTable, Tables};
 use crate::error::TableError;
+use crate::health::Policy;
 use crate::limit::Spec;
 use crate::snapshot;
 use crate::units::Nanos;
@@ -29,6 +30,7 @@ impl Boards {
                 models: 1,
                 pairs: scenario.endpoints.len() as u32,
                 pools: 1,
+                users: 0,
             };
             Board::heap(sizes).map(Arc::new).map_err(|error| TableError::new("endpoints", error.to_string()))
         };
@@ -101,6 +103,7 @@ fn tables(scenario: &Scenario) -> Tables {
             endpoints: slots.collect(),
             retry_percent: scenario.client.retry_percent,
             retry_per_s: scenario.client.retry_per_s,
+            health: Policy::default(),
         }],
     }
 }
