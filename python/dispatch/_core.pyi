@@ -1255,3 +1255,44 @@ def simulated_retry(
 
     `pauses` are most attempts, first and longest wait.
     """
+
+# --- Routers learned from scores (rust/src/learn); used through dispatch.learn ---
+
+@final
+class LearnedRouter:
+    """Which model answers which prompt how well, learned from a table of scores. Safe to use from several threads."""
+
+    def __new__(cls, artefact: bytes, /) -> LearnedRouter:
+        """Read what `encode` wrote.
+
+        Raises:
+            ValueError: it is something else, of another version, or damaged; says which.
+        """
+
+    @staticmethod
+    def train(models: Sequence[str], prompts: Sequence[str], scores: Sequence[Sequence[float]], groups: Sequence[str], /) -> LearnedRouter:
+        """Train. The same table gives the same router. Other threads run meanwhile.
+
+        Args:
+            models: their names, two or more.
+            prompts: twenty or more.
+            scores: for each prompt the score of each model, 0 to 1.
+            groups: for each prompt the name of its kind; empty if none are known.
+
+        Raises:
+            ValueError: the table cannot be learned from; says why.
+        """
+
+    @property
+    def models(self) -> list[str]:
+        """Names in the order of `scores`."""
+
+    @property
+    def groups(self) -> list[str]:
+        """Kinds of prompts that it was trained with."""
+
+    def scores(self, prompt: str, /) -> list[float]:
+        """Expected score of each model; some tens of microseconds at most, whatever the prompt's length."""
+
+    def encode(self) -> bytes:
+        """The artefact."""

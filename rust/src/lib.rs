@@ -5,11 +5,11 @@
 //! ```text
 //!  py                                        conversions; the only modules that see Python
 //!  simulate                                  virtual time around the engine
-//!  engine | snapshot                         acquire and settle; what metrics read
+//!  engine | snapshot | learn                 acquire and settle; what metrics read; routers learned from scores
 //!  select                                    strategies, one a file
 //!  limit | health | ring | maglev            one algorithm a file
 //!  board | json | sse | http1 | tls          shared memory; bytes in, facts out
-//!  units | rng | error
+//!  units | rng | error | signal              signal: what a prompt is
 //! ```
 //!
 //! Nothing here reads a clock, draws from the system's randomness, waits, or calls back.
@@ -22,6 +22,7 @@ pub mod error;
 pub mod health;
 pub mod http1;
 pub mod json;
+pub mod learn;
 pub mod limit;
 pub mod maglev;
 #[cfg(feature = "python")]
@@ -29,6 +30,7 @@ mod py;
 pub mod ring;
 pub mod rng;
 pub mod select;
+pub mod signal;
 pub mod simulate;
 pub mod snapshot;
 pub mod sse;

@@ -3,6 +3,7 @@
 mod board;
 mod express;
 mod hedge;
+mod learn;
 mod routing;
 mod simulate;
 mod state;
@@ -20,6 +21,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     board::register(module)?;
     express::register(module)?;
     hedge::register(module)?;
+    learn::register(module)?;
     routing::register(module)?;
     simulate::register(module)?;
     state::register(module)?;

@@ -1,0 +1,15 @@
+//! Learning which model answers which prompt well, from a table of scores: training, the artefact, prediction.
+//!
+//! Everything is deterministic: the same table gives the same bytes.
+
+mod artefact;
+mod examples;
+mod ridge;
+mod router;
+#[cfg(test)]
+mod tests;
+mod train;
+
+pub use artefact::ArtefactError;
+pub use router::{Predictor, Router};
+pub use train::{Table, TrainError, train};

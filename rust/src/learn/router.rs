@@ -1,0 +1,170 @@
+//! A trained router: a prompt in, the expected score of each model out.
+
+use super::examples::{COLUMNS, Row, Scales};
+use crate::signal::{BUCKETS, SURFACE, Words};
+
+/// How sharply group scores become shares; chosen on training folds of MMLU-Pro.
+const SHARPNESS: f32 = 12.0;
+/// How much of a score comes from the groups' means where groups were given, the rest from the prompt's own words.
+const GROUP_PART: f32 = 0.5;
+
+/// What was learned. Weights are whole numbers from -127 to 127, times their head's scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Router {
+    pub(super) models: Vec<String>,
+    pub(super) groups: Vec<String>,
+    /// Mean score of each model in training.
+    pub(super) means: Vec<f32>,
+    /// Mean score of each model in each group: a row per group.
+    pub(super) group_means: Vec<f32>,
+    /// Share of each group in training.
+    pub(super) group_shares: Vec<f32>,
+    pub(super) scales: Scales,
+    /// Scale of each head: what all models share, each model's own part, each group.
+    pub(super) heads: Vec<f32>,
+    /// Row of each column in `weights`; [`UNSEEN`] where no text of the training had it.
+    pub(super) places: Vec<u32>,
+    /// A row of heads for each column that was seen.
+    pub(super) weights: Vec<i8>,
+}
+
+/// No row: such a word says nothing.
+pub(super) const UNSEEN: u32 = u32::MAX;
+
+/// Weight of words that training never saw: none, as if they did not stand there.
+pub(super) const UNKNOWN_IDF: f32 = 0.0;
+
+/// A router with the memory that predictions need.
+#[derive(Debug)]
+pub struct Predictor {
+    router: Router,
+    words: Words,
+    sums: Vec<f32>,
+}
+
+impl Router {
+    /// Joins what training found; `columns` are the heads' weights, each of [`COLUMNS`].
+    pub(super) fn pack(parts: Parts, columns: &[Vec<f32>]) -> Self {
+        let Parts { models, groups, means, group_means, group_shares, mut scales } = parts;
+        let heads: Vec<f32> = columns.iter().map(|weights| scale_of(weights)).collect();
+        let mut places = vec![UNSEEN; COLUMNS];
+        let mut packed = Vec::new();
+        let mut rows = 0;
+        for (at, place) in places.iter_mut().enumerate() {
+            if at < BUCKETS && columns.iter().all(|weights| weights[at] == 0.0) {
+                scales.idf[at] = UNKNOWN_IDF;
+                continue;
+            }
+            *place = rows;
+            rows += 1;
+            packed.extend(columns.iter().zip(&heads).map(|(weights, scale)| quantised(weights[at] / scale)));
+        }
+        Self { models, groups, means, group_means, group_shares, scales, heads, places, weights: packed }
+    }
+
+    /// Names of the models, in the order of scores.
+    #[must_use]
+    pub fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    /// Names of the groups that it knows prompts by; empty if none were given.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        &self.groups
+    }
+
+    /// Sums of all heads for a row.
+    fn sums(&self, row: &Row, sums: &mut Vec<f32>) {
+        sums.clear();
+        sums.resize(self.heads.len(), 0.0);
+        for (bucket, value) in row.buckets.iter().zip(&row.values) {
+            self.add(*bucket as usize, *value, sums);
+        }
+        for (at, count) in row.counts.iter().enumerate() {
+            self.add(BUCKETS + at, *count, sums);
+        }
+        self.add(BUCKETS + SURFACE, 1.0, sums);
+        for (sum, scale) in sums.iter_mut().zip(&self.heads) {
+            *sum *= scale;
+        }
+    }
+
+    fn add(&self, column: usize, value: f32, sums: &mut [f32]) {
+        let place = self.places[column];
+        if place != UNSEEN {
+            let start = place as usize * sums.len();
+            for (sum, weight) in sums.iter_mut().zip(&self.weights[start..]) {
+                *sum += value * f32::from(*weight);
+            }
+        }
+    }
+}
+
+impl Predictor {
+    /// Makes a router ready.
+    #[must_use]
+    pub fn new(router: Router) -> Self {
+        Self { router, words: Words::default(), sums: Vec::new() }
+    }
+
+    /// The router.
+    #[must_use]
+    pub const fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Expected score of each model for a prompt.
+    #[must_use]
+    pub fn scores(&mut self, prompt: &str) -> Vec<f32> {
+        let router = &self.router;
+        let mut row = Row::raw(prompt, &mut self.words);
+        router.scales.apply(&mut row);
+        router.sums(&row, &mut self.sums);
+        let models = router.models.len();
+        let shared = self.sums[0];
+        let mut scores: Vec<f32> =
+            router.means.iter().zip(&self.sums[1..=models]).map(|(mean, own)| mean + shared + own).collect();
+        if !router.groups.is_empty() {
+            let parts = softmax(&self.sums[1 + models..], &router.group_shares);
+            for (model, score) in scores.iter_mut().enumerate() {
+                let by_group: f32 = parts
+                    .iter()
+                    .enumerate()
+                    .map(|(group, share)| share * router.group_means[group * models + model])
+                    .sum();
+                *score += GROUP_PART * (by_group - *score);
+            }
+        }
+        scores
+    }
+}
+
+/// What training knows beside weights.
+pub(super) struct Parts {
+    pub(super) models: Vec<String>,
+    pub(super) groups: Vec<String>,
+    pub(super) means: Vec<f32>,
+    pub(super) group_means: Vec<f32>,
+    pub(super) group_shares: Vec<f32>,
+    pub(super) scales: Scales,
+}
+
+/// Shares of the groups: their scores were learned about their means.
+fn softmax(scores: &[f32], means: &[f32]) -> Vec<f32> {
+    let sharp: Vec<f32> = scores.iter().zip(means).map(|(score, mean)| (score + mean) * SHARPNESS).collect();
+    let most = sharp.iter().copied().fold(f32::MIN, f32::max);
+    let weights: Vec<f32> = sharp.iter().map(|score| (score - most).exp()).collect();
+    let sum: f32 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+fn scale_of(weights: &[f32]) -> f32 {
+    let most = weights.iter().fold(0.0_f32, |most, weight| most.max(weight.abs()));
+    if most > 0.0 { most / 127.0 } else { 1.0 }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "within 127 by its scale")]
+fn quantised(weight: f32) -> i8 {
+    weight.round().clamp(-127.0, 127.0) as i8
+}

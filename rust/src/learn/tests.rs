@@ -1,0 +1,69 @@
+use super::{Predictor, Router, Table, train};
+use crate::rng::Rng;
+
+const EASY: [&str; 4] = ["apple", "banana", "cherry", "plum"];
+const HARD: [&str; 4] = ["integral", "manifold", "tensor", "lemma"];
+
+/// Prompts of two kinds: the weak model answers only the easy ones.
+fn table(rows: usize) -> Table {
+    let mut rng = Rng::new(7);
+    let mut table = Table { models: vec!["weak".into(), "strong".into()], ..Table::default() };
+    for at in 0..rows {
+        let words = if at % 2 == 0 { EASY } else { HARD };
+        let text: Vec<&str> = (0..8).map(|_| words[rng.below(4)]).collect();
+        table.prompts.push(text.join(" "));
+        table.scores.extend([if at % 2 == 0 { 1.0 } else { 0.0 }, 1.0]);
+        table.groups.push(if at % 2 == 0 { "fruit".into() } else { "maths".into() });
+    }
+    table
+}
+
+#[test]
+fn it_learns_which_prompts_the_weak_model_answers() {
+    for grouped in [false, true] {
+        let mut table = table(200);
+        if !grouped {
+            table.groups.clear();
+        }
+        let mut predictor = Predictor::new(train(&table).expect("a good table"));
+
+        let (easy, hard) = (predictor.scores("a banana and a plum"), predictor.scores("the tensor of a manifold"));
+        assert!(easy[0] > 0.7 && hard[0] < 0.3, "{easy:?} {hard:?}");
+        assert!(easy[1] > 0.8 && hard[1] > 0.8, "{easy:?} {hard:?}");
+    }
+}
+
+#[test]
+fn the_same_table_gives_the_same_bytes_and_bytes_give_the_same_router() {
+    let bytes = train(&table(60)).expect("a good table").encode();
+
+    assert_eq!(bytes, train(&table(60)).expect("a good table").encode());
+    let router = Router::decode(&bytes).expect("what encode wrote");
+    assert_eq!(router.models(), ["weak", "strong"]);
+    assert_eq!(router.encode(), bytes);
+    let mut here = Predictor::new(train(&table(60)).expect("a good table"));
+    assert_eq!(here.scores("an unknown plum"), Predictor::new(router).scores("an unknown plum"));
+}
+
+#[test]
+fn damaged_bytes_are_refused_wherever_the_damage_is() {
+    let bytes = train(&table(60)).expect("a good table").encode();
+
+    for at in (0..bytes.len()).step_by(997).chain(0..64) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x55;
+        assert!(Router::decode(&damaged).is_err(), "byte {at}");
+        assert!(Router::decode(&bytes[..at]).is_err(), "cut at {at}");
+    }
+}
+
+#[test]
+fn tables_that_teach_nothing_are_refused_with_what_was_found() {
+    let good = table(60);
+    let fault = |table: Table| train(&table).expect_err("a bad table").0;
+
+    assert!(fault(table(4)).contains("4 prompts"));
+    assert!(fault(Table { models: vec!["one".into()], ..good.clone() }).contains("1 models"));
+    assert!(fault(Table { scores: vec![f32::NAN; 120], ..good.clone() }).contains("not a number"));
+    assert!(fault(Table { groups: vec!["a".into()], ..good }).contains("1 groups"));
+}
