@@ -150,6 +150,8 @@ class Attempts:
         lease.settle(0, now_ns, usage[0], usage[1], usage[2], 0)
         self.lease = None
         pool = self.pool
+        if pool.book is not None:
+            pool.book(self, Failure.NONE, usage, now_ns)
         pool.watch.discard(self)
         call = self.call
         call.endpoint = link.name
@@ -221,6 +223,8 @@ class Attempts:
             cool_ms = 0 if after_s is None else max(1, int(after_s * 1000))
             self.lease.settle(int(failure), now_ns, 0, 0, 0, cool_ms)
             self.lease = None
+            if self.pool.book is not None:
+                self.pool.book(self, failure, NO_USAGE, now_ns, sent=failure is not Failure.CONNECT)
         self.waiting = None
         error = self.link.error(failure, reason, answer, after_s)
         error.__cause__ = self.error
@@ -261,15 +265,18 @@ class Attempts:
             self._again.cancel()
         if self.waiting is not None:
             self.waiting.cancel()
-        usage = (0, 0, 0, 0)
+        usage = NO_USAGE
         connection, self.connection = self.connection, None
         if connection is not None:
             if self._relay is not None:
                 usage = connection.reader.usage
             connection.cancel()
         if self.lease is not None:
-            self.lease.settle(int(failure), monotonic_ns(), usage[0], usage[1], usage[2], 0)
+            now_ns = monotonic_ns()
+            self.lease.settle(int(failure), now_ns, usage[0], usage[1], usage[2], 0)
             self.lease = None
+            if self.pool.book is not None:
+                self.pool.book(self, failure, usage, now_ns, sent=connection is not None)
 
     def pause(self) -> None:
         """The client takes no more: stop reading from upstream, and stop its stall clock."""

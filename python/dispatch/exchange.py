@@ -93,6 +93,8 @@ class Call:
         first_ns: when the first token of a stream came; 0 before.
         lines: header lines that say which endpoint answered, at which attempt.
         heard_ns: when the client last heard of a stream that has not committed.
+        booked: lines of the ledger so far.
+        is_delivered: the ledger has the attempt that the key pays for.
         attempts: tries so far, over all pools.
         parent: the call on whose behalf this one asks; None for a client's own.
         recovery: what its client has of a stream that broke, where the next step of a plan may take it over.
@@ -107,11 +109,13 @@ class Call:
     answer: Answer | None = None
     answered_ns = 0
     attempts = 0
+    booked = 0
     chunked = True
     committed = False
     credential = b""
     endpoint = ""
     first_ns = 0
+    is_delivered = False
     key = ""
     lines = b""
     overhead_ns = 0

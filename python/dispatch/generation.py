@@ -26,6 +26,7 @@ from dispatch.pools import Pool
 from dispatch.providers import echo
 from dispatch.providers.base import find_provider
 from dispatch.routing import Hedges, Routing
+from dispatch.telemetry.ledger import Ledger
 from dispatch.transport.connect import Connector, Resolver, Target, proxy_for
 from dispatch.transport.local import LocalOrigin
 from dispatch.transport.pool import Origin
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Start
+    from dispatch.pools import Book
     from dispatch.routing import Board, Router, Slots
     from dispatch.schema import Origin as Address
     from dispatch.transport.connection import Owner
@@ -106,10 +108,11 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     """
     routing = Routing(board, worker, config, slots)
     generation = Generation(config, routing)
+    ledger = _ledger(config, worker)
     links = _links(config, secrets, generation, dispatcher.generation)
     entries = []
     for model in config.models.values():
-        builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model, config.server.max_answer_bytes)
+        builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model, config.server.max_answer_bytes, ledger)
         plan = builder.plan_of(model.plan)
         run = plan.run
         if builder.first is not None and not model.is_pattern and model.settings.hedge is None and not isinstance(plan, Hedge):
@@ -125,21 +128,37 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
         models = None if key.models is None else frozenset(key.models)
         generation.keys[digest] = KeyEntry(name, routing.keys[name], models, key.admin)
     rows = [(digest, generation.keys[digest]) for digest in secrets.keys]
-    generation.lane = Lane(routing, entries, rows, config.server.hosts)
+    if ledger is None:
+        # The lane keeps no books.
+        generation.lane = Lane(routing, entries, rows, config.server.hosts)
     return generation
+
+
+def _ledger(config: Config, worker: int) -> Book | None:
+    path = config.server.ledger
+    if path is None:
+        return None
+    return Ledger(path, worker, {endpoint.name: rates(endpoint.price) for endpoint in config.endpoints}).book
 
 
 class _PlanBuilder:
     """Turns one model's plan into callables. Its routers come in the order of `pools()`, left to right."""
 
     def __init__(
-        self, routers: tuple[Router, ...], links: dict[str, Link], dispatcher: Dispatcher, model: ModelConfig, max_answer_bytes: int
+        self,
+        routers: tuple[Router, ...],
+        links: dict[str, Link],
+        dispatcher: Dispatcher,
+        model: ModelConfig,
+        max_answer_bytes: int,
+        book: Book | None,
     ) -> None:
         self._routers = iter(routers)
         self._links = links
         self._dispatcher = dispatcher
         self._model = model
         self._max_answer_bytes = max_answer_bytes
+        self._book = book
         self.first: Pool | None = None
 
     def plan_of(self, plan: PlanConfig) -> Single | Fallback | Hedge:
@@ -194,6 +213,7 @@ class _PlanBuilder:
             stall_s=settings.stall_s,
             finish=self._dispatcher.finish,
             watch=self._dispatcher.watch,
+            book=self._book,
         )
 
 

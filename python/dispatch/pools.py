@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dispatch.plans.base import Failed
     from dispatch.routing import Router
 
-__all__ = ["Finish", "Pool", "Watch", "Watched"]
+__all__ = ["Book", "Finish", "Pool", "Watch", "Watched"]
 
 _NS = 1_000_000_000
 
@@ -23,6 +23,14 @@ class Finish(Protocol):
     """Called once per request, when its answer is out or given up. Settles the key's part."""
 
     def __call__(self, call: Call, outcome: Failure) -> None: ...
+
+
+class Book(Protocol):
+    """Called for each attempt that is over: `telemetry.ledger`."""
+
+    def __call__(
+        self, attempt: Attempts, failure: Failure, usage: tuple[int, int, int, int], now_ns: int, /, *, sent: bool = True
+    ) -> None: ...
 
 
 class Watched(Protocol):
@@ -46,6 +54,7 @@ class Pool:
     Attributes:
         links: the endpoints, by position.
         all: the mask of all positions.
+        book: told of each attempt that is over, for the ledger; None costs nothing.
         cannot: per door, the positions that have no such path, as a bit mask.
         first_token_ns, stall_ns: silences that are not waited through.
     """
@@ -53,6 +62,7 @@ class Pool:
     __slots__ = (
         "acquire",
         "all",
+        "book",
         "cannot",
         "core",
         "finish",
@@ -65,7 +75,7 @@ class Pool:
         "watch",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what a pool is made of
         self,
         *,
         name: str,
@@ -76,6 +86,7 @@ class Pool:
         stall_s: float,
         finish: Finish,
         watch: Watch,
+        book: Book | None = None,
     ) -> None:
         self.name = name
         self.core = router.core
@@ -87,6 +98,7 @@ class Pool:
         self.stall_ns = int(stall_s * _NS)
         self.finish = finish
         self.watch = watch
+        self.book = book
         self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
         doors = {door for link in links for door in link.heads}
         self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}

@@ -109,6 +109,8 @@ class Relay:
         now_ns = monotonic_ns()
         if attempts.lease is not None:
             attempts.lease.settle(0, now_ns, usage[0], usage[1], usage[2], 0)
+            if attempts.pool.book is not None:
+                attempts.pool.book(attempts, Failure.NONE, usage, now_ns)
         call.usage = usage
         call.endpoint = attempts.link.name
         call.answered_ns = now_ns

@@ -23,7 +23,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 async def test_a_descriptor_that_is_lost_while_a_connection_is_made_is_closed_once(tmp_path: Path) -> None:
-    """Without `transport.handover` libuv aborts a worker in three rounds of five: a second close hits a number that a new connection has by then."""
+    """Without `transport.handover` libuv aborts a worker now and then: a second close hits the number of a new connection."""
     cases = tuple(case for case in CASES if case.name in ("none", "refused", "reset_on_accept"))
     runs = runs_of(cases)
     async with Fleet(tmp_path, cases, ledger=False) as fleet:

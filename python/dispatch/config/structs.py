@@ -209,6 +209,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client that takes nothing for this long is dropped."""
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     """After SIGTERM, further seconds in which connections are still accepted (and told to close)."""
+    ledger: str | None = None
+    """File to which each worker appends a JSON line for every attempt: who pays, tokens, cost. The worker's number is added: `PATH.0`."""
     cors_origins: tuple[str, ...] = ()
     """Web origins that may call from a browser, such as `http://localhost:3000`."""
     hosts: tuple[str, ...] = ()

@@ -1,0 +1,158 @@
+"""The ledger: one line for every attempt that is over, with who pays for it.
+
+JSON lines in a file per worker, `PATH.N`, each written by one call to a descriptor in append mode: a process that is killed leaves whole
+lines, and lacks those of the attempts that were under way, which the provider may have executed (`unknown` in any reckoning). A reload
+opens the file anew, so that it can be rotated. Lines that the disk does not take are counted; their number precedes the next one.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from dispatch.errors import ConfigError, Failure
+from dispatch.policy.booking import Booking, book_as
+from dispatch.policy.cost import cost_pico
+from dispatch.schema import Usage
+
+if TYPE_CHECKING:
+    from dispatch.exchange import Call
+    from dispatch.policy.cost import Rates
+
+__all__ = ["Attempt", "Entry", "Ledger", "Named"]
+
+_MODE = 0o640
+
+
+class Entry(Struct, omit_defaults=True, kw_only=True):
+    """One attempt."""
+
+    time: datetime
+    """When it was over."""
+    id: str
+    """The request's id, as its client sees it."""
+    attempt: int
+    """Counts from 1 within the request, in the order in which attempts end."""
+    model: str
+    endpoint: str
+    outcome: Booking
+    failure: str
+    """`none`, or a name of docs/failures.md."""
+    key: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+    cost_pico: int = 0
+    """Picodollars, by the endpoint's price; of what was not delivered, what is known of it."""
+    duration_ms: float = 0.0
+
+
+class _Lost(Struct, kw_only=True):
+    """In place of lines that could not be written."""
+
+    time: datetime
+    lost: int
+
+
+class Named(Protocol):
+    """An endpoint, as far as the ledger cares."""
+
+    @property
+    def name(self) -> str:
+        """Of the configuration."""
+
+
+class Attempt(Protocol):
+    """What is booked, as the retry loop knows it."""
+
+    @property
+    def call(self) -> Call:
+        """The request, or a branch of it."""
+
+    @property
+    def link(self) -> Named:
+        """Where it was made."""
+
+    @property
+    def sent_ns(self) -> int:
+        """When, on the monotonic clock."""
+
+
+class Ledger:
+    """See the module.
+
+    Args:
+        path: of the file, without the worker's number.
+        worker: the number.
+        prices: by endpoint.
+
+    Raises:
+        ConfigError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str, worker: int, prices: dict[str, Rates]) -> None:
+        self._prices = prices
+        self._encode = msgspec.json.Encoder().encode
+        self.lost = 0
+        """Lines that were not written since the last one that was."""
+        try:
+            self._fd = os.open(f"{path}.{worker}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        except OSError as error:
+            raise ConfigError("server.ledger", f"cannot open {path}.{worker}: {error.strerror}") from error
+
+    def __del__(self) -> None:
+        """Close the file: after a reload, when the last attempt of the generation before is booked."""
+        fd = getattr(self, "_fd", -1)
+        if fd >= 0:
+            os.close(fd)
+
+    def book(self, attempt: Attempt, failure: Failure, usage: tuple[int, int, int, int], now_ns: int, *, sent: bool = True) -> None:
+        """Note an attempt that is over.
+
+        Args:
+            attempt: what was tried; its call may be a branch of another one.
+            failure: how it ended.
+            usage: input, output, cached and reasoning tokens; zeros are unknown.
+            now_ns: on the monotonic clock.
+            sent: its request was written.
+        """
+        call, root, endpoint = attempt.call, attempt.call.root, attempt.link.name
+        root.booked += 1
+        outcome = book_as(failure, sent=sent, has_content=call.first_ns != 0)
+        if outcome is Booking.DELIVERED:
+            if root.is_delivered:
+                # Two branches were whole: one of them is the answer.
+                outcome = Booking.WASTED
+            root.is_delivered = True
+        tokens_in, tokens_out, cached, _ = usage
+        entry = Entry(
+            time=datetime.now(UTC),
+            id=root.request_id[14:-2].decode("latin-1"),
+            attempt=root.booked,
+            model=root.model,
+            endpoint=endpoint,
+            outcome=outcome,
+            failure=failure.name.lower(),
+            key=root.key,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
+            tokens_cached=cached,
+            cost_pico=cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), self._prices[endpoint]),
+            duration_ms=(now_ns - attempt.sent_ns) // 1000 / 1000,
+        )
+        self._write(self._encode(entry) + b"\n")
+
+    def _write(self, line: bytes) -> None:
+        if self.lost:
+            line = self._encode(_Lost(time=datetime.now(UTC), lost=self.lost)) + b"\n" + line
+        try:
+            os.write(self._fd, line)
+        except OSError:
+            # The disk is full, or the file system gone: requests go on, and the gap is told once it can be.
+            self.lost += 1
+            return
+        self.lost = 0
