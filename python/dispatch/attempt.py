@@ -8,12 +8,13 @@ before any pause. Fallback to another pool is a plan's business, reached by `on_
 from __future__ import annotations
 
 import asyncio
+from math import ceil
 from random import getrandbits, random
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
-from dispatch.policy.retry import Again, judge, may_fall_back
+from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fall_back
 from dispatch.relay import Relay
 from dispatch.replies import refused
 from dispatch.routing import Lease, Refusal
@@ -47,7 +48,10 @@ class Attempts:
     error: UpstreamError | None = None
     lease: Lease | None = None
     link: Link
+    patience_ns = 0
     sent_ns = 0
+    _barred = 0
+    _is_hurried = False
     _again: asyncio.TimerHandle | None = None
     _relay: Relay | None = None
     waiting: Waiting | None = None
@@ -87,8 +91,12 @@ class Attempts:
         pool = self.pool
         taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
         if type(taken) is Refusal and self.error is not None:
-            # Nothing is left that was not tried: what was tried may do.
-            self.tried = pool.cannot[call.door]
+            # Nothing is free that was not tried: what was tried may do, but not without its wait.
+            self.tried = pool.cannot[call.door] | self._barred
+            if self._is_hurried:
+                self._is_hurried = False
+                self._retry_in(backoff_s(self.count, random(), pool.retry))
+                return
             taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
         if type(taken) is not Lease:
             self.on_refusal(taken)
@@ -123,17 +131,20 @@ class Attempts:
         self.sent_ns = sent_ns
 
     def on_refusal(self, refusal: Refusal) -> None:
-        """No place now. A retry that is due waits for one as long as it would have waited for its turn; a first try does not."""
+        """No place now. A retry that is due waits for one while there is time; a first try does not."""
         error = self.error
         if error is None:
             self._give_up(refused(self.pool.name, refusal))
             return
         wait_s = refusal.retry_after_ns / _NS
         left_s = (self.call.deadline_ns - monotonic_ns()) / _NS
-        if 0 <= wait_s <= self.pool.retry.cap_s and wait_s < left_s:
-            self._again = asyncio.get_running_loop().call_later(wait_s + TIMER_GRAIN_S, self._retry)
+        if 0 <= wait_s < left_s:
+            self._retry_in(wait_s)
         else:
             self._give_up(error)
+
+    def _retry_in(self, wait_s: float) -> None:
+        self._again = asyncio.get_running_loop().call_later(wait_s + TIMER_GRAIN_S if wait_s else 0, self._retry)
 
     def on_answer(self, answer: Answer) -> None:
         """A whole answer: deliver it, or learn from its status what may be done."""
@@ -220,18 +231,22 @@ class Attempts:
         call = self.call
         now_ns = monotonic_ns()
         if self.lease is not None:
-            cool_ms = 0 if after_s is None else max(1, int(after_s * 1000))
+            cool_ms = 0 if after_s is None else max(1, ceil(after_s * 1000))
             self.lease.settle(int(failure), now_ns, 0, 0, 0, cool_ms)
+            if REACH[failure] is Reach.ELSEWHERE:
+                self._barred |= 1 << (self.lease.position & MASK_BITS)
             self.lease = None
             if self.pool.book is not None:
                 self.pool.book(self, failure, NO_USAGE, now_ns, sent=failure is not Failure.CONNECT)
         self.waiting = None
+        self.patience_ns = 0
         error = self.link.error(failure, reason, answer, after_s)
         error.__cause__ = self.error
         self.error = error
         call.endpoint = self.link.name
         left_s = (call.deadline_ns - now_ns) / _NS
         pool = self.pool
+        others = bool(pool.all & ~self.tried)
         verdict = judge(
             failure,
             attempt=self.count,
@@ -240,11 +255,14 @@ class Attempts:
             draw=random(),
             retry=pool.retry,
             retry_after_s=after_s,
-            others=bool(pool.all & ~self.tried),
+            others=others,
             stale=stale,
         )
-        if isinstance(verdict, Again) and call.body is not None and pool.retry_allowed(now_ns):
-            self._again = asyncio.get_running_loop().call_later(verdict.after_s, self._retry)
+        # Silence here twice would leave the next plan no time.
+        goes_on = failure is Failure.FIRST_TOKEN_TIMEOUT and not others and not pool.is_last
+        if isinstance(verdict, Again) and not goes_on and call.body is not None and pool.retry_allowed(now_ns):
+            self._is_hurried = others
+            self._retry_in(verdict.after_s)
             return
         error.may_fall_back = may_fall_back(failure, committed=call.committed, left_s=left_s, retry=pool.retry, stale=stale)
         self._give_up(error)
@@ -293,8 +311,24 @@ class Attempts:
             self._expire()
         elif self._relay is not None:
             self._relay.check(now_ns)
-        elif self.lease is not None and now_ns - self.sent_ns > self.pool.first_token_ns:
-            self.time_out(f"no answer within {self.pool.first_token_ns / _NS:g} s")
+        elif self.lease is not None:
+            if self.waiting is not None and self.connection is None and now_ns - self.sent_ns > self.pool.connect_ns:
+                self.time_out(f"no connection within {self.pool.connect_ns / _NS:g} s")
+            elif self.is_late(now_ns):
+                self.time_out(f"no answer within {self.waited_s(now_ns)} s")
+
+    def is_late(self, now_ns: int) -> bool:
+        """Whether this try has had its time to begin its answer."""
+        patience_ns = self.patience_ns
+        if not patience_ns:
+            call, sent_ns = self.call, self.sent_ns
+            patience_ns = self.pool.patience_ns(call.deadline_ns - sent_ns, stream=call.stream, tries=self.count, tried=self.tried)
+            self.patience_ns = max(patience_ns, 1)
+        return now_ns - self.sent_ns > patience_ns
+
+    def waited_s(self, now_ns: int) -> str:
+        """How long this try has taken, for people."""
+        return f"{(now_ns - self.sent_ns) / _NS:.3g}"
 
     def keep_awake(self, now_ns: int, silent_since_ns: int) -> None:
         """Send a comment to the client of a stream that has not begun for long."""
@@ -310,9 +344,11 @@ class Attempts:
 
     def time_out(self, reason: str, failure: Failure = Failure.FIRST_TOKEN_TIMEOUT) -> None:
         """Give this try up for its silence."""
+        connection, self.connection = self.connection, None
         if self.waiting is not None:
             self.waiting.cancel()
-        connection, self.connection = self.connection, None
+            if connection is None:
+                failure = Failure.CONNECT
         self._relay = None
         if connection is not None:
             connection.cancel()

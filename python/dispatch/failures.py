@@ -45,7 +45,10 @@ _RULES = """\
   deadline: no try begins whose wait would outlast it.
 - The wait before a try at the *same* endpoint is drawn from 0 to min(`cap_s`, `base_s` * 2^k), and never ends before what the provider
   asked for. A try at *another* endpoint waits for nothing.
-- If every endpoint that is left is pausing, a retry waits for the first of them, up to `retry.cap_s`. A pool of one pauses like any other.
+- If every endpoint that may still be asked is pausing, a retry waits for the first of them, while there is time. A pool of one pauses like
+  any other.
+- One try gets at most half of the time left while another endpoint could still be asked, so that one that hangs leaves room for the next:
+  a stream at most `first_token_s` to its first content, another answer `answer_s` if that is set. It is then cut and asked elsewhere.
 - `unknown_execution` is tried again only under `retry.unknown`, or if the connection was stale: kept idle for more than a second and ended
   within 50 ms of the write.
 - `context_length` and `content_filter` go to the next plan only where `retry.fallback_on` names them.

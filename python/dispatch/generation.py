@@ -35,7 +35,7 @@ from dispatch.transport.tls import TlsConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatch.config import Config, Endpoint, Retry, Secrets
+    from dispatch.config import Config, Defaults, Endpoint, Secrets
     from dispatch.config.plans import Model as ModelConfig
     from dispatch.config.plans import Plan as PlanConfig
     from dispatch.dispatcher import Dispatcher
@@ -161,17 +161,18 @@ class _PlanBuilder:
         self._book = book
         self.first: Pool | None = None
 
-    def plan_of(self, plan: PlanConfig) -> Single | Fallback | Hedge:
-        """Build the plan; `first` is its first pool, if that is its first step."""
+    def plan_of(self, plan: PlanConfig, *, is_last: bool = True) -> Single | Fallback | Hedge:
+        """Build the plan; `first` is its first pool, if that is its first step. `is_last`: nothing is asked after it."""
         if isinstance(plan, FallbackPlan):
-            steps = [self.plan_of(step) for step in plan.steps]
+            last = len(plan.steps) - 1
+            steps = [self.plan_of(step, is_last=is_last and at == last) for at, step in enumerate(plan.steps)]
             if not isinstance(plan.steps[0], PoolPlan):
                 # A fallback inside a fallback has a way of its own to go on.
                 self.first = None
             return Fallback(*(step.run for step in steps))
         router = next(self._routers)
         settings = self._model.settings
-        pool = self._pool(plan, router, settings.retry)
+        pool = self._pool(plan, router, settings, is_last=is_last)
         self.first = self.first or pool
         return self._hedged(pool, plan, router)
 
@@ -181,7 +182,8 @@ class _PlanBuilder:
         if hedge is None or len(pool.links) == 1:
             return Single(self._around(pool, pool.start))
         hedges = Hedges(router.core)
-        spare = self._pool(plan, router, msgspec.structs.replace(settings.retry, attempts=1))
+        once = msgspec.structs.replace(settings, retry=msgspec.structs.replace(settings.retry, attempts=1))
+        spare = self._pool(plan, router, once, is_last=pool.is_last)
         spare.acquire = hedges.acquire
         prices = {link.name: rates(link.endpoint.price) for link in pool.links}
         hedged = Hedge(pool, spare, Delay(hedge.after, router), Shares(hedges, hedge, pool, prices))
@@ -202,15 +204,13 @@ class _PlanBuilder:
             room=self._dispatcher,
         ).start
 
-    def _pool(self, plan: PoolPlan, router: Router, retry: Retry) -> Pool:
-        settings = self._model.settings
+    def _pool(self, plan: PoolPlan, router: Router, settings: Defaults, *, is_last: bool) -> Pool:
         return Pool(
             name=self._model.name,
             router=router,
             links=[self._links[name] for name in plan.endpoints],
-            retry=retry,
-            first_token_s=settings.first_token_s,
-            stall_s=settings.stall_s,
+            settings=settings,
+            is_last=is_last,
             finish=self._dispatcher.finish,
             watch=self._dispatcher.watch,
             book=self._book,

@@ -56,15 +56,20 @@ NOBODY = KeyEntry("", -1, None, admin=False)
 
 
 class Entry:
-    """A model on the lane: its first pool, and what follows when that has no answer."""
+    """A model on the lane: its first pool, and what follows when that has no answer.
 
-    __slots__ = ("deadline_ns", "name", "on_failed", "pool", "slot")
+    Attributes:
+        patience_ns: from when on a silence is worth a closer look.
+    """
+
+    __slots__ = ("deadline_ns", "name", "on_failed", "patience_ns", "pool", "slot")
 
     def __init__(self, name: str, slot: int, deadline_ns: int, pool: Pool, on_failed: Failed) -> None:
         self.name = name
         self.slot = slot
         self.deadline_ns = deadline_ns
         self.pool = pool
+        self.patience_ns = min(pool.connect_ns, pool.patience_ns(deadline_ns, stream=False, tries=1, tried=1))
         self.on_failed = on_failed
 
 

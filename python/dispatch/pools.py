@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from dispatch.attempt import MASK_BITS, Attempts
 
 if TYPE_CHECKING:
-    from dispatch.config import Retry
+    from dispatch.config import Defaults
     from dispatch.errors import Failure
     from dispatch.exchange import Call
     from dispatch.links import Link
@@ -56,17 +56,22 @@ class Pool:
         all: the mask of all positions.
         book: told of each attempt that is over, for the ledger; None costs nothing.
         cannot: per door, the positions that have no such path, as a bit mask.
-        first_token_ns, stall_ns: silences that are not waited through.
+        is_last: no other plan is asked after this pool.
+        connect_ns, first_token_ns, stall_ns: silences that are not waited through.
+        answer_ns: the same for an answer that is no stream; 0: as long as there is time.
     """
 
     __slots__ = (
         "acquire",
         "all",
+        "answer_ns",
         "book",
         "cannot",
+        "connect_ns",
         "core",
         "finish",
         "first_token_ns",
+        "is_last",
         "links",
         "name",
         "retry",
@@ -81,9 +86,8 @@ class Pool:
         name: str,
         router: Router,
         links: list[Link],
-        retry: Retry,
-        first_token_s: float,
-        stall_s: float,
+        settings: Defaults,
+        is_last: bool,
         finish: Finish,
         watch: Watch,
         book: Book | None = None,
@@ -93,15 +97,34 @@ class Pool:
         self.acquire = router.acquire
         self.retry_allowed = router.retry_allowed
         self.links = links
-        self.retry = retry
-        self.first_token_ns = int(first_token_s * _NS)
-        self.stall_ns = int(stall_s * _NS)
+        self.retry = settings.retry
+        self.connect_ns = int(settings.connect_s * _NS)
+        self.first_token_ns = int(settings.first_token_s * _NS)
+        self.answer_ns = int((settings.answer_s or 0) * _NS)
+        self.stall_ns = int(settings.stall_s * _NS)
+        self.is_last = is_last
         self.finish = finish
         self.watch = watch
         self.book = book
         self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
         doors = {door for link in links for door in link.heads}
         self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}
+
+    def patience_ns(self, left_ns: int, *, stream: bool, tries: int, tried: int) -> int:
+        """How long one try may take to begin its answer.
+
+        Args:
+            left_ns: what was left of the deadline when it was sent.
+            stream: whether the answer is one.
+            tries: made so far in this pool, this one included.
+            tried: the positions they took.
+        """
+        most_ns = self.first_token_ns if stream else self.answer_ns
+        if not stream and most_ns:
+            return most_ns
+        others = not self.is_last or (tries < self.retry.attempts and bool(self.all & ~tried))
+        room_ns = left_ns // 2 if others else left_ns
+        return min(most_ns, room_ns) if stream else room_ns
 
     def start(self, call: Call, failed: Failed) -> None:
         """Make the tries of `call` in this pool: what plans start."""

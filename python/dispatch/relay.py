@@ -164,7 +164,7 @@ class Relay:
             if now_ns - self._finished_ns > AFTER_FINISH_NS:
                 self._drop()
                 self._complete()
-        elif not self._call.committed and now_ns - self._attempts.sent_ns > pool.first_token_ns:
-            self._attempts.time_out(f"no first token within {pool.first_token_ns / _NS:g} s")
+        elif not self._call.committed and self._attempts.is_late(now_ns):
+            self._attempts.time_out(f"no first token within {self._attempts.waited_s(now_ns)} s")
         elif now_ns - self._quiet_ns > pool.stall_ns:
             self._attempts.time_out(f"silent for {pool.stall_ns / _NS:g} s", Failure.STALLED)

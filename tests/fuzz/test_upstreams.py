@@ -131,7 +131,7 @@ def configuration(base_url: str) -> dict[str, Any]:
     names = [str(number) for number in range(ENDPOINTS)]
     endpoints = [{"name": f"e{n}", "provider": "openai_compatible", "model": "*", "base_url": f"{base}/{n}/v1"} for n in names]
     models = {f"m{n}": {"endpoints": [f"e{n}"], "retry": {"attempts": 1}} for n in names}
-    return {"defaults": {"first_token_s": 0.2, "stall_s": 0.2}, "endpoints": endpoints, "models": models}
+    return {"defaults": {"first_token_s": 0.2, "answer_s": 0.2, "stall_s": 0.2}, "endpoints": endpoints, "models": models}
 
 
 async def test_no_answer_of_a_provider_breaks_the_sidecar() -> None:

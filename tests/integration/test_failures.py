@@ -108,7 +108,7 @@ async def test_an_upstream_that_falls_silent_is_left_and_another_asked(name: str
     async with (
         Upstream(SILENT[name]) as silent,
         Upstream(GOOD) as good,
-        Hosted(pool(silent.base_url, good.base_url, first_token_s=0.2, stall_s=0.2)) as hosted,
+        Hosted(pool(silent.base_url, good.base_url, answer_s=0.2, stall_s=0.2)) as hosted,
     ):
         peer = await hosted.peer()
         assert (await peer.ask(chat())).status == 200

@@ -361,7 +361,7 @@ async def test_both_of_a_pool_fail_and_the_fallback_answers() -> None:
             "fallback": [{"endpoints": ["a", "b"], "strategy": "round_robin"}, "c"],
             "hedge": SOON,
             "retry": {"attempts": 1},
-            "first_token_s": 0.2,
+            "answer_s": 0.2,
         }
         async with Hosted(config) as hosted:
             peer = await hosted.peer()

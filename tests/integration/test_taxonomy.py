@@ -121,7 +121,7 @@ SCRIPTS: dict[tuple[str, str], tuple[Script | None, bool]] = {
 
 
 def played(one: Event, url: str, *others: str, **model: Any) -> dict[str, Any]:
-    return pool(url, *others, first_token_s=0.2, stall_s=0.2, **model)
+    return pool(url, *others, first_token_s=0.2, answer_s=0.2, stall_s=0.2, **model)
 
 
 @pytest.mark.parametrize("one", EVENTS, ids=lambda one: f"{one.moment}: {one.name}")

@@ -160,7 +160,10 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connect_s: Seconds = 5.0
     """Name lookup, TCP and TLS together."""
     first_token_s: Seconds = 60.0
-    """Longest wait for the first byte of an answer."""
+    """Longest wait for the first content of a stream; at most half of the time left while another endpoint could still be asked."""
+    answer_s: Seconds | None = None
+    """Longest wait for an answer that is no stream. Left out: the deadline, or half of the time left while another endpoint could still be
+    asked. Such an answer says nothing before it is whole, so that a long one and none look the same."""
     stall_s: Seconds = 30.0
     """Longest silence inside an answer."""
     retry: Retry = Retry()

@@ -122,7 +122,7 @@ EVENTS: tuple[Event, ...] = (
     _event("bytes that are no HTTP", "before the answer", Failure.MALFORMED),
     _event("connection ends", "in the head", Failure.BROKEN),
     _event("connection ends", "in a whole answer", Failure.BROKEN),
-    _event("silence", "in a whole answer", Failure.FIRST_TOKEN_TIMEOUT, "as before the answer: one limit, `first_token_s`"),
+    _event("silence", "in a whole answer", Failure.FIRST_TOKEN_TIMEOUT, "as before the answer: one limit, `answer_s`"),
     _event("connection ends", "in a stream, before content", Failure.BROKEN),
     _event("error event", "in a stream, before content", Failure.OVERLOADED, "by what the event says, as an answer would be"),
     _event("error without `data:`", "in a stream, before content", Failure.OVERLOADED, "Google sends such"),

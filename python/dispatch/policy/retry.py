@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dispatch.config import Retry
 
-__all__ = ["REACH", "Again", "GiveUp", "Reach", "is_stale", "judge", "may_fall_back"]
+__all__ = ["REACH", "Again", "GiveUp", "Reach", "backoff_s", "is_stale", "judge", "may_fall_back"]
 
 
 class Reach(IntEnum):
@@ -114,7 +114,7 @@ def judge(  # noqa: PLR0913  # each is one fact of the attempt, named at the cal
         return GiveUp("attempts")
     if reach is Reach.ELSEWHERE and not others:
         return GiveUp("endpoints")
-    after_s = 0.0 if others else max(_jitter_s(attempt, draw, retry), retry_after_s or 0.0)
+    after_s = 0.0 if others else max(backoff_s(attempt, draw, retry), retry_after_s or 0.0)
     return Again(after_s) if after_s < left_s else GiveUp("deadline")
 
 
@@ -138,6 +138,7 @@ def is_stale(*, idle_s: float, ended_after_s: float) -> bool:
     return idle_s > _STALE_IDLE_S and ended_after_s <= _STALE_END_S
 
 
-def _jitter_s(attempt: int, draw: float, retry: Retry) -> float:
+def backoff_s(attempt: int, draw: float, retry: Retry) -> float:
+    """The wait before another try at the same endpoint, after `attempt` tries; arguments as in `judge`."""
     # attempts is at most 16, so the power stays small.
     return draw * min(retry.cap_s, retry.base_s * float(1 << (attempt - 1)))

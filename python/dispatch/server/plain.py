@@ -114,7 +114,7 @@ class PlainRequest:
     def check(self, now_ns: int) -> None:
         """Look at the clock, as `Attempts` does."""
         model = self._model
-        if now_ns - self._received_ns >= model.deadline_ns or now_ns - self._sent_ns > model.pool.first_token_ns:
+        if now_ns - self._received_ns >= model.deadline_ns or now_ns - self._sent_ns > model.patience_ns:
             self._expand().check(now_ns)
 
     def keep_awake(self, now_ns: int, silent_since_ns: int) -> None:
