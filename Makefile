@@ -111,6 +111,10 @@ fuzz: setup ## Feed hostile bytes to the parsers: make fuzz SECONDS=600
 crashtest: setup ## Every fault against the real sidecar with 200 clients at once; writes docs/faults.md: make crashtest ARGS="--only cut"
 	$(BIN)/python -m tests.crash $(ARGS)
 
+.PHONY: soak
+soak: setup ## Mixed traffic, faults, reloads and killed workers; memory flat, nothing lost: make soak SECONDS=300 (default: an hour)
+	$(BIN)/python -m tests.crash.soak --seconds $(if $(filter command\ line environment,$(origin SECONDS)),$(SECONDS),3600) $(ARGS)
+
 .PHONY: wheel
 wheel: $(VENV)/.packages ## A wheel in dist/ that installs without Rust
 	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httptools
 from msgspec import Struct
 
-__all__ = ["Outcome", "ask", "prompt_digest"]
+__all__ = ["Outcome", "ask", "leave", "prompt_digest"]
 
 GRACE_S: Final = 0.25
 """By how much an error may be later than the deadline."""
@@ -124,6 +124,19 @@ async def ask(port: int, model: str, text: str, *, stream: bool, deadline_s: flo
     outcome.is_late = outcome.took_s > deadline_s + GRACE_S
     _judge(client, outcome, text, drops)
     return outcome
+
+
+async def leave(port: int, model: str, text: str, *, stream: bool, after_s: float) -> None:
+    """Ask, and go before the answer is whole."""
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    client = _Client(_request(model, text, stream, _GIVE_UP_S, ""), over)
+    try:
+        await loop.create_connection(lambda: client, "127.0.0.1", port)
+    except OSError:
+        return
+    await asyncio.wait([over], timeout=after_s)
+    client.transport.abort()
 
 
 def _request(model: str, text: str, stream: bool, deadline_s: float, request_id: str) -> bytes:

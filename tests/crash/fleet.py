@@ -173,6 +173,11 @@ class Fleet:
         pids = (Path(f"/proc/{self.sidecar.pid}/task/{self.sidecar.pid}/children")).read_text().split()
         return [int(pid) for pid in pids]
 
+    def kill(self, pid: int) -> None:
+        """End one of the workers at once."""
+        assert pid in self.worker_pids()
+        os.kill(pid, signal.SIGKILL)
+
     async def until_workers(self, count: int) -> None:
         """Wait until so many workers live and answer."""
         async with asyncio.timeout(READY_S):
