@@ -80,7 +80,7 @@ class Pool:
         "watch",
     )
 
-    def __init__(  # noqa: PLR0913  # what a pool is made of
+    def __init__(  # what a pool is made of
         self,
         *,
         name: str,

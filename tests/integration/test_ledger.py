@@ -65,7 +65,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_retry_is_a_second_entry_and_only_one_is_delivered(tmp_path: Path, fault: str, stream: bool) -> None:
     failure, outcome = FAULTS[fault]
-    settings = {"first_token_s": 0.3, "retry": {"unknown": True, "base_s": 0.001}}
+    settings = {"first_token_s": 0.3, "answer_s": 0.3, "retry": {"unknown": True, "base_s": 0.001}}
     async with (
         MockProvider(script=[fault]) as bad,
         MockProvider() as good,
