@@ -24,6 +24,7 @@ __all__ = [
     "Inbound",
     "Job",
     "KeyState",
+    "LearnedRouter",
     "Lease",
     "ModelState",
     "PairState",

@@ -11,5 +11,5 @@ mod tests;
 mod train;
 
 pub use artefact::ArtefactError;
-pub use router::{Predictor, Router};
+pub use router::Router;
 pub use train::{Table, TrainError, train};

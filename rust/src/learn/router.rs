@@ -34,14 +34,6 @@ pub(super) const UNSEEN: u32 = u32::MAX;
 /// Weight of words that training never saw: none, as if they did not stand there.
 pub(super) const UNKNOWN_IDF: f32 = 0.0;
 
-/// A router with the memory that predictions need.
-#[derive(Debug)]
-pub struct Predictor {
-    router: Router,
-    words: Words,
-    sums: Vec<f32>,
-}
-
 impl Router {
     /// Joins what training found; `columns` are the heads' weights, each of [`COLUMNS`].
     pub(super) fn pack(parts: Parts, columns: &[Vec<f32>]) -> Self {
@@ -74,20 +66,44 @@ impl Router {
         &self.groups
     }
 
+    /// Expected score of each model for a prompt.
+    #[must_use]
+    pub fn scores(&self, prompt: &str) -> Vec<f32> {
+        let mut row = Row::raw(prompt, &mut Words::default());
+        self.scales.apply(&mut row);
+        let sums = self.sums(&row);
+        let models = self.models.len();
+        let shared = sums[0];
+        let mut scores: Vec<f32> =
+            self.means.iter().zip(&sums[1..=models]).map(|(mean, own)| mean + shared + own).collect();
+        if !self.groups.is_empty() {
+            let parts = softmax(&sums[1 + models..], &self.group_shares);
+            for (model, score) in scores.iter_mut().enumerate() {
+                let by_group: f32 = parts
+                    .iter()
+                    .enumerate()
+                    .map(|(group, share)| share * self.group_means[group * models + model])
+                    .sum();
+                *score += GROUP_PART * (by_group - *score);
+            }
+        }
+        scores
+    }
+
     /// Sums of all heads for a row.
-    fn sums(&self, row: &Row, sums: &mut Vec<f32>) {
-        sums.clear();
-        sums.resize(self.heads.len(), 0.0);
+    fn sums(&self, row: &Row) -> Vec<f32> {
+        let mut sums = vec![0.0; self.heads.len()];
         for (bucket, value) in row.buckets.iter().zip(&row.values) {
-            self.add(*bucket as usize, *value, sums);
+            self.add(*bucket as usize, *value, &mut sums);
         }
         for (at, count) in row.counts.iter().enumerate() {
-            self.add(BUCKETS + at, *count, sums);
+            self.add(BUCKETS + at, *count, &mut sums);
         }
-        self.add(BUCKETS + SURFACE, 1.0, sums);
+        self.add(BUCKETS + SURFACE, 1.0, &mut sums);
         for (sum, scale) in sums.iter_mut().zip(&self.heads) {
             *sum *= scale;
         }
+        sums
     }
 
     fn add(&self, column: usize, value: f32, sums: &mut [f32]) {
@@ -98,45 +114,6 @@ impl Router {
                 *sum += value * f32::from(*weight);
             }
         }
-    }
-}
-
-impl Predictor {
-    /// Makes a router ready.
-    #[must_use]
-    pub fn new(router: Router) -> Self {
-        Self { router, words: Words::default(), sums: Vec::new() }
-    }
-
-    /// The router.
-    #[must_use]
-    pub const fn router(&self) -> &Router {
-        &self.router
-    }
-
-    /// Expected score of each model for a prompt.
-    #[must_use]
-    pub fn scores(&mut self, prompt: &str) -> Vec<f32> {
-        let router = &self.router;
-        let mut row = Row::raw(prompt, &mut self.words);
-        router.scales.apply(&mut row);
-        router.sums(&row, &mut self.sums);
-        let models = router.models.len();
-        let shared = self.sums[0];
-        let mut scores: Vec<f32> =
-            router.means.iter().zip(&self.sums[1..=models]).map(|(mean, own)| mean + shared + own).collect();
-        if !router.groups.is_empty() {
-            let parts = softmax(&self.sums[1 + models..], &router.group_shares);
-            for (model, score) in scores.iter_mut().enumerate() {
-                let by_group: f32 = parts
-                    .iter()
-                    .enumerate()
-                    .map(|(group, share)| share * router.group_means[group * models + model])
-                    .sum();
-                *score += GROUP_PART * (by_group - *score);
-            }
-        }
-        scores
     }
 }
 

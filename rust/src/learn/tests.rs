@@ -1,4 +1,4 @@
-use super::{Predictor, Router, Table, train};
+use super::{Router, Table, train};
 use crate::rng::Rng;
 
 const EASY: [&str; 4] = ["apple", "banana", "cherry", "plum"];
@@ -25,9 +25,9 @@ fn it_learns_which_prompts_the_weak_model_answers() {
         if !grouped {
             table.groups.clear();
         }
-        let mut predictor = Predictor::new(train(&table).expect("a good table"));
+        let router = train(&table).expect("a good table");
 
-        let (easy, hard) = (predictor.scores("a banana and a plum"), predictor.scores("the tensor of a manifold"));
+        let (easy, hard) = (router.scores("a banana and a plum"), router.scores("the tensor of a manifold"));
         assert!(easy[0] > 0.7 && hard[0] < 0.3, "{easy:?} {hard:?}");
         assert!(easy[1] > 0.8 && hard[1] > 0.8, "{easy:?} {hard:?}");
     }
@@ -41,8 +41,8 @@ fn the_same_table_gives_the_same_bytes_and_bytes_give_the_same_router() {
     let router = Router::decode(&bytes).expect("what encode wrote");
     assert_eq!(router.models(), ["weak", "strong"]);
     assert_eq!(router.encode(), bytes);
-    let mut here = Predictor::new(train(&table(60)).expect("a good table"));
-    assert_eq!(here.scores("an unknown plum"), Predictor::new(router).scores("an unknown plum"));
+    let here = train(&table(60)).expect("a good table");
+    assert_eq!(here.scores("an unknown plum"), router.scores("an unknown plum"));
 }
 
 #[test]

@@ -1,12 +1,10 @@
 //! `LearnedRouter`: training, artefact and prediction.
 
-use std::sync::{Mutex, PoisonError};
-
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::learn::{Predictor, Router, Table, train};
+use crate::learn::{Router, Table, train};
 
 /// Adds the classes of this module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -15,14 +13,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 #[pyclass(frozen, module = "dispatch._core")]
 struct LearnedRouter {
-    inner: Mutex<Predictor>,
-}
-
-impl LearnedRouter {
-    fn with<T>(&self, read: impl FnOnce(&mut Predictor) -> T) -> T {
-        // A prediction leaves nothing half done that the next one would not overwrite.
-        read(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    inner: Router,
 }
 
 #[pymethods]
@@ -30,11 +21,11 @@ impl LearnedRouter {
     #[new]
     #[pyo3(signature = (artefact, /))]
     fn new(artefact: &[u8]) -> PyResult<Self> {
-        let router = Router::decode(artefact).map_err(|error| PyValueError::new_err(error.0))?;
-        Ok(Self { inner: Mutex::new(Predictor::new(router)) })
+        Router::decode(artefact).map(|inner| Self { inner }).map_err(|error| PyValueError::new_err(error.0))
     }
 
     #[staticmethod]
+    #[expect(clippy::needless_pass_by_value, reason = "as Python hands it over")]
     #[pyo3(signature = (models, prompts, scores, groups, /))]
     fn train(
         py: Python<'_>,
@@ -51,26 +42,25 @@ impl LearnedRouter {
             )));
         }
         let table = Table { models, prompts, scores: scores.concat(), groups };
-        let router = py.detach(|| train(&table)).map_err(|error| PyValueError::new_err(error.0))?;
-        Ok(Self { inner: Mutex::new(Predictor::new(router)) })
+        py.detach(|| train(&table)).map(|inner| Self { inner }).map_err(|error| PyValueError::new_err(error.0))
     }
 
     #[getter]
     fn models(&self) -> Vec<String> {
-        self.with(|predictor| predictor.router().models().to_vec())
+        self.inner.models().to_vec()
     }
 
     #[getter]
     fn groups(&self) -> Vec<String> {
-        self.with(|predictor| predictor.router().groups().to_vec())
+        self.inner.groups().to_vec()
     }
 
     #[pyo3(signature = (prompt, /))]
     fn scores(&self, prompt: &str) -> Vec<f32> {
-        self.with(|predictor| predictor.scores(prompt))
+        self.inner.scores(prompt)
     }
 
     fn encode<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.with(|predictor| predictor.router().encode()))
+        PyBytes::new(py, &self.inner.encode())
     }
 }
