@@ -18,6 +18,7 @@ from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fal
 from dispatch.relay import Relay
 from dispatch.replies import refused
 from dispatch.routing import Lease, Refusal
+from dispatch.translating import Translating
 from dispatch.wire.http1 import ENCODED, GOOD
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ class Attempts:
         if lease is None:
             return
         self.connection = None
+        if link.translations:
+            answer = link.translated(self.call, answer)
         if not answer.flags & GOOD and not link.is_good(answer):
             self._on_bad_answer(answer)
             return
@@ -196,7 +199,9 @@ class Attempts:
                 reason += ": a stream that was not asked for"
             self._failed(failure, reason, after_s=after_s)
             return
-        self._relay = relay = Relay(self, connection, answer)
+        translation = self.link.translations.get(self.call.door) if self.link.translations else None
+        relay = Relay(self, connection, answer) if translation is None else Translating(self, connection, answer, translation)
+        self._relay = relay
         relay.begin()
 
     def on_bytes(self, data: bytes) -> None:

@@ -10,6 +10,8 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dispatch.errors import DispatchError
 
 __all__ = ["Answer", "Body", "Call", "Run", "Sink", "Ticket"]
@@ -85,6 +87,8 @@ class Call:
 
     Attributes:
         body: the scanned body; None once no further attempt may need it.
+        dropped: fields of the request that the endpoint asked last cannot do, and that were left out.
+        drops: leave such fields out instead of refusing the request.
         deadline_ns: absolute, on `time.monotonic_ns`; covers queue, retries, fallbacks and stream together.
         upstream_name: the model's name for endpoints that pass it on.
         stream: the client asked for server-sent events.
@@ -113,6 +117,8 @@ class Call:
     chunked = True
     committed = False
     credential = b""
+    dropped: Sequence[str] = ()
+    drops = False
     endpoint = ""
     first_ns = 0
     is_delivered = False
@@ -156,6 +162,7 @@ class Call:
         part.affinity = self.affinity
         part.chunked = self.chunked
         part.credential = self.credential
+        part.drops = self.drops
         part.key = self.key
         part.request_id = self.request_id
         part.stream = self.stream

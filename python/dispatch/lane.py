@@ -135,5 +135,7 @@ def _is_own(link: Link) -> bool:
 
 def _row(entry: Entry) -> _ModelRow:
     links = [_LinkRow([link.heads.get(door) for door in DOORS], link.model) for link in entry.pool.links]
-    cannot = [entry.pool.cannot.get(door, NOWHERE) for door in DOORS]
+    # The core passes through; a door that somebody has to translate for goes the ordinary way.
+    translated = {door for link in entry.pool.links for door in link.translations}
+    cannot = [NOWHERE if door in translated else entry.pool.cannot.get(door, NOWHERE) for door in DOORS]
     return _ModelRow(entry.name, entry.slot, entry.pool.core, links, cannot)

@@ -17,8 +17,9 @@ from dispatch.errors import BadRequest, Failure, UpstreamError
 from dispatch.policy.mask import masked
 from dispatch.policy.prefill import prefill_of
 from dispatch.policy.retry_after import retry_after_s
-from dispatch.providers.base import has_capability
+from dispatch.providers.base import has_capability, target_of
 from dispatch.providers.classify import describe
+from dispatch.translation import Translated, Translation, native_door
 from dispatch.wire import sse
 from dispatch.wire.http1 import COMPLETE, ENCODED, JSON_OK, read_answer
 
@@ -30,8 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DOORS", "Link", "endpoint_lines"]
 
-DOORS = ("chat", "completions", "embeddings", "responses")
-_DIALECTS = {"chat": sse.CHAT, "completions": sse.CHAT, "embeddings": sse.CHAT, "responses": sse.RESPONSES}
+DOORS = ("chat", "completions", "embeddings", "responses", "messages")
+_DIALECTS = {
+    "chat": sse.CHAT,
+    "completions": sse.CHAT,
+    "embeddings": sse.CHAT,
+    "responses": sse.RESPONSES,
+    "messages": sse.ANTHROPIC,
+}
 _WITH_USAGE = frozenset(("chat", "completions"))
 
 KEPT_LINES = 4
@@ -50,6 +57,7 @@ class Link:
         heads: per door, the request line and every header line that does not depend on the request.
         model: the name upstream, as a JSON string; empty passes on what the client asked for.
         prefill: how it can be asked to go on with an answer (`policy.prefill`); empty: not at all.
+        translations: the doors that the provider does not have and another one of it stands in for; mostly empty.
     """
 
     __slots__ = (
@@ -64,6 +72,7 @@ class Link:
         "origin",
         "prefill",
         "provider",
+        "translations",
     )
 
     def __init__(self, endpoint: Endpoint, provider: Provider, origin: Owner, secret: str) -> None:
@@ -79,30 +88,43 @@ class Link:
         self._asks_usage = has_capability(provider, endpoint, "stream_usage")
         found = ((door, provider.head(endpoint, door, secret)) for door in DOORS)
         self.heads: dict[str, bytes] = {door: head for door, head in found if head is not None}
+        self.translations: dict[str, Translation] = {}
+        self._translate()
+
+    def _translate(self) -> None:
+        """Let another door of the provider stand in for each that it lacks, where one can."""
+        target = target_of(self.provider, self.endpoint)
+        stand_ins = {door: native for door in DOORS if door not in self.heads and (native := native_door(door, self.heads)) is not None}
+        for door, native in stand_ins.items():
+            self.translations[door] = Translation(door, native, target, self.endpoint.forward_headers)
+            self.heads[door] = self.heads[native]
 
     def request(self, call: Call) -> bytes:
         """The request to send. Raises `BadRequest` when the client's own credential is needed and missing."""
         head = self.heads[call.door]
+        translation = self.translations.get(call.door) if self.translations else None
         if self.from_client:
-            head = self._client_head(call, head)
+            head = self._client_head(call, head, call.door if translation is None else translation.native)
+        if translation is not None:
+            return translation.request(call, head)
         body = call.body
         if body is None:
             raise BadRequest("the request's body is gone", code="upstream_error", status=502)
         model = self.model or msgspec.json.encode(call.upstream_name)
         return body.compose(head, model, call.stream and self.injects(call))
 
-    def _client_head(self, call: Call, head: bytes) -> bytes:
+    def _client_head(self, call: Call, head: bytes, door: str) -> bytes:
         if not call.credential:
             raise BadRequest(f"{self.name} uses the client's own key, and the request has none", code="invalid_api_key", status=401)
-        kept = self._client_heads.get((call.door, call.credential))
+        kept = self._client_heads.get((door, call.credential))
         if kept is None:
             try:
-                kept = self.provider.head(self.endpoint, call.door, call.credential.decode("latin-1"))
+                kept = self.provider.head(self.endpoint, door, call.credential.decode("latin-1"))
             except ValueError:
                 raise BadRequest("the API key holds characters that no key has", code="invalid_api_key", status=401) from None
             if len(self._client_heads) >= MAX_CLIENT_HEADS:
                 self._client_heads.clear()
-            self._client_heads[call.door, call.credential] = kept or head
+            self._client_heads[door, call.credential] = kept or head
         return kept or head
 
     def injects(self, call: Call) -> bool:
@@ -110,8 +132,17 @@ class Link:
         return call.stream and self._asks_usage and not call.wants_usage and call.door in _WITH_USAGE
 
     def dialect(self, door: str) -> int:
-        """Tell the number of the stream dialect of a door."""
-        return _DIALECTS[door]
+        """Tell the number of the stream dialect in which the endpoint answers at a door."""
+        translation = self.translations.get(door) if self.translations else None
+        return _DIALECTS[door if translation is None else translation.native]
+
+    def translated(self, call: Call, answer: Answer) -> Answer:
+        """A successful answer in the client's dialect; one that is none in its own is not good any more."""
+        translation = self.translations.get(call.door)
+        if translation is None or not 200 <= answer.status < 300 or isinstance(answer, Translated):
+            return answer
+        plain = self.decoded(answer)
+        return answer if plain is None else translation.answer(call, plain)
 
     def lines(self, attempts: int) -> bytes:
         """Header lines for a client: who answered, at which attempt."""

@@ -104,7 +104,7 @@ class Relay:
         connection, self.connection = self.connection, None
         call = self._call
         attempts = self._attempts
-        tail = self.reader.finish()
+        tail = self._tail()
         usage = self.reader.usage
         now_ns = monotonic_ns()
         if attempts.lease is not None:
@@ -118,6 +118,10 @@ class Relay:
             connection.finish()
         call.sink.on_end(call, tail)
         attempts.stream_ended()
+
+    def _tail(self) -> bytes:
+        """The last bytes for the client, the end of its message among them."""
+        return self.reader.finish()
 
     def _break(self, failure: Failure, reason: str) -> None:
         self._drop()

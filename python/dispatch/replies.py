@@ -32,14 +32,18 @@ _ANTHROPIC_TYPES = {
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
+    529: "overloaded_error",
     504: "timeout_error",
 }
+_ANTHROPIC_KINDS = frozenset((*_ANTHROPIC_TYPES.values(), "invalid_request_error", "api_error", "billing_error"))
 
 
 class _Envelope(msgspec.Struct):
-    """What OpenAI's clients look for in an error's body."""
+    """What clients look for in an error's body."""
 
     error: Any = None
+    type: Any = None
+    """`error` in Anthropic's form."""
 
 
 def error_object(error: DispatchError, dialect: str) -> dict[str, object]:
@@ -58,7 +62,7 @@ def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[st
     body = b""
     if isinstance(error, UpstreamError) and error.passes_on:
         assert error.answer is not None
-        body = _own_words(error.answer)
+        body = _own_words(error.answer, dialect)
         if body:
             status = error.answer.status
     if not body:
@@ -73,17 +77,22 @@ def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[st
     return status, body, fields
 
 
-def _own_words(answer: Answer) -> bytes:
-    """A provider's error object as it is; in OpenAI's form if it has another; nothing if it says nothing, as a page of HTML does."""
+def _own_words(answer: Answer, dialect: str) -> bytes:
+    """A provider's error object as it is; in the client's form if it has another; nothing if it says nothing, as a page of HTML does."""
     body = masked(answer.body)
     try:
-        if isinstance(msgspec.json.decode(body, type=_Envelope).error, dict):
-            return body
+        found = msgspec.json.decode(body, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
+        found = _Envelope()
+    if isinstance(found.error, dict) and (dialect == "anthropic") == (found.type == "error"):
+        return body
     fault = describe(body)
     if not fault.message:
         return b""
+    if dialect == "anthropic":
+        known = fault.kind if fault.kind in _ANTHROPIC_KINDS else ""
+        kind = _ANTHROPIC_TYPES.get(answer.status) or known or ("invalid_request_error" if answer.status < 500 else "api_error")
+        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": fault.message}})
     kind = fault.kind or _OPENAI_TYPES.get(answer.status) or ("invalid_request_error" if answer.status < 500 else "server_error")
     error = {"message": fault.message, "type": kind, "param": fault.param or None, "code": fault.code or None}
     return msgspec.json.encode({"error": error})

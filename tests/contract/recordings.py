@@ -18,7 +18,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 if TYPE_CHECKING:
     import random
 
-__all__ = ["DOORS", "Answer", "Player", "Recording", "ask", "cut_everywhere", "cut_inside", "cut_randomly", "events", "frame", "recordings"]
+__all__ = [
+    "DOORS",
+    "Answer",
+    "Player",
+    "Recording",
+    "ask",
+    "cut_everywhere",
+    "cut_inside",
+    "cut_randomly",
+    "events",
+    "frame",
+    "head_and_body",
+    "recordings",
+]
 
 OWN = Path(__file__).parents[1] / "fixtures" / "wire"
 DOORS = {
@@ -154,6 +167,11 @@ def frame(recording: Recording, chance: random.Random, framing: str) -> bytes:
     else:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def head_and_body(body: bytes) -> bytes:
+    """A plain answer of JSON."""
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
 class Player:

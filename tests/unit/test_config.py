@@ -124,7 +124,8 @@ def test_an_error_inside_an_endpoint_tells_which_one(fields: str, says: str) -> 
 def test_a_provider_that_does_not_exist_is_refused_with_the_nearest() -> None:
     said = refusal("endpoints: [{name: a, provider: opnai}]")
 
-    assert said == "endpoints[0].provider: found 'opnai', expected one of azure, echo, openai, openai_compatible; did you mean 'openai'?"
+    assert said.startswith("endpoints[0].provider: found 'opnai', expected one of anthropic, azure, ")
+    assert said.endswith("; did you mean 'openai'?")
 
 
 @pytest.mark.parametrize("key", ["sk-proj-0123456789abcdefghij", "env:", "env:1A", "file:", "ENV:A", "env:A B", "sha256:00"])

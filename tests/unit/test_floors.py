@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT_CORE = {"routing", "wire", "transport", "server.supervisor", "simulate"}
 """Everyone else goes through these, so that the extension's face can change in few places."""
 
-PURE = {"providers", "policy", "wire"}
+PURE = {"providers", "policy", "wire", "dialects"}
 """Bytes in, verdicts out: what is tested without a loop, and replayed from recordings."""
 
 IMPURE_MODULES = {"asyncio", "anyio", "socket", "ssl", "time", "random", "uvloop", "aiohttp", "httptools", "logging"}

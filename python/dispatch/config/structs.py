@@ -82,6 +82,8 @@ class Capabilities(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How it can be asked to go on with an answer that was begun: `prefix` (`prefix: true` on a last assistant message, as DeepSeek's
     beta takes it), `prefix_echoed` (the same, and the answer repeats that message: Mistral), `continue_final_message` (vLLM, SGLang),
     `assistant` (a last assistant message alone: Claude models that allow it, OpenRouter), `none`."""
+    reasoning: bool | None = None
+    """Takes a reasoning effort from requests of other dialects. Left out: by the model's name."""
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,6 +247,9 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How good it is, by name, each from 0 to 1: `{accuracy: 0.9, creativity: 0.95}`."""
     capabilities: Capabilities = Capabilities()
     """What it can do, where that differs from its provider's normal case."""
+    drop_unsupported: bool = False
+    """What a request of another dialect asks and the provider cannot do is left out and named in `x-dispatch-dropped`; else it is 400.
+    A client may ask for it with `x-dispatch-drop-unsupported: true`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Settings that only its provider has."""
     headers: dict[str, str] = field(default_factory=dict)

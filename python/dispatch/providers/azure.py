@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta, Struct
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import PATHS, build_head, options_of, origin_of, require_model, split_url
+from dispatch.providers.base import PATHS, build_head, options_of, origin_of, plain_target, require_model, split_url
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
+    from dispatch.dialects.target import Target
     from dispatch.errors import Failure
     from dispatch.schema import Origin
 
@@ -74,6 +75,10 @@ class Azure:
         bearer = options_of(endpoint, Options).auth == "bearer"
         field = ("authorization", f"Bearer {secret}") if bearer else ("api-key", secret)
         return build_head(endpoint.base_url, target, [field] if secret else [], endpoint)
+
+    def target(self, endpoint: Endpoint) -> Target:
+        """Tell what a translated request must know of the endpoint."""
+        return plain_target(self.name, endpoint, max_tokens_field="max_completion_tokens")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from msgspec import Struct
 from dispatch import extensions
 from dispatch.config.checks import HEADER_NAME, HEADER_VALUE, PROVIDERS
 from dispatch.config.decode import decode
+from dispatch.dialects.target import Target
 from dispatch.errors import ConfigError
 from dispatch.schema import Origin
 
@@ -39,7 +40,9 @@ __all__ = [
     "has_capability",
     "options_of",
     "origin_of",
+    "plain_target",
     "require_model",
+    "target_of",
 ]
 
 T = TypeVar("T")
@@ -80,7 +83,7 @@ class Provider(Protocol):
 
         Args:
             endpoint: where it goes; has passed `check`.
-            door: one of `DOORS`.
+            door: one of `DOORS`, or a door of a dialect of its own.
             secret: the credential; empty for none.
 
         Returns:
@@ -123,6 +126,28 @@ def has_capability(provider: Provider, endpoint: Endpoint, capability: str) -> b
     """Whether an endpoint supports something: its own word if it gives one, else its provider's."""
     own: bool | None = getattr(endpoint.capabilities, capability)
     return capability in provider.capabilities if own is None else own
+
+
+def plain_target(provider: str, endpoint: Endpoint, **fields: Any) -> Target:
+    """What a translated request must know of an endpoint; `fields` are those of `Target` in which a provider differs."""
+    model = "" if endpoint.passes_name else endpoint.model or endpoint.name
+    takes_reasoning = endpoint.capabilities.reasoning
+    return Target(
+        **{
+            "provider": provider,
+            "model": model,
+            "drops": endpoint.drop_unsupported,
+            "takes_reasoning": takes_reasoning,
+            "stream_usage": endpoint.capabilities.stream_usage is not False,
+            **fields,
+        }
+    )
+
+
+def target_of(provider: Provider, endpoint: Endpoint) -> Target:
+    """The same by the provider's own word, if it has a method `target`."""
+    own = getattr(provider, "target", None)
+    return plain_target(provider.name, endpoint) if own is None else cast("Target", own(endpoint))
 
 
 def options_of(endpoint: Endpoint, kind: type[T]) -> T:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import PATHS, build_head, options_of, origin_of, require_model
+from dispatch.providers.base import PATHS, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
+    from dispatch.dialects.target import Target
     from dispatch.errors import Failure
     from dispatch.schema import Origin
 
@@ -58,6 +59,10 @@ class OpenAI:
         if options.project:
             fields.append(("openai-project", options.project))
         return build_head(endpoint.base_url or BASE_URL, PATHS[door], fields, endpoint)
+
+    def target(self, endpoint: Endpoint) -> Target:
+        """Tell what a translated request must know of the endpoint."""
+        return plain_target(self.name, endpoint, max_tokens_field="max_completion_tokens")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

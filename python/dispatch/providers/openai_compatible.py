@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dispatch.providers.base import PATHS, NoOptions, build_head, options_of, origin_of, require_model
+from dispatch.providers.base import PATHS, NoOptions, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
+    from dispatch.dialects.target import Target
     from dispatch.errors import Failure
     from dispatch.schema import Origin
 
@@ -36,6 +37,10 @@ class OpenAICompatible:
             return None
         fields = [("authorization", f"Bearer {secret}")] if secret else []
         return build_head(endpoint.base_url, PATHS[door], fields, endpoint)
+
+    def target(self, endpoint: Endpoint) -> Target:
+        """Tell what a translated request must know of the endpoint: servers of many makes have many fields more."""
+        return plain_target(self.name, endpoint, unknown_ok=True)
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

@@ -10,6 +10,7 @@ from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
 from dispatch.server import admin, openai_api
 from dispatch.server.answers import page
+from dispatch.server.anthropic_api import AnthropicDoor
 from dispatch.wire.http1 import HAS_ORIGIN, RequestReader
 
 if TYPE_CHECKING:
@@ -52,11 +53,15 @@ DOORS: dict[bytes, Door] = {
     b"POST /v1/completions": openai_api.Door("completions"),
     b"POST /v1/embeddings": openai_api.Door("embeddings"),
     b"POST /v1/responses": openai_api.Door("responses"),
+    b"POST /v1/messages": AnthropicDoor("messages"),
     b"GET /v1/models": openai_api.models,
     b"GET /healthz": admin.healthz,
     b"GET /readyz": admin.readyz,
     b"GET /metrics": admin.metrics,
 }
+DIALECTS = {"messages": "anthropic", "count_tokens": "anthropic"}
+"""In which dialect a door refuses, where that is not OpenAI's."""
+
 METHODS: dict[bytes, list[bytes]] = {}
 for _line in DOORS:
     _method, _, _path = _line.partition(b" ")
@@ -174,10 +179,10 @@ class Front:
 
     def dialect_of(self, line: bytes) -> str:
         """The dialect in which a request at `line` is refused."""
-        return "openai"
+        return "anthropic" if line.partition(b" ")[2].startswith(b"/v1/messages") else "openai"
 
     def dialect_of_door(self, door: str) -> str:
-        return "openai"
+        return DIALECTS.get(door, "openai")
 
     def reserve(self, size: int) -> int:
         """Make room for a body. Raises `DispatchError` when this worker's buffers are full."""

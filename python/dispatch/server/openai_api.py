@@ -16,9 +16,12 @@ from dispatch.exchange import Call
 from dispatch.lane import door_generates
 from dispatch.policy.cost import estimate_tokens, expect_output_tokens
 from dispatch.server.answers import page
-from dispatch.wire.http1 import HAS_DEADLINE, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
+from dispatch.wire.http1 import HAS_DEADLINE, HAS_DISPATCH, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatch.exchange import Body
     from dispatch.generation import KeyEntry
     from dispatch.server.front import Front
     from dispatch.server.http1 import ClientConnection
@@ -33,6 +36,9 @@ class Door:
     """One POST path whose body is passed through."""
 
     __slots__ = ("generates", "name")
+
+    body_of: Callable[[Inbound, Scan], Body] | None = None
+    """What a dialect adds to the body."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -56,7 +62,8 @@ class Door:
         else:
             upstream_name = name
         received_ns = client.received_ns
-        call = Call(client, name, self.name, scan, received_ns, received_ns + model.deadline_ns)
+        body = scan if self.body_of is None else self.body_of(inbound, scan)
+        call = Call(client, name, self.name, body, received_ns, received_ns + model.deadline_ns)
         call.upstream_name = upstream_name
         call.key = key.name
         call.affinity = affinity_hash or key.affinity
@@ -67,7 +74,7 @@ class Door:
         call.tokens_in = estimate_tokens(text_bytes)
         if self.generates:
             call.tokens_out = expect_output_tokens(max_tokens, n)
-        if flags & (HAS_DEADLINE | HAS_SESSION):
+        if flags & (HAS_DEADLINE | HAS_SESSION | HAS_DISPATCH):
             _read_hints(call, inbound)
         if flags & HAS_REQUEST_ID:
             call.request_id = b"x-request-id: %b\r\n" % (inbound.header(b"x-request-id") or b"")
@@ -89,6 +96,7 @@ def _read_hints(call: Call, inbound: Inbound) -> None:
                 param="x-dispatch-deadline-ms",
             )
         call.deadline_ns = min(call.deadline_ns, call.received_ns + int(raw) * 1_000_000)
+    call.drops = inbound.header(b"x-dispatch-drop-unsupported") == b"true"
     session = inbound.header(b"x-dispatch-session")
     if session:
         call.affinity = affinity(session)

@@ -20,6 +20,7 @@ __all__ = [
     "ERROR",
     "FINISHED",
     "LAST_CHUNK",
+    "RAW",
     "RESPONSES",
     "TERMINATED",
     "USAGE",
@@ -33,6 +34,8 @@ RESPONSES: Final = 1
 """OpenAI Responses."""
 ANTHROPIC: Final = 2
 """Anthropic messages."""
+RAW: Final = 3
+"""No server-sent events: the core takes the framing off, and whoever reads the bytes knows the rest."""
 
 # Bits of ResponseReader.state; the core has them in sse::state.
 COMMITTED: Final = 1

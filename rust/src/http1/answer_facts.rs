@@ -82,9 +82,11 @@ fn flags_of(name: &[u8], value: &[u8]) -> u32 {
     }
 }
 
+/// Server-sent events, Ollama's JSON lines, Bedrock's event streams.
 fn is_event_stream(value: &[u8]) -> bool {
-    let kind = value.split(|&byte| byte == b';').next().unwrap_or(value);
-    kind.trim_ascii_end().eq_ignore_ascii_case(b"text/event-stream")
+    const KINDS: [&[u8]; 3] = [b"text/event-stream", b"application/x-ndjson", b"application/vnd.amazon.eventstream"];
+    let kind = value.split(|&byte| byte == b';').next().unwrap_or(value).trim_ascii_end();
+    KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known))
 }
 
 /// The `timeout` of a `Keep-Alive` value.

@@ -1,4 +1,4 @@
-//! What an answer says that it cost: the `usage` object of the OpenAI and Anthropic dialects, in one form.
+//! What an answer says that it cost: the `usage` objects of the dialects, in one form.
 
 use super::{Cursor, JsonError};
 
@@ -38,20 +38,25 @@ enum Count {
     Cached,
     Output,
     Reasoning,
+    /// Gemini's `candidatesTokenCount` leaves out what was thought, `promptTokenCount` what its own tools read.
+    Thought,
+    Tool,
     /// An object with counts that belong to the outer ones.
     Details,
     Ignored,
 }
 
-/// The names, data-like: `OpenAI` chat, `OpenAI` Responses, Anthropic, `DeepSeek`.
+/// The names, data-like: `OpenAI` chat, `OpenAI` Responses, Anthropic, `DeepSeek`, Gemini, Bedrock.
 fn count(name: &[u8]) -> Count {
     match name {
-        b"prompt_tokens" | b"input_tokens" => Count::Input,
-        b"cache_creation_input_tokens" => Count::Written,
-        b"cache_read_input_tokens" => Count::Read,
-        b"cached_tokens" | b"prompt_cache_hit_tokens" => Count::Cached,
-        b"completion_tokens" | b"output_tokens" => Count::Output,
-        b"reasoning_tokens" => Count::Reasoning,
+        b"prompt_tokens" | b"input_tokens" | b"promptTokenCount" | b"inputTokens" => Count::Input,
+        b"cache_creation_input_tokens" | b"cacheWriteInputTokens" => Count::Written,
+        b"cache_read_input_tokens" | b"cacheReadInputTokens" => Count::Read,
+        b"cached_tokens" | b"prompt_cache_hit_tokens" | b"cachedContentTokenCount" => Count::Cached,
+        b"completion_tokens" | b"output_tokens" | b"candidatesTokenCount" | b"outputTokens" => Count::Output,
+        b"reasoning_tokens" | b"thinking_tokens" => Count::Reasoning,
+        b"thoughtsTokenCount" => Count::Thought,
+        b"toolUsePromptTokenCount" => Count::Tool,
         b"prompt_tokens_details"
         | b"input_tokens_details"
         | b"completion_tokens_details"
@@ -66,6 +71,8 @@ struct Found {
     usage: Usage,
     cache_written: u64,
     cache_read: u64,
+    thought: u64,
+    tool: u64,
     any: bool,
 }
 
@@ -81,7 +88,7 @@ pub fn read_answer(body: &[u8]) -> Result<Option<Usage>, JsonError> {
         let mut first = true;
         while let Some(key) = cursor.key(first)? {
             first = false;
-            if key.decode(body).as_deref() == Some(b"usage") {
+            if matches!(key.decode(body).as_deref(), Some(b"usage" | b"usageMetadata")) {
                 usage = read_usage(&mut cursor)?;
             } else {
                 cursor.skip()?;
@@ -105,9 +112,11 @@ pub fn read_usage(cursor: &mut Cursor<'_>) -> Result<Option<Usage>, JsonError> {
     }
     let mut found = Found::default();
     read_counts(cursor, &mut found, true)?;
-    let Found { mut usage, cache_written, cache_read, any } = found;
-    usage.input = usage.input.saturating_add(cache_written).saturating_add(cache_read);
+    let Found { mut usage, cache_written, cache_read, thought, tool, any } = found;
+    usage.input = usage.input.saturating_add(cache_written).saturating_add(cache_read).saturating_add(tool);
     usage.cached = usage.cached.max(cache_read);
+    usage.output = usage.output.saturating_add(thought);
+    usage.reasoning = usage.reasoning.max(thought);
     Ok(any.then_some(usage))
 }
 
@@ -139,6 +148,8 @@ impl Found {
             Count::Cached => &mut self.usage.cached,
             Count::Output => &mut self.usage.output,
             Count::Reasoning => &mut self.usage.reasoning,
+            Count::Thought => &mut self.thought,
+            Count::Tool => &mut self.tool,
             Count::Details | Count::Ignored => return,
         };
         *place = number;

@@ -32,19 +32,22 @@ pub struct Rule {
 pub struct Dialect {
     /// Whether events are chunks with `choices` instead of types.
     pub has_choices: bool,
+    /// Whether it is no stream of server-sent events: bytes go through as they are, and the caller reads them.
+    pub is_raw: bool,
     rules: &'static [Rule],
 }
 
 /// Ends an `OpenAI` stream; as data it is no JSON. Providers of other dialects send it after their own terminator at times.
 pub const DONE: &[u8] = b"[DONE]";
 
-/// `OpenAI` chat and text completions, and everybody's copies of them.
-pub static CHAT: Dialect = Dialect { has_choices: true, rules: &[] };
+/// `OpenAI` chat and text completions, everybody's copies of them, and Gemini, whose members have other names.
+pub static CHAT: Dialect = Dialect { has_choices: true, is_raw: false, rules: &[] };
 
 /// `OpenAI` Responses: <https://platform.openai.com/docs/api-reference/responses-streaming>.
 /// `[DONE]` may follow the terminator (`DeepSeek`), so it closes nothing.
 pub static RESPONSES: Dialect = Dialect {
     has_choices: false,
+    is_raw: false,
     rules: &[
         Rule { name: ".delta", effects: DELTA },
         Rule { name: "response.image_generation_call.partial_image", effects: DELTA },
@@ -58,6 +61,7 @@ pub static RESPONSES: Dialect = Dialect {
 /// Anthropic messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 pub static ANTHROPIC: Dialect = Dialect {
     has_choices: false,
+    is_raw: false,
     rules: &[
         Rule { name: "content_block_delta", effects: DELTA },
         Rule { name: "message_delta", effects: FINISH_IF_STOPPED | USAGE },
@@ -65,6 +69,9 @@ pub static ANTHROPIC: Dialect = Dialect {
         Rule { name: "error", effects: ERROR },
     ],
 };
+
+/// JSON lines, AWS event streams: what the core only unframes.
+pub static RAW: Dialect = Dialect { has_choices: false, is_raw: true, rules: &[] };
 
 impl Dialect {
     /// Effects of an event of this type.

@@ -44,6 +44,8 @@ enum Member {
     Envelope,
     Choices,
     Delta,
+    /// Gemini's word on a prompt that it refuses.
+    PromptFeedback,
     /// What an event with usage may tell beside it, about the same tokens.
     Statistics,
     Other,
@@ -51,8 +53,9 @@ enum Member {
 
 fn member(name: &[u8]) -> Member {
     match name {
-        b"choices" => Member::Choices,
-        b"usage" => Member::Usage,
+        b"choices" | b"candidates" => Member::Choices,
+        b"usage" | b"usageMetadata" => Member::Usage,
+        b"promptFeedback" => Member::PromptFeedback,
         b"object" => Member::Object,
         b"type" => Member::Kind,
         b"delta" => Member::Delta,
@@ -130,6 +133,7 @@ impl Facts {
             Member::Envelope if cursor.peek()? == b'{' => self.envelope(cursor)?,
             Member::Choices if cursor.peek()? == b'[' => self.choices(cursor)?,
             Member::Delta if cursor.peek()? == b'{' => self.stop_reason(cursor)?,
+            Member::PromptFeedback if cursor.peek()? == b'{' => self.feedback(cursor)?,
             Member::Statistics => drop(cursor.skip()?),
             _ => {
                 let value = cursor.skip()?;
@@ -164,6 +168,19 @@ impl Facts {
         })
     }
 
+    /// A prompt that is blocked has no candidates: the answer is over.
+    fn feedback(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        self.has_payload = true;
+        each_member(cursor, |name, cursor| {
+            let value = cursor.skip()?;
+            if name == Some(b"blockReason") && value.of(cursor.text()) != b"null" {
+                self.seen |= 1;
+                self.finished |= 1;
+            }
+            Ok(())
+        })
+    }
+
     fn stop_reason(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
         self.has_payload = true;
         each_member(cursor, |name, cursor| {
@@ -194,7 +211,7 @@ impl Facts {
             match name {
                 Some(b"delta") if cursor.peek()? == b'{' => return self.delta(cursor),
                 Some(b"index") => index = number(cursor)?,
-                Some(b"finish_reason") => is_finished = cursor.skip()?.of(cursor.text()) != b"null",
+                Some(b"finish_reason" | b"finishReason") => is_finished = cursor.skip()?.of(cursor.text()) != b"null",
                 name => self.substance(name, cursor)?,
             }
             Ok(())

@@ -19,7 +19,7 @@ pub mod told;
 #[cfg(test)]
 mod told_tests;
 
-pub use dialect::{ANTHROPIC, CHAT, Dialect, RESPONSES};
+pub use dialect::{ANTHROPIC, CHAT, Dialect, RAW, RESPONSES};
 pub use relay::{Output, Relay};
 pub use stream::{Stream, state};
 pub use told::Told;

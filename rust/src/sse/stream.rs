@@ -127,6 +127,9 @@ impl Stream {
 
     /// Takes a piece of the stream; afterwards `out.run` is a range of `piece`.
     pub fn push(&mut self, piece: &[u8], out: &mut Out) {
+        if self.dialect.is_raw {
+            return out.keep(piece, Span { start: 0, end: piece.len() });
+        }
         if !self.tail.is_empty() {
             return self.push_through_tail(piece, out);
         }

@@ -1,4 +1,4 @@
-use super::{ANTHROPIC, CHAT, Dialect, Output, RESPONSES, Relay, state};
+use super::{ANTHROPIC, CHAT, Dialect, Output, RAW, RESPONSES, Relay, state};
 use crate::http1::body::{Decoder, Framing};
 
 const ROLE: &str =
@@ -284,4 +284,29 @@ fn an_event_without_end_is_not_collected_for_ever() {
         forward(&mut relay, ROLE);
     }
     assert_eq!(relay.stream.state, state::BAD_FRAMING, "nor are events that never become an answer");
+}
+
+#[test]
+fn gemini_commits_by_its_candidates_and_finishes_by_their_reason() {
+    let mut relay = bare(false, &CHAT);
+    let begin = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}],\"role\":\"model\"}}]}\r\n\r\n";
+    assert_eq!(forward(&mut relay, begin), begin);
+    assert_eq!(relay.stream.state, state::COMMITTED);
+    forward(
+        &mut relay,
+        "data: {\"candidates\":[{\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":4,\"candidatesTokenCount\":2,\"thoughtsTokenCount\":3}}\r\n\r\n",
+    );
+    assert_eq!(relay.stream.state, state::COMMITTED | state::FINISHED | state::USAGE);
+    let usage = relay.stream.usage;
+    assert_eq!((usage.input, usage.output, usage.reasoning), (4, 5, 3));
+    let mut relay = bare(false, &CHAT);
+    forward(&mut relay, "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n");
+    assert_eq!(relay.stream.state & state::FINISHED, state::FINISHED);
+}
+
+#[test]
+fn a_raw_stream_is_only_unframed() {
+    let mut relay = Relay::new(Decoder::new(Framing::Chunked), false, false, &RAW);
+    assert_eq!(forward(&mut relay, "3\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n"), "{\"a\":1}");
+    assert_eq!(relay.stream.state, state::ENDED);
 }

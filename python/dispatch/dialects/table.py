@@ -1,0 +1,70 @@
+"""The dialects of chat, and which doors of the sidecar speak which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+
+from dispatch.dialects.chat.answers import read_answer as read_chat_answer
+from dispatch.dialects.chat.answers import write_answer as write_chat_answer
+from dispatch.dialects.chat.read_request import read_request as read_chat_request
+from dispatch.dialects.chat.stream import ChatReader, ChatWriter
+from dispatch.dialects.chat.write_request import write_request as write_chat_request
+from dispatch.dialects.form import Answer, Request
+from dispatch.dialects.messages.answers import read_answer as read_messages_answer
+from dispatch.dialects.messages.answers import write_answer as write_messages_answer
+from dispatch.dialects.messages.read_request import read_request as read_messages_request
+from dispatch.dialects.messages.stream import MessagesReader, MessagesWriter
+from dispatch.dialects.messages.write_request import write_request as write_messages_request
+from dispatch.dialects.target import Losses, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dispatch.dialects.form import Event
+
+__all__ = ["DIALECTS", "Dialect", "Reader", "Writer"]
+
+
+class Reader(Protocol):
+    """Reads one stream. Keeps only what it needs to understand the next event."""
+
+    def read(self, data: bytes, /) -> list[Event]:
+        """Read the data of one event; what is no event of the dialect is `Unknown`."""
+
+
+class Writer(Protocol):
+    """Writes one stream, as whole events of server-sent events."""
+
+    lost: list[str]
+    """Names of what could not be told."""
+
+    def write(self, events: Iterable[Event], /) -> bytes:
+        """Write what has come. Content is never kept back."""
+
+    def end(self) -> bytes:
+        """Write what ends a complete stream."""
+
+
+class Dialect(Struct, frozen=True):
+    """The readers and writers of one dialect."""
+
+    read_request: Callable[[bytes], Request]
+    write_request: Callable[[Request, Target, Losses], bytes]
+    read_answer: Callable[[bytes], Answer]
+    write_answer: Callable[[Answer, int, Losses], bytes]
+    """The second argument is the time, seconds since 1970."""
+    reader: Callable[[], Reader]
+    writer: Callable[..., Writer]
+    """Called with the time and `wants_usage`."""
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    "chat": Dialect(read_chat_request, write_chat_request, read_chat_answer, write_chat_answer, ChatReader, ChatWriter),
+    "messages": Dialect(
+        read_messages_request, write_messages_request, read_messages_answer, write_messages_answer, MessagesReader, MessagesWriter
+    ),
+}
+"""By the name of the door that speaks it."""

@@ -1,0 +1,79 @@
+"""Where a translated request goes, and what is lost on the way there.
+
+What the target cannot do is refused by the field's name, or left out and named in `x-dispatch-dropped` where the client or the
+configuration says `drop_unsupported`. A wish that changes nothing in the answer's content (`user`, `store`, `metadata`) is
+never worth a refusal: it is left out and named.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from dispatch.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from dispatch.dialects import Tree
+
+__all__ = ["Losses", "Target"]
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """What a writer of requests must know of an endpoint."""
+
+    provider: str
+    model: str = ""
+    """The name upstream; empty: as the client wrote it."""
+    drops: bool = False
+    """Leave out what cannot be done, instead of refusing the request."""
+    default_max_tokens: int = 8192
+    """For dialects that need a limit, where the request has none."""
+    max_tokens_field: str = "max_tokens"
+    thinking: str = "auto"
+    """Anthropic: `budget` or `adaptive`; `auto` goes by the model's name."""
+    takes_reasoning: bool | None = None
+    """Whether it takes a reasoning effort; None: by the model's name."""
+    stream_usage: bool = True
+    """It takes `stream_options.include_usage`."""
+    unknown_ok: bool = False
+    """Fields that nobody knows are passed on: servers of many makes speak this dialect."""
+
+
+class Losses:
+    """Collects what one translation leaves out."""
+
+    __slots__ = ("drops", "names")
+
+    def __init__(self, *, drops: bool) -> None:
+        self.drops = drops
+        self.names: list[str] = []
+
+    def cannot(self, name: str, reason: str) -> None:
+        """Say that `name` cannot be done.
+
+        Raises:
+            BadRequest: the request is refused for it.
+        """
+        if not self.drops:
+            raise BadRequest(f"{name}: {reason}", code="unsupported_parameter", param=name)
+        self.mention(name)
+
+    def mention(self, name: str) -> None:
+        """Say that a wish without consequence was left out."""
+        if name not in self.names:
+            self.names.append(name)
+
+    def rest(self, extra: Tree, known: Collection[str], hints: Collection[str], who: str) -> Tree:
+        """Of the fields without a place in the form, those that the target knows; the others are refused or mentioned."""
+        kept = {}
+        for name, value in extra.items():
+            if name in known:
+                kept[name] = value
+            elif name in hints:
+                self.mention(name)
+            elif value is not None:
+                self.cannot(name, f"{who} has no such field")
+        return kept

@@ -1,0 +1,161 @@
+"""Recorded exchanges of every dialect that is translated, and what is done with each of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.contract.facts import Facts, anthropic_sdk, openai_sdk, said_in_chat, said_in_messages
+from tests.contract.recordings import OWN, Recording, ask, cut_everywhere, cut_inside, cut_randomly, frame
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from tests.contract.recordings import Answer, Player
+
+__all__ = ["CLIENTS", "Exchange", "Unequal", "answered", "configuration", "exchanges", "replayed"]
+
+DIALECTS = {
+    "messages": "messages",
+    "chat.completions": "chat",
+}
+"""Endpoints of the recordings, and the dialect they speak."""
+NO_ANSWERS = ("openai_compatible/chat.completions__6a4e55248867b739",)
+"""A server that echoes what it was asked for, listed with the answers."""
+NOT_CHAT = {"writer"}
+"""Providers with an API of their own under OpenAI's names."""
+
+SAID: dict[str, Callable[[bytes, bool], Facts]] = {"messages": said_in_messages, "chat": said_in_chat}
+READ: dict[str, Callable[[bytes, bool], Facts]] = {"messages": anthropic_sdk, "chat": openai_sdk}
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}
+PROVIDERS = {"chat": "openai_compatible", "messages": "anthropic"}
+CLIENTS = tuple(PATHS)
+ONE_BYTE_MOST = 6_000
+
+TURN = [{"role": "user", "content": "h\u00e9 \U0001f600"}]
+ASKS: dict[str, dict[str, Any]] = {"chat": {"messages": TURN}, "messages": {"messages": TURN, "max_tokens": 100}}
+
+
+class Unequal(AssertionError):
+    """A translated answer says something else than the provider did."""
+
+
+class Exchange(NamedTuple):
+    """One recorded exchange."""
+
+    name: str
+    provider: str
+    dialect: str
+    request: dict[str, Any] | None
+    recording: Recording
+    said: Facts | None
+    """None: no answer, but an error."""
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@cache
+def exchanges() -> tuple[Exchange, ...]:
+    """All of them, in the index's order."""
+    folder = Path(os.environ.get("DISPATCH_WIRE_DIR") or OWN)
+    rows = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    wanted = [row for row in rows if row["endpoint"] in DIALECTS and row["provider"] not in NOT_CHAT]
+    found = (_read(row, json.loads((folder / row["file"]).read_text())) for row in wanted)
+    return tuple(one for one in found if one is not None)
+
+
+def _read(row: dict[str, Any], found: dict[str, Any]) -> Exchange | None:
+    answer = found["response"]
+    dialect = DIALECTS[row["endpoint"]]
+    body = answer["body"]
+    raw = (
+        base64.b64decode(answer["body_base64"])
+        if answer.get("body_base64")
+        else (body if isinstance(body, str) else json.dumps(body)).encode()
+    )
+    stream = bool(row["stream"]) and row["status"] == 200
+    if stream and answer["body_form"] == "sse_data_lines":
+        raw = _first_stream(raw)
+        if not raw:
+            return None
+    kind = "text/event-stream; charset=utf-8" if stream else answer["content_type"] or "application/json"
+    headers = {name: value for name, value in (answer["headers"] or {}).items() if name != "content-encoding"}
+    recording = Recording(row["file"], PATHS[dialect], {}, row["status"], kind, headers, raw, stream, bool(row.get("core")))
+    request = (found["request"] or {}).get("json")
+    said = None
+    if row["status"] == 200 and b'"error":{' not in raw.replace(b" ", b""):
+        try:
+            said = SAID[dialect](raw, stream)
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            if not row["file"].startswith(NO_ANSWERS):
+                raise ValueError(f"{row['file']} is not what its index says") from error
+    return Exchange(row["file"].removesuffix(".json"), row["provider"], dialect, request, recording, said)
+
+
+def _first_stream(raw: bytes) -> bytes:
+    """The events of a stream that was stored as one object a line."""
+    out = []
+    for line in filter(None, raw.decode().split("\n")):
+        try:
+            kind = json.loads(line).get("type")
+        except ValueError:
+            return b""
+        out.append(f"event: {kind}\ndata: {line}\n\n" if kind else f"data: {line}\n\n")
+        if kind == "message_stop":
+            break
+    return "".join(out).encode()
+
+
+def configuration(player: Player) -> dict[str, Any]:
+    """One model for each dialect upstream, named like it."""
+    base = {"chat": f"http://127.0.0.1:{player.port}/v1", "messages": f"http://127.0.0.1:{player.port}"}
+    endpoints = [
+        {"name": f"at-{dialect}", "provider": provider, "base_url": base[dialect], "model": "upstream-5", "drop_unsupported": True}
+        for dialect, provider in PROVIDERS.items()
+    ]
+    models = {dialect: {"endpoints": [f"at-{dialect}"], "retry": {"attempts": 1}} for dialect in PROVIDERS}
+    return {"endpoints": endpoints, "models": models}
+
+
+def cuts(one: Exchange, chance: random.Random) -> list[tuple[str, list[bytes]]]:
+    """The ways in which an answer is played: whole, cut anywhere, cut inside of what belongs together, byte by byte."""
+    recording = one.recording
+    plays = [("sized", [frame(recording, chance, "sized")])] if not recording.stream else [("whole", [frame(recording, chance, "chunked")])]
+    plays.append(("random", cut_randomly(frame(recording, chance, "chunked"), chance)))
+    if chance.random() < 0.5:
+        plays.append(("inside", cut_inside(frame(recording, chance, "chunked"))))
+    if len(recording.body) <= ONE_BYTE_MOST and recording.core:
+        plays.append(("bytes", cut_everywhere(frame(recording, chance, "chunked"))))
+    return plays
+
+
+async def replayed(port: int, player: Player, one: Exchange, client: str, pieces: list[bytes]) -> Answer:
+    """Ask in one dialect, with the recorded answer of another one upstream."""
+    player.play(pieces)
+    stream: dict[str, Any] = {"stream": True} if one.recording.stream else {}
+    if stream and client == "chat":
+        stream["stream_options"] = {"include_usage": True}
+    return await ask(port, PATHS[client], {"model": one.dialect, **ASKS[client], **stream})
+
+
+def answered(one: Exchange, client: str, answer: Answer) -> None:
+    """Compare an answer with what the provider said. Raises `Unequal`."""
+    said = one.said
+    assert said is not None
+    if answer.status != 200 or not answer.whole:
+        raise Unequal(f"status {answer.status}, whole {answer.whole}: {answer.body[-300:].decode('utf-8', 'replace')}")
+    read = READ[client](answer.body, one.recording.stream)
+    for name in ("text", "thinking", "tools", "finish", "usage", "signatures"):
+        expected, found = getattr(said, name), getattr(read, name)
+        if name == "signatures" and client == "chat" and not expected:
+            continue
+        if name == "finish" and not expected:
+            continue
+        if expected != found:
+            raise Unequal(f"{name}: said {str(expected)[:200]!r}, read {str(found)[:200]!r}")

@@ -1,0 +1,235 @@
+"""What an answer says, whatever its dialect: read from recordings by the plainest code, and from what the official SDKs make of ours.
+
+The two sides share nothing, so that a mistake of one is not the other's truth.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from anthropic.lib.streaming._messages import accumulate_event
+from anthropic.types import Message, RawMessageStreamEvent
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import TypeAdapter
+
+__all__ = ["Facts", "anthropic_sdk", "openai_sdk", "said_in_chat", "said_in_messages"]
+
+
+@dataclass
+class Facts:
+    """What must not change on the way."""
+
+    text: str = ""
+    thinking: str = ""
+    tools: list[tuple[str, Any]] = field(default_factory=list)
+    finish: str = ""
+    """`stop`, `length`, `tool`, `filter`."""
+    usage: tuple[int, int, int] = (0, 0, 0)
+    """Input with what was cached, output, cached."""
+    signatures: list[str] = field(default_factory=list)
+
+    def without_usage(self) -> Facts:
+        return Facts(self.text, self.thinking, self.tools, self.finish, (0, 0, 0), self.signatures)
+
+
+MESSAGE_STOPS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "tool_use": "tool",
+    "refusal": "filter",
+    "pause_turn": "stop",
+    "model_context_window_exceeded": "length",
+}
+CHAT_STOPS = {"stop": "stop", "length": "length", "tool_calls": "tool", "function_call": "tool", "content_filter": "filter"}
+
+
+def arguments(raw: str) -> Any:
+    try:
+        return json.loads(raw or "{}")
+    except ValueError:
+        # What the model wrote is no JSON; a dialect that needs an object keeps it under a name of ours.
+        return {"_raw": raw}
+
+
+# What recordings say.
+
+
+def data_of(body: bytes) -> list[dict[str, Any]]:
+    """The data of each event of a stream."""
+    lines = body.decode().replace("\r\n", "\n").split("\n")
+    found = (line[5:].strip() for line in lines if line.startswith("data:"))
+    return [json.loads(data) for data in found if data not in {"", "[DONE]"}]
+
+
+def said_in_messages(body: bytes, stream: bool) -> Facts:  # noqa: C901, PLR0912  # one branch for each kind of event and block
+    facts = Facts()
+    usage: dict[str, Any] = {}
+    if not stream:
+        tree = json.loads(body)
+        blocks, usage, stop = tree["content"], tree["usage"], tree["stop_reason"]
+    else:
+        blocks, stop = [], None
+        place: dict[int, dict[str, Any]] = {}
+        for event in data_of(body):
+            if event["type"] == "message_start":
+                usage = dict(event["message"]["usage"])
+            elif event["type"] == "content_block_start":
+                blocks.append({**event["content_block"], "json": ""})
+                place[event["index"]] = blocks[-1]
+            elif event["type"] == "content_block_delta":
+                delta = event["delta"]
+                for key, name in (("text", "text"), ("thinking", "thinking"), ("signature", "signature"), ("partial_json", "json")):
+                    if key in delta:
+                        place[event["index"]][name] = place[event["index"]].get(name, "") + delta[key]
+            elif event["type"] == "message_delta":
+                stop = event["delta"].get("stop_reason") or stop
+                usage |= {name: value for name, value in event["usage"].items() if value is not None}
+    for block in blocks:
+        if block["type"] == "text":
+            facts.text += block["text"]
+        elif block["type"] == "thinking":
+            facts.thinking += block["thinking"]
+            facts.signatures += [block["signature"]] if block.get("signature") else []
+        elif block["type"] == "redacted_thinking":
+            facts.signatures.append(block["data"])
+        elif block["type"] == "tool_use":
+            facts.tools.append((block["name"], arguments(block["json"]) if block.get("json") else block["input"]))
+    cached, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
+    facts.usage = (usage["input_tokens"] + cached + written, usage["output_tokens"], cached)
+    facts.finish = MESSAGE_STOPS[stop] if stop else ""
+    return facts
+
+
+def said_in_chat(body: bytes, stream: bool) -> Facts:
+    """Of the first choice."""
+    facts = Facts()
+    calls: list[tuple[Any, str, str]] = []
+    usage: dict[str, Any] = {}
+    for tree in data_of(body) if stream else [json.loads(body)]:
+        usage = tree.get("usage") or usage
+        for choice in tree["choices"]:
+            if choice.get("index", 0) != 0:
+                continue
+            message = choice.get("delta") or choice.get("message") or {}
+            content = message.get("content") or ""
+            parts: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            for part in parts:
+                facts.text += part["text"] if part["type"] == "text" else ""
+                if part["type"] == "thinking":
+                    facts.thinking += "".join(one["text"] for one in part["thinking"])
+            facts.text += message.get("refusal") or ""
+            details = "".join(one.get("text") or "" for one in message.get("reasoning_details") or ())
+            facts.thinking += message.get("reasoning_content") or message.get("reasoning") or details
+            facts.signatures += [
+                one.get("signature") or one.get("data")
+                for one in message.get("reasoning_details") or ()
+                if one.get("signature") or one.get("data")
+            ]
+            legacy: dict[str, Any] = message.get("function_call") or {}
+            old = [{"function": legacy}] if legacy and (stream or legacy.get("name")) else []
+            for at, call in enumerate(message.get("tool_calls") or old):
+                collect(calls, call, at, stream=stream)
+            facts.finish = CHAT_STOPS.get(choice.get("finish_reason") or "", facts.finish)
+    facts.tools = [(name, arguments(text)) for _, name, text in calls]
+    if facts.finish == "stop" and facts.tools:
+        facts.finish = "tool"
+    read = usage.get("prompt_tokens_details") or {}
+    cached = read.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or 0
+    facts.usage = (usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cached)
+    return facts
+
+
+def collect(calls: list[tuple[Any, str, str]], call: dict[str, Any], at: int, *, stream: bool) -> None:
+    """Put a piece of a call to its others: those of one index, unless it brings another id."""
+    function = call.get("function") or call.get("custom") or {}
+    place: tuple[Any, Any] = (call.get("index", 0) if stream else at, call.get("id"))
+    text = function.get("arguments") or function.get("input") or ""
+    text = text if isinstance(text, str) else json.dumps(text)
+    for number, (known, name, before) in reversed([*enumerate(calls)]):
+        if stream and known[0] == place[0] and place[1] in (None, "", known[1]):
+            calls[number] = (known, name, before + text)
+            return
+    calls.append((place, function.get("name") or "", text))
+
+
+# What the SDKs read.
+
+_EVENTS: TypeAdapter[RawMessageStreamEvent] = TypeAdapter(RawMessageStreamEvent)
+
+
+def openai_sdk(body: bytes, stream: bool) -> Facts:
+    if not stream:
+        return of_completion(ChatCompletion.model_validate_json(body))
+    state: ChatCompletionStreamState[Any] = ChatCompletionStreamState()
+    thinking = ""
+    signatures: list[str] = []
+    usage = None
+    lines = [line[6:] for line in body.split(b"\n") if line.startswith(b"data: ")]
+    assert lines[-1] == b"[DONE]"
+    for line in lines[:-1]:
+        chunk = ChatCompletionChunk.model_validate_json(line)
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            extra = choice.delta.model_extra or {}
+            thinking += extra.pop("reasoning_content", "") if choice.index == 0 else ""
+            signatures += [one.get("signature") or one["data"] for one in extra.pop("reasoning_details", [])]
+            extra.pop("annotations", None)
+        state.handle_chunk(chunk)
+    # Not the final completion: the SDK raises on an answer that its limit cut off.
+    facts = of_completion(ChatCompletion.model_validate(state.current_completion_snapshot.model_dump()))
+    facts.thinking, facts.signatures = thinking, signatures
+    return facts
+
+
+def of_completion(whole: ChatCompletion) -> Facts:
+    choice = whole.choices[0]
+    message = choice.message
+    extra = message.model_extra or {}
+    calls = [call.function for call in message.tool_calls or () if call.type == "function"]
+    tools = [(call.name, arguments(call.arguments)) for call in calls]
+    facts = Facts((message.content or "") + (message.refusal or ""), extra.get("reasoning_content") or "", tools)
+    facts.finish = CHAT_STOPS[choice.finish_reason]
+    facts.signatures = [one.get("signature") or one["data"] for one in extra.get("reasoning_details") or ()]
+    if whole.usage is not None:
+        details = whole.usage.prompt_tokens_details
+        cached = details.cached_tokens or 0 if details else 0
+        facts.usage = (whole.usage.prompt_tokens, whole.usage.completion_tokens, cached)
+    return facts
+
+
+def anthropic_sdk(body: bytes, stream: bool) -> Facts:
+    if not stream:
+        return of_message(Message.model_validate_json(body))
+    whole: Any = None
+    buffers: dict[int, bytes] = {}
+    last = ""
+    for data in data_of(body):
+        event = _EVENTS.validate_python(data)
+        last = event.type
+        whole = accumulate_event(event=event, current_snapshot=whole, json_bufs=buffers)
+    assert last == "message_stop"
+    assert whole is not None
+    return of_message(Message.model_validate(whole.model_dump()))
+
+
+def of_message(whole: Message) -> Facts:
+    facts = Facts()
+    for block in whole.content:
+        if block.type == "text":
+            facts.text += block.text
+        elif block.type == "thinking":
+            facts.thinking += block.thinking
+            facts.signatures += [block.signature] if block.signature else []
+        elif block.type == "redacted_thinking":
+            facts.signatures.append(block.data)
+        elif block.type == "tool_use":
+            facts.tools.append((block.name, block.input))
+    usage = whole.usage
+    cached = usage.cache_read_input_tokens or 0
+    facts.usage = (usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0), usage.output_tokens, cached)
+    facts.finish = MESSAGE_STOPS[whole.stop_reason] if whole.stop_reason else ""
+    return facts
