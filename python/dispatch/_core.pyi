@@ -194,6 +194,11 @@ class _EndpointTable(Protocol):
     def draining(self) -> bool: ...
     @property
     def limits(self) -> _Limits: ...
+    @property
+    def account(self) -> int:
+        """The same for all endpoints of an account; its own slot for one that shares none."""
+    @property
+    def adaptive(self) -> bool: ...
 
 class _GateTable(Protocol):
     @property
@@ -783,6 +788,14 @@ class Gauge:
     @property
     def pace_s(self) -> float | None:
         """Learned seconds per token of work at dispatch; None before the first."""
+
+    @property
+    def found_share(self) -> float | None:
+        """The share of its configured rates that it was found to bear; None: all of them."""
+
+    @property
+    def found_places(self) -> int | None:
+        """Requests at once that it, or its account, was found to bear; None: no bound was found."""
 
 # --- HTTP messages and streams (rust/src/http1, sse, json); used through dispatch.wire, where the bits of `flags` have names ---
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["error_object", "error_parts", "framed", "over_limit", "refused"]
 
 _NS = 1_000_000_000
+BREAKER = "breaker"
+"""Why a pool refuses whose endpoints are all known to fail (`_core.Refusal.why`)."""
 
 _OPENAI_TYPES = {
     401: "authentication_error",
@@ -108,6 +110,8 @@ def refused(pool: str, refusal: Refusal) -> DispatchError:
     after_ns = refusal.retry_after_ns
     if after_ns < 0:
         return NoEndpoint(f"no endpoint of {pool!r} can take the request: {refusal.why}")
+    if refusal.why == BREAKER:
+        return NoEndpoint(f"every endpoint of {pool!r} is out of order", retry_after_s=after_ns / _NS)
     return Overloaded(f"every endpoint of {pool!r} is at its limit: {refusal.why}", retry_after_s=after_ns / _NS)
 
 

@@ -31,6 +31,7 @@ use crate::error::TableError;
 use crate::health::FAILURES;
 use crate::health::breaker::{self, State};
 use crate::health::ewma;
+use crate::limit::found::{self, Found};
 use crate::limit::{self, Gate, Limits, Use};
 use crate::select::{self, Strategy};
 use crate::units::Nanos;
@@ -45,7 +46,8 @@ pub const SHARED: [&str; 5] = ["joined", "dropped", "hit", "miss", "bypass"];
 pub struct Engine {
     board: Arc<Board>,
     column: usize,
-    endpoints: Vec<(u16, Limits)>,
+    /// Slot, limits, and where the capacity is kept that is found, if it is looked for.
+    endpoints: Vec<(u16, Limits, Option<u16>)>,
     keys: Vec<Option<Limits>>,
     models: Vec<Option<Limits>>,
     pools: Vec<Arc<Pool>>,
@@ -66,6 +68,8 @@ pub struct Gauges {
     pub latency_s: Option<f32>,
     /// Average time per token of work, s.
     pub pace_s: Option<f32>,
+    /// What it was found to bear; nothing for endpoints that never refused.
+    pub found: Found,
 }
 
 impl Engine {
@@ -87,7 +91,11 @@ impl Engine {
         Ok(Self {
             board: Arc::clone(board),
             column,
-            endpoints: tables.endpoints.iter().map(|row| (row.slot, Limits::new(&row.limits))).collect(),
+            endpoints: tables
+                .endpoints
+                .iter()
+                .map(|row| (row.slot, Limits::new(&row.limits), account_of(tables, row).first().copied()))
+                .collect(),
             keys: by_slot(&tables.keys),
             models: by_slot(&tables.models),
             pools,
@@ -181,11 +189,12 @@ impl Engine {
     /// What each endpoint allows now.
     #[must_use]
     pub fn gauges(&self, now: Nanos) -> Vec<Gauges> {
-        self.endpoints.iter().map(|(slot, limits)| self.gauge(*slot, limits, now)).collect()
+        self.endpoints.iter().map(|(slot, limits, account)| self.gauge(*slot, limits, *account, now)).collect()
     }
 
-    fn gauge(&self, slot: u16, limits: &Limits, now: Nanos) -> Gauges {
+    fn gauge(&self, slot: u16, limits: &Limits, account: Option<u16>, now: Nanos) -> Gauges {
         let row = self.board.endpoint(usize::from(slot));
+        let found = account.map_or(0, |slot| self.board.endpoint(usize::from(slot)).found().load(Relaxed));
         Gauges {
             slot,
             remaining: limits.remaining(self.gate(row.in_flight(), row.buckets()), now),
@@ -193,6 +202,7 @@ impl Engine {
             cooling: Nanos(row.not_before().load(Relaxed)).since(now),
             latency_s: ewma::faded(row.latency().load(Relaxed), ewma::LATENCY, now),
             pace_s: ewma::value(row.pace().load(Relaxed)),
+            found: found::read(found, now),
         }
     }
 
@@ -224,6 +234,7 @@ fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> 
         pair: *pair,
         limits: Limits::new(&row.limits),
         draining: row.draining || row.weight == 0,
+        account: account_of(tables, row),
         models: models_on(tables, row.slot),
     });
     let within = |error: TableError| TableError::new(format!("pools[{at}].{}", error.path), error.reason);
@@ -236,6 +247,12 @@ fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> 
         budget: budget::Budget::new(table.retry_percent, table.retry_per_s),
         health: table.health,
     }))
+}
+
+/// The endpoints whose capacity is found together with that of one.
+fn account_of(tables: &Tables, row: &EndpointTable) -> Box<[u16]> {
+    let shared = tables.endpoints.iter().filter(|other| other.adaptive && other.account == row.account);
+    if row.adaptive { shared.map(|other| other.slot).collect() } else { Box::default() }
 }
 
 /// The models that a place on an endpoint may serve.

@@ -38,6 +38,8 @@ CONTRACT = {
     "dispatch_overhead_seconds": (set[str](), "histogram"),
     "dispatch_limit_remaining": ({"endpoint", "limit"}, "gauge"),
     "dispatch_breaker_state": ({"endpoint"}, "gauge"),
+    "dispatch_found_rate_ratio": ({"endpoint"}, "gauge"),
+    "dispatch_found_concurrency": ({"endpoint"}, "gauge"),
 }
 
 
@@ -68,6 +70,8 @@ def config() -> Config:
 def test_every_metric_of_the_contract_is_there_with_its_labels(config: Config) -> None:
     routing = Routing.alone(config)
     serve_one(routing, key=0)
+    for model in ("chat", "other"):
+        serve_one(routing, key=-1, failure=Failure.RATE_LIMITED, model=model)
 
     families = parsed(exposition(routing.snapshot(NOW_NS)))
 

@@ -241,6 +241,11 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Take no new requests, finish those in flight."""
     limits: Limits = Limits()
     """What may be asked of it."""
+    account: str = ""
+    """Endpoints with the same account share what it bears; left out: its own."""
+    adaptive: bool = True
+    """Find what it bears where `limits` do not say it, or say too much: a 429 cuts the rates that are configured by a tenth, else the
+    requests in flight; both grow back with time. So does a time to first token that is several seconds and four times the usual one."""
     price: Price | None = None
     """What it costs."""
     profile: dict[str, Annotated[float, Meta(ge=0, le=1)]] = field(default_factory=dict)

@@ -9,7 +9,9 @@ from msgspec import Struct
 from dispatch.config import pools
 
 if TYPE_CHECKING:
-    from dispatch.config import Config, Health, Limits, Pool
+    from collections.abc import Mapping
+
+    from dispatch.config import Config, Endpoint, Health, Limits, Pool
     from dispatch.config.plans import Model
     from dispatch.routing import Slots
 
@@ -51,6 +53,8 @@ class _EndpointTable(Struct, frozen=True):
     weight: int
     draining: bool
     limits: _LimitTable
+    account: int
+    adaptive: bool
 
 
 class _GateTable(Struct, frozen=True):
@@ -115,14 +119,27 @@ class Tables(Struct, frozen=True):
 
 def build(config: Config, slots: Slots) -> Tables:
     """Look up the row of every name; `slots` holds them all."""
+    accounts: dict[str, int] = {}
+    for one in config.endpoints:
+        accounts.setdefault(one.account, slots.endpoints[one.name])
     return Tables(
-        endpoints=[
-            _EndpointTable(slots.endpoints[one.name], one.name, one.weight, one.draining, _LimitTable.of(one.limits))
-            for one in config.endpoints
-        ],
+        endpoints=[_endpoint(one, accounts, slots) for one in config.endpoints],
         keys=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits)) for key in config.keys],
         models=[_GateTable(slots.models[name], _LimitTable.of(model.settings.limits)) for name, model in config.models.items()],
         pools=[_pool(model, number, pool, slots) for model in config.models.values() for number, pool in enumerate(pools(model.plan))],
+    )
+
+
+def _endpoint(endpoint: Endpoint, accounts: Mapping[str, int], slots: Slots) -> _EndpointTable:
+    slot = slots.endpoints[endpoint.name]
+    return _EndpointTable(
+        slot=slot,
+        name=endpoint.name,
+        weight=endpoint.weight,
+        draining=endpoint.draining,
+        limits=_LimitTable.of(endpoint.limits),
+        account=accounts[endpoint.account] if endpoint.account else slot,
+        adaptive=endpoint.adaptive,
     )
 
 

@@ -116,6 +116,12 @@ def _gauges(snapshot: Snapshot) -> Iterator[Iterator[str]]:
         "Units of a limit that fit at once: requests, tokens, or places.",
         (((("endpoint", name), ("limit", limit)), left) for name, gauge in snapshot.gauges.items() for limit, left in gauge.remaining),
     )
+    shares = (((("endpoint", name),), gauge.found_share) for name, gauge in snapshot.gauges.items() if gauge.found_share is not None)
+    yield _family(
+        "dispatch_found_rate_ratio", "gauge", "Share of the configured rates that an endpoint was found to bear, if less.", shares
+    )
+    places = (((("endpoint", name),), gauge.found_places) for name, gauge in snapshot.gauges.items() if gauge.found_places is not None)
+    yield _family("dispatch_found_concurrency", "gauge", "Requests at once that an account was found to bear, if bounded.", places)
     breakers = (((("endpoint", name),), BREAKER_STATES[gauge.breaker]) for name, gauge in snapshot.gauges.items())
     yield _family("dispatch_breaker_state", "gauge", "Circuit breaker: 0 closed, 1 half open, 2 open.", breakers)
 

@@ -1,15 +1,23 @@
 //! A place on an endpoint, from the decision to the end of the attempt. Settled exactly once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 
 use super::pool::{Pool, Wish};
+use crate::board::EndpointRow;
 use crate::health::breaker::{self, Ended};
 use crate::health::{Failure, Verdict, ewma, outlier};
+use crate::limit::found::{self, Cut};
 use crate::limit::{self, Use, inflight};
 use crate::snapshot::{self, DURATION_US, FIRST_TOKEN_US};
 use crate::units::{NS_PER_S, Nanos};
 
+/// An endpoint is overloaded when it is this many times slower than usual, by time to first token as well as per token of work...
+const OVERLOADED: f32 = 4.0;
+/// ... and that means seconds: what is merely full is healthy.
+const OVERLOADED_S: f32 = 5.0;
+/// Fewer requests than this overload nobody.
+const OVERLOADING: u64 = 16;
 /// A failure counts as an answer at least this slow, s. linkerd's default for responses that say "too much".
 const PENALTY_S: f32 = 5.0;
 /// Longest pause that a provider may ask for (gRPC and linkerd agree on 300 s).
@@ -159,8 +167,32 @@ impl Lease {
         row.sign().store(now.0, Relaxed);
         ewma::observe(row.latency(), waited_s, ewma::LATENCY, now);
         ewma::observe(row.pace(), waited_s / self.work, ewma::PACE, now);
+        if ewma::is_due(row.usual_pace().load(Relaxed), now) && !self.pool.places[self.at].account.is_empty() {
+            self.compare(row, now);
+        }
         let pair = self.pool.board.pair(self.pool.places[self.at].pair as usize);
         snapshot::observe(pair.first_token(), &FIRST_TOKEN_US, waited);
+    }
+
+    /// Once a second: how fast it is beside how fast it usually is.
+    #[cold]
+    fn compare(&self, row: EndpointRow<'_>, now: Nanos) {
+        let read = |cell: &AtomicU64| ewma::value(cell.load(Relaxed)).unwrap_or(0.0);
+        let (pace, latency) = (read(row.pace()), read(row.latency()));
+        let (usual_pace, usual) = (read(row.usual_pace()), read(row.usual_latency()));
+        ewma::observe(row.usual_pace(), pace, ewma::USUAL, now);
+        ewma::observe(row.usual_latency(), latency, ewma::USUAL, now);
+        let is_slow = usual > 0.0 && pace > OVERLOADED * usual_pace && latency > (OVERLOADED * usual).max(OVERLOADED_S);
+        let in_flight = self.pool.in_flight(self.at);
+        if is_slow && in_flight >= OVERLOADING {
+            self.cut(Cut::Places(in_flight), now);
+        }
+    }
+
+    fn cut(&self, what: Cut, now: Nanos) {
+        if let Some(cell) = self.pool.found(self.at) {
+            found::cut(cell, what, self.reserved, now);
+        }
     }
 
     fn settle_limits(&self, ending: &Ending) {
@@ -183,6 +215,12 @@ impl Lease {
             let penalty_s = seconds(ending.now.since(self.reserved)).max(PENALTY_S);
             ewma::penalize(row.latency(), penalty_s, ewma::LATENCY, ending.now);
             ewma::penalize(row.pace(), penalty_s / self.work, ewma::PACE, ending.now);
+        }
+        if ending.failure == Failure::RateLimited {
+            // Its own place is given back already.
+            let has_rates = self.pool.places[self.at].limits.has_rates();
+            let what = if has_rates { Cut::Rates } else { Cut::Places(self.pool.in_flight(self.at) + 1) };
+            self.cut(what, ending.now);
         }
         let pause_ms =
             if ending.cool_ms == 0 { ending.failure.cool_ms() } else { ending.cool_ms.min(LONGEST_PAUSE_MS) };

@@ -4,7 +4,7 @@
 //! was faster) is left out and the strategy is asked again. Limits and pauses that a provider asked for are never ignored: that is a refusal.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::budget::Budget;
 use super::lease::{Lease, Trial};
@@ -14,7 +14,8 @@ use super::view::{PoolView, bit};
 use crate::board::{Board, EndpointRow, PoolRow};
 use crate::health::Policy;
 use crate::health::breaker::{self, State};
-use crate::limit::{Gate, Limits, Use, inflight};
+use crate::limit::found;
+use crate::limit::{self, Block, Gate, Limits, Use, inflight};
 use crate::rng::Rng;
 use crate::select::{Ask, DECODE_PART, Strategy, View};
 use crate::units::Nanos;
@@ -28,6 +29,8 @@ pub(super) struct Place {
     pub(super) pair: u32,
     pub(super) limits: Limits,
     pub(super) draining: bool,
+    /// Endpoints of its account, whose capacity is found together, the first of them keeping it; none: it is not looked for.
+    pub(super) account: Box<[u16]>,
     /// The models that a place here may serve: who waits for one of them hears of it.
     pub(super) models: Box<[u16]>,
 }
@@ -174,6 +177,41 @@ impl Pool {
     /// A place or units of a position were given back.
     pub(super) fn freed(&self, at: usize) {
         turns::freed(&self.board, &self.places[at].models);
+    }
+
+    /// The word of the capacity that was found, if it is looked for.
+    pub(super) fn found(&self, at: usize) -> Option<&AtomicU64> {
+        self.places[at].account.first().map(|slot| self.board.endpoint(usize::from(*slot)).found())
+    }
+
+    /// Requests in flight on the account of a position.
+    pub(super) fn in_flight(&self, at: usize) -> u64 {
+        let lines = self.places[at].account.iter().map(|slot| self.board.endpoint(usize::from(*slot)).in_flight());
+        lines.map(|line| inflight::load(line, self.workers())).sum()
+    }
+
+    /// The word of the capacity that was found; 0, of nearly all: nothing.
+    #[inline]
+    pub(super) fn found_word(&self, at: usize, row: EndpointRow<'_>) -> u64 {
+        let place = &self.places[at];
+        match place.account.first() {
+            Some(keeper) if *keeper == place.slot => row.found().load(Relaxed),
+            Some(keeper) => self.board.endpoint(usize::from(*keeper)).found().load(Relaxed),
+            None => 0,
+        }
+    }
+
+    /// The limits of a position as far as its endpoint was found to bear them.
+    ///
+    /// # Errors
+    /// As much is in flight as it was found to bear.
+    #[cold]
+    pub(super) fn found_limits(&self, at: usize, word: u64, now: Nanos) -> Result<Limits, Block> {
+        let (limits, found) = (&self.places[at].limits, found::read(word, now));
+        if found.places.is_some_and(|places| self.in_flight(at) >= u64::from(places)) {
+            return Err(limit::SATURATED);
+        }
+        Ok(found.share.map_or(*limits, |share| limits.slowed(share)))
     }
 
     pub(super) fn workers(&self) -> usize {

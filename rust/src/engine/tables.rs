@@ -18,6 +18,10 @@ pub struct EndpointTable {
     pub limits: Spec,
     /// Whether it takes no new requests.
     pub draining: bool,
+    /// Endpoints with the same number share an account with the provider; its own slot when it shares none.
+    pub account: u16,
+    /// Whether limits that nobody configured are looked for.
+    pub adaptive: bool,
 }
 
 /// One API key or one model.

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU32;
 use std::thread;
 
+mod found;
 mod health;
 mod laws;
 mod life;
@@ -42,6 +43,8 @@ fn tables(specs: &[Spec]) -> Tables {
                 weight: 1,
                 limits: *limits,
                 draining: false,
+                account: *slot,
+                adaptive: true,
             })
             .collect(),
         keys: vec![GateTable { slot: 1, limits: Spec { per_minute: [600, 600_000, 0, 0, 0], ..places(2) } }],

@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use crate::board::EndpointRow;
 use crate::health::breaker::{self, State};
 use crate::health::{ewma, silence};
-use crate::limit::inflight;
+use crate::limit::{Limits, inflight};
 use crate::rng::mix;
 use crate::select::View;
 use crate::units::{NS_PER_S, Nanos};
@@ -49,7 +49,12 @@ impl<'a> PoolView<'a> {
         let row = pool.endpoint(at);
         let word = row.breaker().load(Relaxed);
         let trial = if breaker::is_plain(word) { Trial::None } else { self.try_on(row, word)? };
-        if pool.places[at].limits.reserve(pool.gate_of(row), &self.units, wish.now).is_ok() {
+        let reserve = |limits: &Limits| limits.reserve(pool.gate_of(row), &self.units, wish.now);
+        let taken = match pool.found_word(at, row) {
+            0 => reserve(&pool.places[at].limits),
+            word => pool.found_limits(at, word, wish.now).and_then(|limits| reserve(&limits)),
+        };
+        if taken.is_ok() {
             return Some(trial);
         }
         match trial {
@@ -122,7 +127,8 @@ impl<'a> PoolView<'a> {
             return because(Refusal::TRIED, None);
         }
         let not_before = Nanos(row.not_before().load(Relaxed));
-        let limited = place.limits.peek(self.pool.gate_of(row), &self.units, now).err();
+        let limits = self.pool.found_limits(at, self.pool.found_word(at, row), now);
+        let limited = limits.and_then(|limits| limits.peek(self.pool.gate_of(row), &self.units, now)).err();
         if not_before > now {
             let pause = not_before.since(now).0;
             let wait = limited.map_or(Some(pause), |block| block.wait.map(|wait| wait.max(pause)));

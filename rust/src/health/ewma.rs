@@ -57,6 +57,12 @@ pub fn faded(word: u64, average: Average, now: Nanos) -> Option<f32> {
     Some((value * (-elapsed_s(stamp, now) / average.tau_s).exp()).max(LEAST))
 }
 
+/// Whether its last sample is a second old, or there was none: what is averaged over minutes need not be written more often.
+#[must_use]
+pub fn is_due(word: u64, now: Nanos) -> bool {
+    word == 0 || elapsed_s(unpack(word).1, now) >= 1.0
+}
+
 /// Takes a sample into account. One that is not a positive number is ignored.
 pub fn observe(cell: &AtomicU64, sample: f32, average: Average, now: Nanos) {
     if !sample.is_finite() || sample <= 0.0 {

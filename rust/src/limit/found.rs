@@ -5,6 +5,7 @@
 //!
 //! - A 429 cuts the rates to nine tenths, where rates are configured; else the places to nine tenths of what was in flight. Additive
 //!   increase, multiplicative decrease (Chiu, Jain 1989), one cut for all attempts that began before it: they were let in by the old limit.
+//!   Rates are cut twice a minute at most, since a provider that counts a minute goes on refusing until that is over, whatever we do.
 //! - Growth is a function of the time since the cut, so nobody has to write it: rates by 1.5 % of the limit a minute, places by a tenth a
 //!   minute and at least one. A cut costs a refused request or two, and with a tenth in six minutes less than one request in a hundred
 //!   sees one, from two requests a second on.
@@ -25,6 +26,8 @@ pub const WHOLE: u32 = 1 << 12;
 const LEAST_SHARE: u32 = WHOLE / 16;
 /// Growth of the share, in parts of `WHOLE` a minute.
 const SHARE_PER_MIN: u64 = 61;
+/// Least time between two cuts of rates.
+const RATES_APART_MS: u32 = 30_000;
 /// After so long without a cut a limit on places is forgotten.
 const FORGOTTEN_MS: u32 = 30 * 60_000;
 /// How far the clocks of two workers' readings may lie apart.
@@ -67,7 +70,9 @@ pub fn cut(cell: &AtomicU64, what: Cut, began: Nanos, now: Nanos) -> bool {
     change(cell, now, |word, found| {
         let (stamp, ..) = unpack(word);
         // The wrapped difference is negative where it began before.
-        if word != 0 && began.millis32().wrapping_sub(stamp) > u32::MAX / 2 {
+        let is_known = began.millis32().wrapping_sub(stamp) > u32::MAX / 2;
+        let is_soon = what == Cut::Rates && found.share.is_some() && age_ms(stamp, now) < RATES_APART_MS;
+        if word != 0 && (is_known || is_soon) {
             return None;
         }
         let tenth_off = |of: u32| of - of.div_ceil(10);
@@ -146,8 +151,9 @@ mod tests {
         let cell = AtomicU64::new(0);
         assert!(cut(&cell, Cut::Rates, at(99), at(100)));
         assert!(!cut(&cell, Cut::Rates, at(99), at(101)));
-        assert!(cut(&cell, Cut::Rates, at(101), at(102)));
-        assert!(shares(&cell, &[102])[0].unwrap() < 3_400);
+        assert!(!cut(&cell, Cut::Rates, at(101), at(129)));
+        assert!(cut(&cell, Cut::Rates, at(101), at(130)));
+        assert!(shares(&cell, &[130])[0].unwrap() < 3_400);
     }
 
     #[test]
@@ -179,6 +185,6 @@ mod tests {
         assert!(cut(&cell, Cut::Places(100), at(wrap - 60), at(wrap - 30)));
         assert!(!cut(&cell, Cut::Places(100), at(wrap - 40), at(wrap + 10)));
         assert!(cut(&cell, Cut::Places(100), at(wrap + 20), at(wrap + 30)));
-        assert_eq!(read(cell.load(Relaxed), at(wrap + 30)).places, Some(88));
+        assert_eq!(read(cell.load(Relaxed), at(wrap + 30)).places, Some(89));
     }
 }

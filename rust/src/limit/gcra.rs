@@ -60,6 +60,14 @@ impl Rate {
         Self { whole: (period >> FRACTION) as u64, part: period as u32, burst }
     }
 
+    /// The same with less of it: `share` of [`super::found::WHOLE`].
+    #[must_use]
+    pub(super) fn slowed(self, share: u32) -> Self {
+        let period = u128::from(self.whole) << FRACTION | u128::from(self.part);
+        let longer = (period * u128::from(super::found::WHOLE)).div_ceil(u128::from(share.max(1)));
+        Self { whole: (longer >> FRACTION) as u64, part: longer as u32, burst: self.burst }
+    }
+
     /// Whether it lets everything through.
     #[must_use]
     pub const fn is_off(&self) -> bool {

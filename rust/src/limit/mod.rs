@@ -4,6 +4,7 @@
 //! a success is reconciled in both directions; a failure or cancellation is given back only while the reservation is younger than the
 //! burst takes to drain, for afterwards the bucket has refilled by itself and giving back would let up to three times the limit through.
 
+pub mod found;
 pub mod gcra;
 pub mod inflight;
 pub mod share;
@@ -74,13 +75,15 @@ impl Use {
 /// Why a reservation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The name of the limit: one of [`KINDS`] or `concurrency`.
+    /// The name of the limit: one of [`KINDS`], `concurrency`, or `capacity` for one that was found.
     pub why: &'static str,
     /// Nanoseconds until it fits; `None` when nobody can know.
     pub wait: Option<u64>,
 }
 
 const FULL: Block = Block { why: "concurrency", wait: None };
+/// As many are in flight as the endpoint was found to bear.
+pub const SATURATED: Block = Block { why: "capacity", wait: None };
 
 /// The state of one target's limits on the board.
 #[derive(Clone, Copy)]
@@ -116,6 +119,18 @@ impl Limits {
             active += 1;
         }
         Self { rates, kinds, active, concurrency: spec.concurrency }
+    }
+
+    /// Whether a rate is configured.
+    #[must_use]
+    pub const fn has_rates(&self) -> bool {
+        self.active > 0
+    }
+
+    /// The same with less of each rate: `share` of [`found::WHOLE`].
+    #[must_use]
+    pub fn slowed(&self, share: u32) -> Self {
+        Self { rates: self.rates.map(|rate| rate.slowed(share)), ..*self }
     }
 
     fn limited(&self) -> impl Iterator<Item = (usize, &Rate)> {

@@ -7,6 +7,7 @@ use crate::board::Board;
 use crate::engine::Gauges;
 use crate::health::FAILURES;
 use crate::health::breaker::State;
+use crate::limit::found::WHOLE;
 use crate::snapshot;
 
 /// Outcomes that exist: each failure, and "refused".
@@ -69,6 +70,8 @@ pub(super) struct Gauge {
     cooling_ns: u64,
     latency_s: Option<f32>,
     pace_s: Option<f32>,
+    found_share: Option<f64>,
+    found_places: Option<u32>,
 }
 
 impl From<snapshot::Histogram> for Histogram {
@@ -142,6 +145,8 @@ impl From<Gauges> for Gauge {
             cooling_ns: read.cooling.0,
             latency_s: read.latency_s,
             pace_s: read.pace_s,
+            found_share: read.found.share.map(|share| f64::from(share) / f64::from(WHOLE)),
+            found_places: read.found.places,
         }
     }
 }

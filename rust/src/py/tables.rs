@@ -60,6 +60,8 @@ struct EndpointIn {
     weight: u32,
     draining: bool,
     limits: LimitsIn,
+    account: u16,
+    adaptive: bool,
 }
 
 #[derive(FromPyObject)]
@@ -133,7 +135,8 @@ impl TryFrom<TablesIn> for Tables {
     fn try_from(tables: TablesIn) -> Result<Self, TableError> {
         let endpoint = |(at, row): (usize, EndpointIn)| {
             let limits = row.limits.checked(&format!("endpoints[{at}].limits"))?;
-            Ok(EndpointTable { slot: row.slot, name: row.name, weight: row.weight, limits, draining: row.draining })
+            let EndpointIn { slot, name, weight, draining, account, adaptive, .. } = row;
+            Ok(EndpointTable { slot, name, weight, limits, draining, account, adaptive })
         };
         Ok(Self {
             endpoints: tables.endpoints.into_iter().enumerate().map(endpoint).collect::<Result<_, TableError>>()?,

@@ -86,6 +86,8 @@ fn tables(scenario: &Scenario) -> Tables {
                 weight: endpoint.weight,
                 limits: spec(&endpoint.limits),
                 draining: false,
+                account: slot,
+                adaptive: true,
             })
             .collect(),
         keys: (0..)

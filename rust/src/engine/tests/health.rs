@@ -10,7 +10,7 @@ use crate::rng::{Rng, mix};
 
 const MS: u64 = 1_000_000;
 
-fn pool_of(count: usize, strategy: &str, choices: u32) -> Arc<Engine> {
+pub(super) fn pool_of(count: usize, strategy: &str, choices: u32) -> Arc<Engine> {
     let board = Arc::new(Board::heap(Sizes { endpoints: 16, pairs: 16, ..SIZES }).unwrap());
     let mut tables = tables(&vec![Spec::default(); count]);
     tables.pools[0].strategy = strategy.into();
@@ -18,17 +18,14 @@ fn pool_of(count: usize, strategy: &str, choices: u32) -> Arc<Engine> {
     Arc::new(Engine::new(&board, 0, &tables).unwrap())
 }
 
-/// What an endpoint does with a request at a time, ms: how it ends and after how many ms; `None`: never.
-type Behaviour = dyn Fn(u16, u64) -> Option<(Failure, u64)>;
-
 /// What was seen at each endpoint.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     /// Starts, ms.
     starts: BTreeMap<u16, Vec<u64>>,
     /// Requests that no retry helped.
-    lost: usize,
-    requests: usize,
+    pub(super) lost: usize,
+    pub(super) requests: usize,
 }
 
 impl Seen {
@@ -38,7 +35,7 @@ impl Seen {
         self.starts.get(&slot).map_or(0, count) as f64 / all as f64
     }
 
-    fn starts(&self, slot: u16) -> usize {
+    pub(super) fn starts(&self, slot: u16) -> usize {
         self.starts.get(&slot).map_or(0, Vec::len)
     }
 }
@@ -61,8 +58,14 @@ fn arrivals(per_s: u64, seconds: u64, rng: &mut Rng) -> Vec<u64> {
     std::iter::from_fn(step).take_while(|us| *us < seconds * 1_000_000).collect()
 }
 
-/// Serves requests; a failed one is tried at once elsewhere, three times in all.
-fn run(engine: &Engine, per_s: u64, seconds: u64, behave: &Behaviour) -> Seen {
+/// Serves requests. `behave` tells what an endpoint does with one at a time, ms: how it ends and after how many ms; `None`: never.
+/// A failed one is tried at once elsewhere, three times in all.
+pub(super) fn run(
+    engine: &Engine,
+    per_s: u64,
+    seconds: u64,
+    behave: &dyn Fn(u16, u64) -> Option<(Failure, u64)>,
+) -> Seen {
     let (pool, mut rng, mut seen) = (engine.pool(0).unwrap(), Rng::new(7), Seen::default());
     let arrivals = arrivals(per_s, seconds, &mut rng);
     let mut jobs: Vec<Job> = arrivals.iter().map(|_| Job::default()).collect();
