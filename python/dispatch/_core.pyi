@@ -605,6 +605,9 @@ class Lease:
 class Ticket:
     """A client's request, let in. Settled exactly once; dropped without it counts as cancelled, and nothing is refunded."""
 
+    def count_exactly(self) -> None:
+        """From here on what is settled is what was used: 0 tokens are none, and not unknown. For a request that shares an answer."""
+
     def settle(self, outcome: int, now_ns: int, overhead_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> bool:
         """End the request. The key pays for a delivered answer only.
 

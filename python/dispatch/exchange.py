@@ -49,6 +49,8 @@ class Ticket(Protocol):
     """The key's and the model's part of the limits, taken once for a request (`_core.Ticket`)."""
 
     def settle(self, outcome: int, now_ns: int, overhead_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> bool: ...
+    def count_exactly(self) -> None:
+        """From here on, 0 tokens are none and not unknown."""
 
 
 class Run(Protocol):
@@ -96,6 +98,7 @@ class Call:
         committed: a content delta has gone to the client; no retry is legal any more.
         first_ns: when the first token of a stream came; 0 before.
         lines: header lines that say which endpoint answered, at which attempt.
+        notes: further header lines that say what happened on the way.
         heard_ns: when the client last heard of a stream that has not committed.
         booked: lines of the ledger so far.
         is_delivered: the ledger has the attempt that the key pays for.
@@ -124,6 +127,7 @@ class Call:
     is_delivered = False
     key = ""
     lines = b""
+    notes = b""
     overhead_ns = 0
     parent: Call | None = None
     recovery: Run | None = None

@@ -6,12 +6,14 @@ as well are carried over; limits, breakers, averages and loads live on the board
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from dispatch.config import FROM_CLIENT, pools
+from dispatch.coalesce import Coalescer
+from dispatch.config import FROM_CLIENT, Coalesce, pools
 from dispatch.config.plans import Fallback as FallbackPlan
 from dispatch.config.plans import Pool as PoolPlan
 from dispatch.errors import ModelNotAllowed, ModelNotFound
@@ -25,7 +27,7 @@ from dispatch.policy.cost import rates
 from dispatch.pools import Pool
 from dispatch.providers import echo
 from dispatch.providers.base import find_provider
-from dispatch.routing import Hedges, Routing
+from dispatch.routing import SHARED, Hedges, Routing
 from dispatch.telemetry.ledger import Ledger
 from dispatch.transport.connect import Connector, Resolver, Target, proxy_for
 from dispatch.transport.local import LocalOrigin
@@ -114,8 +116,9 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     for model in config.models.values():
         builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model, config.server.max_answer_bytes, ledger)
         plan = builder.plan_of(model.plan)
-        run = plan.run
-        if builder.first is not None and not model.is_pattern and model.settings.hedge is None and not isinstance(plan, Hedge):
+        run = _shared(plan.run, model, routing, dispatcher)
+        is_single = model.settings.hedge is None and not model.settings.coalesce
+        if builder.first is not None and not model.is_pattern and is_single and not isinstance(plan, Hedge):
             deadline_ns = int(model.settings.deadline_s * _NS)
             on_failed = plan.after_first(dispatcher.fail)
             entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
@@ -139,6 +142,17 @@ def _ledger(config: Config, worker: int) -> Book | None:
     if path is None:
         return None
     return Ledger(path, worker, {endpoint.name: rates(endpoint.price) for endpoint in config.endpoints}).book
+
+
+def _shared(run: Start, model: ModelConfig, routing: Routing, dispatcher: Dispatcher) -> Start:
+    """The plan as it is run for a model whose answers may be shared."""
+    coalesce = Coalesce() if model.settings.coalesce is True else model.settings.coalesce
+    if not coalesce:
+        return run
+    deadline_ns = int(model.settings.deadline_s * _NS)
+    slot = routing.models[model.name]
+    count = {name: partial(routing.share, slot, place) for place, name in enumerate(SHARED)}
+    return Coalescer(run, coalesce, deadline_ns=deadline_ns, finish=dispatcher.finish, watch=dispatcher.watch, count=count).run
 
 
 class _PlanBuilder:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dispatch.config.answers import Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
 from dispatch.config.plans import Fallback, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Hedge, Key, Limits, Price, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Retry, Server
 
 __all__ = [
     "FROM_CLIENT",
     "Capabilities",
     "Certificate",
+    "Coalesce",
     "Config",
     "Defaults",
     "Endpoint",

@@ -14,10 +14,11 @@ import msgspec
 from msgspec import NODEFAULT, Struct, inspect
 
 from dispatch import extensions
+from dispatch.config.answers import Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
 from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Hedge, Key, Limits, Price, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Retry, Server
 
 __all__ = ["markdown"]
 
@@ -72,6 +73,7 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`retry` (in `defaults` and in a model)", Retry),
     ("`hedge` (in `defaults` and in a model)", Hedge),
     ("`health` (in `defaults` and in a model)", Health),
+    ("`coalesce` (in `defaults` and in a model)", Coalesce),
     ("`endpoints`, a list", Endpoint),
     ("`limits` (of an endpoint, a key or a model)", Limits),
     ("`price` (of an endpoint)", Price),
@@ -83,9 +85,8 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
 
 def markdown() -> str:
     """Return the whole page."""
-    parts = [_HEAD, *(_section(f"## {title}", kind) for title, kind in _SECTIONS[:6])]
-    parts += [_section(f"### {title}", kind) for title, kind in _SECTIONS[6:10]]
-    parts += [_section(f"## {title}", kind) for title, kind in _SECTIONS[10:]]
+    # What is part of something else stands one level below it.
+    parts = [_HEAD, *(_section(f"{'###' if '(of ' in title else '##'} {title}", kind) for title, kind in _SECTIONS)]
     aliases = ", ".join(
         f"`{name}` = `{meant}`" + (f" with `choices: {choices}`" if choices else "") for name, (meant, choices) in ALIASES.items()
     )

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from dispatch.config.answers import Coalesce, Hedge
+
 __all__ = [
     "AfterTokens",
     "Capabilities",
@@ -17,7 +19,6 @@ __all__ = [
     "Defaults",
     "Endpoint",
     "Health",
-    "Hedge",
     "Key",
     "Limits",
     "Price",
@@ -101,21 +102,6 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Refusals of the prompt itself that go on to the next step of a `fallback`; without it the client gets them at once."""
 
 
-class Hedge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A late request is sent a second time, to another endpoint of its pool.
-
-    The first that answers is taken, the other is cancelled. It costs a second prompt, so it has two caps, which all workers keep together.
-    """
-
-    after: Literal["p95"] | Seconds = "p95"
-    """How long the first endpoint is waited for: seconds, or `p95`, the time within which 95 % of the pool's latest answers began (of
-    answers that are not streamed: ended). Until a hundred are known, nothing is hedged."""
-    max_share: Annotated[float, Meta(gt=0, le=1)] = 0.02
-    """Most hedges, as a share of the requests that the pool is asked."""
-    max_cost_share: Annotated[float, Meta(gt=0, le=1)] = 0.02
-    """Most that hedges may cost, as a share of what the pool's answers cost, both by estimate; in tokens where no endpoint has a price."""
-
-
 class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an endpoint is left alone for a while, and how it comes back. A 429 never counts: it is a pause, not a failure."""
 
@@ -176,6 +162,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Breakers, outliers, recovery."""
     limits: Limits = Limits()
     """What may be asked of a model, whoever asks; a request over it gets 429."""
+    coalesce: bool | Coalesce = False
+    """Ask once for identical requests that are under way at the same time; `true` for the values below."""
     commit: Literal["first", "whole"] | AfterTokens = "first"
     """When a stream can no longer be taken back: `first`, with its first piece of content; `whole`, not before it is complete: it is held
     until then, comments keep the client awake, and whatever breaks is tried again; `{after_tokens: n}`, with the n-th piece of content."""

@@ -181,12 +181,13 @@ class _Run:
         plan, call = self._plan, self._call
         first = self._first = self._branch()
         call.run = self
-        plan.shares.asked()
         after_s = plan.delay.seconds(stream=call.stream, now_ns=first.received_ns)
         if after_s is not None and first.received_ns + after_s * _NS < call.deadline_ns:
             self._after_s = after_s
             self._wait(after_s)
         plan.pool.start(first, self._on_failed)
+        if first.attempts:
+            plan.shares.asked()
         if call.run is self and not self._before:
             call.overhead_ns = first.received_ns - call.received_ns + first.overhead_ns
 

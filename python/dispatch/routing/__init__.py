@@ -231,11 +231,26 @@ class Routing:
         admit_next: `_core.Engine.admit_next`, bound.
         refuse: `_core.Engine.refuse`, bound.
         turns: `_core.Engine.turns`, bound.
+        share: `_core.Engine.share`, bound.
         models: slots by name.
         keys: slots by name.
     """
 
-    __slots__ = ("_board", "_config", "_engine", "_routers", "_slots", "admit", "admit_next", "count", "keys", "models", "refuse", "turns")
+    __slots__ = (
+        "_board",
+        "_config",
+        "_engine",
+        "_routers",
+        "_slots",
+        "admit",
+        "admit_next",
+        "count",
+        "keys",
+        "models",
+        "refuse",
+        "share",
+        "turns",
+    )
 
     def __init__(self, board: Board, worker: int, config: Config, slots: Slots) -> None:
         """Build the tables.
@@ -257,6 +272,7 @@ class Routing:
         self.admit_next = self._engine.admit_next
         self.refuse = self._engine.refuse
         self.turns = self._engine.turns
+        self.share = self._engine.share
         self.models = {name: slots.models[name] for name in config.models}
         self.keys = {key.name: slots.keys[key.name] for key in config.keys}
 

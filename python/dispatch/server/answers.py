@@ -62,7 +62,7 @@ def error_answer(error: DispatchError, dialect: str, call: Call | None, *, keep:
     status, body, fields = error_parts(error, dialect)
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
     if call is not None:
-        lines += b"%bx-dispatch-attempts: %d\r\n" % (call.request_id, call.attempts)
+        lines += b"%bx-dispatch-attempts: %d\r\n" % (call.request_id + call.notes, call.attempts)
         if call.endpoint:
             lines += b"x-dispatch-endpoint: %b\r\n" % call.endpoint.encode()
     return page(status, body, extra=lines, keep=keep, head_only=head_only)

@@ -185,7 +185,7 @@ class ClientConnection(asyncio.Protocol):
             self._end_in_stream(call, answer)
             return
         call.overhead_ns = overhead_ns = call.overhead_ns + monotonic_ns() - call.answered_ns
-        extra = call.request_id + call.lines
+        extra = call.request_id + call.notes + call.lines
         if self.cors:
             extra += self.cors
         if not self._keep:
@@ -256,7 +256,7 @@ class ClientConnection(asyncio.Protocol):
             % (
                 STATUS_LINES[status],
                 lines,
-                call.request_id,
+                call.request_id + call.notes,
                 call.endpoint.encode(),
                 call.attempts,
                 call.overhead_ns // 1000,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dispatch.routing import DURATION_BOUNDS_S, FAILURES, FIRST_TOKEN_BOUNDS_S, HEDGES, OVERHEAD_BOUNDS_S
+from dispatch.routing import DURATION_BOUNDS_S, FAILURES, FIRST_TOKEN_BOUNDS_S, HEDGES, OVERHEAD_BOUNDS_S, SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,9 @@ _Sample = tuple[_Labels, float]
 def exposition(snapshot: Snapshot) -> bytes:
     """Return the text for one scrape."""
     return "".join(
-        line for family in (*_counters(snapshot), *_hedges(snapshot), *_gauges(snapshot), *_histograms(snapshot)) for line in family
+        line
+        for family in (*_counters(snapshot), *_hedges(snapshot), *_shared(snapshot), *_gauges(snapshot), *_histograms(snapshot))
+        for line in family
     ).encode()
 
 
@@ -103,6 +105,18 @@ def _hedges(snapshot: Snapshot) -> Iterator[Iterator[str]]:
                 if count
             ),
         )
+
+
+def _shared(snapshot: Snapshot) -> Iterator[Iterator[str]]:
+    """Only where answers are shared."""
+    rows = [(name, dict(zip(SHARED, row.shared, strict=True))) for name, row in snapshot.models.items()]
+    families = (
+        ("dispatch_coalesced_total", ("joined", "dropped"), "Requests that joined an identical one; dropped: read too slowly to go on."),
+    )
+    for family, outcomes, text in families:
+        samples = [((("model", name), ("outcome", at)), row[at]) for name, row in rows for at in outcomes if row[at]]
+        if samples:
+            yield _family(family, "counter", text, samples)
 
 
 def _gauges(snapshot: Snapshot) -> Iterator[Iterator[str]]:

@@ -29,12 +29,19 @@ pub struct Ticket {
     key: Option<u16>,
     tokens: Use,
     admitted: Nanos,
+    /// Whether 0 tokens are none, and not unknown.
+    exact: AtomicBool,
     settled: AtomicBool,
 }
 
 impl Ticket {
     pub(super) const fn new(engine: Arc<Engine>, model: u16, key: Option<u16>, tokens: Use, admitted: Nanos) -> Self {
-        Self { engine, model, key, tokens, admitted, settled: AtomicBool::new(false) }
+        Self { engine, model, key, tokens, admitted, exact: AtomicBool::new(false), settled: AtomicBool::new(false) }
+    }
+
+    /// From here on what is settled is what was used: no tokens are none, and not unknown. For a request that shares an answer.
+    pub fn count_exactly(&self) {
+        self.exact.store(true, Relaxed);
     }
 
     /// Ends it: the key pays for what was delivered and for nothing else. False, without effect, when it has ended already.
@@ -43,7 +50,8 @@ impl Ticket {
             return false;
         }
         self.release(outcome.failure);
-        let delivered = (outcome.failure == Failure::None).then(|| outcome.used.or(self.tokens));
+        let used = if self.exact.load(Relaxed) { outcome.used } else { outcome.used.or(self.tokens) };
+        let delivered = (outcome.failure == Failure::None).then_some(used);
         for (limits, gate) in self.engine.gates(self.model, self.key) {
             match delivered {
                 Some(used) => limits.reconcile(gate, self.tokens, used, outcome.now),

@@ -224,6 +224,10 @@ impl PyTicket {
         Ok(self.0.settle(&Outcome { failure: known(outcome)?, now, overhead, used }))
     }
 
+    fn count_exactly(&self) {
+        self.0.count_exactly();
+    }
+
     #[pyo3(signature = (now_ns, /))]
     fn withdraw(&self, now_ns: Count) -> bool {
         self.0.withdraw(Nanos(now_ns.0))
