@@ -1066,6 +1066,10 @@ class ResponseReader:
         """Input (cached included), output (reasoning included), cached and reasoning tokens of the stream so far; zeros: unknown."""
 
     @property
+    def deltas(self) -> int:
+        """Events of the stream with a part of the answer's substance, so far: of most providers about its output tokens."""
+
+    @property
     def dropped(self) -> int:
         """Malformed events that were left out."""
 

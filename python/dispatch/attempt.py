@@ -82,7 +82,8 @@ class Attempts:
         self.count = count
         self.call.run = self
         self.pool.watch.add(self)
-        self._again = asyncio.get_running_loop().call_later(after_s, self._retry)
+        self._is_hurried = not after_s
+        self._retry_in(after_s)
 
     def _retry(self) -> None:
         self._try(monotonic_ns())
@@ -217,7 +218,6 @@ class Attempts:
 
     def stream_failed(self, failure: Failure, reason: str, after_s: float | None) -> None:
         """The stream ended badly; after commit that is final for this pool."""
-        self._relay = None
         self.connection = None
         self._failed(failure, reason, after_s=after_s)
 
@@ -237,12 +237,14 @@ class Attempts:
         now_ns = monotonic_ns()
         if self.lease is not None:
             cool_ms = 0 if after_s is None else max(1, ceil(after_s * 1000))
-            self.lease.settle(int(failure), now_ns, 0, 0, 0, cool_ms)
+            used = NO_USAGE if self._relay is None else self._relay.used()
+            self.lease.settle(int(failure), now_ns, used[0], used[1], used[2], cool_ms)
             if REACH[failure] is Reach.ELSEWHERE:
                 self._barred |= 1 << (self.lease.position & MASK_BITS)
             self.lease = None
             if self.pool.book is not None:
-                self.pool.book(self, failure, NO_USAGE, now_ns, sent=failure is not Failure.CONNECT)
+                self.pool.book(self, failure, used, now_ns, sent=failure is not Failure.CONNECT)
+        self._relay = None
         self.waiting = None
         self.patience_ns = 0
         error = self.link.error(failure, reason, answer, after_s)
@@ -288,18 +290,16 @@ class Attempts:
             self._again.cancel()
         if self.waiting is not None:
             self.waiting.cancel()
-        usage = NO_USAGE
+        used = NO_USAGE if self._relay is None else self._relay.used()
         connection, self.connection = self.connection, None
         if connection is not None:
-            if self._relay is not None:
-                usage = connection.reader.usage
             connection.cancel()
         if self.lease is not None:
             now_ns = monotonic_ns()
-            self.lease.settle(int(failure), now_ns, usage[0], usage[1], usage[2], 0)
+            self.lease.settle(int(failure), now_ns, used[0], used[1], used[2], 0)
             self.lease = None
             if self.pool.book is not None:
-                self.pool.book(self, failure, usage, now_ns, sent=connection is not None)
+                self.pool.book(self, failure, used, now_ns, sent=connection is not None)
 
     def pause(self) -> None:
         """The client takes no more: stop reading from upstream, and stop its stall clock."""
@@ -354,7 +354,6 @@ class Attempts:
             self.waiting.cancel()
             if connection is None:
                 failure = Failure.CONNECT
-        self._relay = None
         if connection is not None:
             connection.cancel()
         self._failed(failure, reason)

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from dispatch.providers.base import Provider
     from dispatch.transport.connection import Owner
 
-__all__ = ["DOORS", "Link", "endpoint_lines"]
+__all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
 
 DOORS = ("chat", "completions", "embeddings", "responses", "messages")
-_DIALECTS = {
+DIALECTS = {
     "chat": sse.CHAT,
     "completions": sse.CHAT,
     "embeddings": sse.CHAT,
@@ -134,7 +134,7 @@ class Link:
     def dialect(self, door: str) -> int:
         """Tell the number of the stream dialect in which the endpoint answers at a door."""
         translation = self.translations.get(door) if self.translations else None
-        return _DIALECTS[door if translation is None else translation.native]
+        return DIALECTS[door if translation is None else translation.native]
 
     def translated(self, call: Call, answer: Answer) -> Answer:
         """A successful answer in the client's dialect; one that is none in its own is not good any more."""

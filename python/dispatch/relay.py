@@ -123,6 +123,13 @@ class Relay:
         """The last bytes for the client, the end of its message among them."""
         return self.reader.finish()
 
+    def used(self) -> tuple[int, int, int, int]:
+        """Tokens of a stream that ends here: as reported; where its report is still to come, by estimate from what was given."""
+        usage = self.reader.usage
+        if usage[1] or not self._call.committed:
+            return usage
+        return usage[0] or self._call.tokens_in, self.reader.deltas, usage[2], 0
+
     def _break(self, failure: Failure, reason: str) -> None:
         self._drop()
         self._attempts.stream_failed(failure, reason, None)

@@ -379,3 +379,20 @@ async def test_deadline_and_sign_of_life_at_the_same_turn_of_the_clock_give_one_
         assert reply.status == 504
         after = await peer.ask(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
         assert json.loads(after.body) == {"status": "ok"}
+
+
+@pytest.mark.parametrize("end", ["broken", "left"])
+async def test_what_a_stream_gave_before_it_ended_is_not_given_back_to_its_endpoints_limits(end: str) -> None:
+    half = stream_head() + delta("one") + delta("two") + delta("three")
+    async with Upstream(once(half, then="fin") if end == "broken" else part(half)) as upstream:
+        config = pool(upstream.base_url)
+        config["endpoints"][0]["limits"] = {"output_tokens_per_min": 600_000}
+        async with Hosted(config) as hosted:
+            peer = await hosted.peer()
+            await peer.send(chat(stream=True, max_tokens=500))
+            await peer.until(b"three")
+            peer.sock.close()
+            await until(lambda: hosted.reports)
+
+            assert hosted.snapshot().endpoints["a"].tokens[1] == 3
+            assert hosted.snapshot().endpoints["a"].tokens[0] == hosted.reports[0][0].tokens_in

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.attempt import Attempts
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure, UpstreamError
-from dispatch.links import endpoint_lines
+from dispatch.links import DIALECTS, endpoint_lines
 from dispatch.plans.hold import Held
 from dispatch.plans.ways import tried_by
 from dispatch.policy.cost import BYTES_PER_TOKEN
@@ -95,8 +95,7 @@ class Delivery:
         """A memory for what is told, where somebody asks for it."""
         if not self._may_follow and self._hold <= 0:
             return None
-        dialect = sse.RESPONSES if self.call.door == "responses" else sse.CHAT
-        return sse.Told(dialect, self._max_bytes)
+        return sse.Told(DIALECTS[self.call.door], self._max_bytes)
 
     def enter(self, pool: Pool, start: Start, ways: tuple[Way, ...], failed: Failed) -> None:
         """Ask a pool: for the answer, or for the rest of what another pool has begun."""

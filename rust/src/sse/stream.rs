@@ -89,6 +89,8 @@ pub struct Stream {
     pub usage: Usage,
     /// Malformed events that were left out.
     pub dropped: u64,
+    /// Events with a part of the answer's substance.
+    pub deltas: u64,
     /// The data of the error event.
     pub error_event: Vec<u8>,
 }
@@ -121,6 +123,7 @@ impl Stream {
             state: 0,
             usage: Usage::default(),
             dropped: 0,
+            deltas: 0,
             error_event: Vec::new(),
         }
     }
@@ -354,6 +357,7 @@ impl Stream {
                 self.state |= bits;
             }
         }
+        self.deltas += u64::from(effects & effect::DELTA != 0);
         // A terminator after nothing is no answer that anybody should get before somebody decided so.
         self.is_closing = effects & effect::CLOSE != 0 && self.state & state::COMMITTED != 0;
     }

@@ -109,6 +109,11 @@ impl ResponseReader {
     }
 
     #[getter]
+    fn deltas(&self) -> u64 {
+        self.inner.relay().map_or(0, |relay| relay.stream.deltas)
+    }
+
+    #[getter]
     fn dropped(&self) -> u64 {
         self.inner.relay().map_or(0, |relay| relay.stream.dropped)
     }
