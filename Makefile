@@ -82,6 +82,10 @@ test: setup ## cargo test without Python, then pytest: make test ARGS="-k retry"
 bench: setup ## Micro-benchmarks of the core's face: make bench ARGS="-k acquire"
 	$(BIN)/pytest benches/micro --benchmark-only --benchmark-group-by=group $(ARGS)
 
+.PHONY: simulate
+simulate: setup ## The simulator's goals and scenarios, some minutes; numbers are the same everywhere: make simulate ARGS="--save"
+	$(BIN)/python -m benches.simulation $(ARGS)
+
 .PHONY: bench-proxy
 bench-proxy: setup ## CPU per request beside nginx's proxy_pass; needs nginx and wrk: make bench-proxy ARGS="--runs 7"
 	$(BIN)/python -m benches.proxy $(ARGS)

@@ -203,7 +203,7 @@ def test_an_empty_section_is_an_empty_section() -> None:
         ("{endpoints: [m]}", "models.m.endpoints[0]: 'm' is a model; a pool holds endpoints, use `fallback` to compose models"),
         ("{endpoints: [a], strategy: random, choices: 2}", "models.m.choices: random does not compare candidates"),
         ("{endpoints: [a], strategy: p2c, choices: 3}", "models.m.choices: found 3, but p2c means choices: 2; write least_connections"),
-        ("{endpoints: [a], bounded_load: 1.5}", "models.m.bounded_load: least_work does not hash"),
+        ("{endpoints: [a], bounded_load: 1.5}", "models.m.bounded_load: least_work does not use it"),
         ("{endpoints: [a], strategy: maglev, bounded_load: 0.5}", "models.m.bounded_load: found 0.5, expected more than 1"),
         ("{endpoints: [a], strategy: maglev, hash_on: [ip]}", "models.m.hash_on[0]: found 'ip', expected one of"),
         ("{endpoints: [a], retry: {attempts: 99}}", "models.m.retry.attempts: found 99, expected int <= 16"),

@@ -39,6 +39,7 @@ STRATEGIES = (
     "ring_hash",
     "maglev",
     "rendezvous",
+    "cache_aware",
 )
 """Names that the core builds, the default first."""
 
@@ -53,6 +54,8 @@ CHOICES = {"least_work": 4, "least_connections": 2, "peak_ewma": 2}
 """Random candidates per decision where a strategy compares some; two is the classic (Mitzenmacher 2001), four CONTRACT section 7."""
 
 HASHED = frozenset({"ring_hash", "maglev", "rendezvous"})
+AFFINE = HASHED | {"cache_aware"}
+"""Strategies that look at what `hash_on` names."""
 
 HashSource = Literal["session", "prompt_cache_key", "user", "key"]
 HASH_SOURCES: tuple[HashSource, ...] = ("session", "prompt_cache_key", "user", "key")
@@ -70,7 +73,7 @@ class Pool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     bounded_load: Annotated[float, Meta(ge=0, le=100)] = 0.0
     """Under a hash strategy, the most that an endpoint may carry as a multiple of its fair share, such as 1.25; 0: no bound."""
     hash_on: Annotated[tuple[HashSource, ...], Meta(min_length=1)] = HASH_SOURCES
-    """What a hash strategy hashes: the first that a request has of the header `x-dispatch-session` (`session`), the fields
+    """What a hash strategy and `cache_aware` hash: the first that a request has of the header `x-dispatch-session` (`session`), the fields
     `prompt_cache_key` and `user` (or `metadata.user_id`), and the name of its key. With none: `least_work`. No other order yet."""
 
 
@@ -248,9 +251,9 @@ def _canonical(pool: Pool, form: dict[str, Any], path: str) -> Pool:
 
 
 def _check_hashing(pool: Pool, strategy: str, form: dict[str, Any], path: str) -> None:
-    for key in ("bounded_load", "hash_on"):
-        if key in form and strategy not in HASHED:
-            raise ConfigError(f"{path}.{key}", f"{strategy} does not hash; `{key}` is for {', '.join(sorted(HASHED))}")
+    for key, users in (("bounded_load", HASHED), ("hash_on", AFFINE)):
+        if key in form and strategy not in users:
+            raise ConfigError(f"{path}.{key}", f"{strategy} does not use it; `{key}` is for {', '.join(sorted(users))}")
     if 0 < pool.bounded_load <= 1:
         raise ConfigError(f"{path}.bounded_load", f"found {pool.bounded_load:g}, expected more than 1, or 0 for no bound")
     if pool.hash_on != HASH_SOURCES:

@@ -80,6 +80,8 @@ class Endpoint(Struct, frozen=True):
     tokens: int
     worst_minute: int
     worst_minute_requests: int
+    largest: int
+    minutes: list[int]
 
 
 class Tenant(Struct, frozen=True):

@@ -46,11 +46,9 @@ def _table(study: Study) -> str:
 
 
 def _coloured(study: Study, points: Callable[[Result], list[tuple[float, float]]]) -> list[Series]:
-    return [
-        Series(result.case.label, points(result), COLOURS[at % len(COLOURS)])
-        for at, result in enumerate(study.results)
-        if result.first_token.count
-    ]
+    """Draw a line for each case, of the same colour in all figures that compare the same cases."""
+    results = [result for result in study.results if result.first_token.count]
+    return [Series(result.case.label, points(result), COLOURS[at % len(COLOURS)]) for at, result in enumerate(results)]
 
 
 def _within(study: Study) -> str:

@@ -105,7 +105,7 @@ impl Room {
 }
 
 /// 64 bits of a name. Part of the placement of keys: a change moves every session once.
-fn hash_of(name: &str, seed: u64) -> u64 {
+pub(super) fn hash_of(name: &str, seed: u64) -> u64 {
     name.as_bytes().chunks(8).fold(mix(!seed ^ name.len() as u64), |hash, chunk| {
         let mut word = [0; 8];
         word[..chunk.len()].copy_from_slice(chunk);

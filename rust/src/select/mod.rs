@@ -6,6 +6,7 @@
 //! A position of weight 0 drains: it counts as not eligible, everywhere.
 
 mod alias;
+mod cache_aware;
 mod hashed;
 mod least_connections;
 mod least_work;
@@ -92,6 +93,7 @@ pub type Build = fn(&Spec<'_>) -> Box<dyn Strategy>;
 
 /// Every strategy by its canonical name.
 pub const STRATEGIES: &[(&str, Build)] = &[
+    ("cache_aware", cache_aware::build),
     ("least_connections", least_connections::build),
     ("least_work", least_work::build),
     ("maglev", maglev::build),
@@ -159,8 +161,11 @@ fn check(canonical: &str, spec: &Spec<'_>) -> Result<(), TableError> {
         let reason = format!("{} choices; expected 0 (all endpoints) to {}", spec.choices, sample::CHOICES_MAX);
         return Err(TableError::new("choices", reason));
     }
+    if canonical == "cache_aware" || HASHES.contains(&canonical) {
+        check_names(spec)?;
+    }
     if HASHES.contains(&canonical) {
-        check_hash(spec)
+        check_bound(spec)
     } else if spec.bounded_load == 0.0 {
         Ok(())
     } else {
@@ -169,13 +174,18 @@ fn check(canonical: &str, spec: &Spec<'_>) -> Result<(), TableError> {
     }
 }
 
-/// Refuses what a hash could not work with.
-fn check_hash(spec: &Spec<'_>) -> Result<(), TableError> {
+/// Refuses a bound that no hash could keep.
+fn check_bound(spec: &Spec<'_>) -> Result<(), TableError> {
     let bound = spec.bounded_load;
     if bound != 0.0 && !(1.0..=hashed::BOUND_MAX).contains(&bound) {
         let reason = format!("{bound} found; expected 0 (off) or 1 to {}", hashed::BOUND_MAX);
         return Err(TableError::new("bounded_load", reason));
     }
+    Ok(())
+}
+
+/// Refuses names that a hash could not tell apart.
+fn check_names(spec: &Spec<'_>) -> Result<(), TableError> {
     let mut names = spec.names.to_vec();
     names.sort_unstable();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -202,7 +212,7 @@ mod tests {
     fn a_wrong_table_is_refused_with_its_place() {
         let names = ["a", "b"];
         assert!(
-            refusal("fastest", 2, 0.0, &names).starts_with("strategy: unknown strategy \"fastest\"; known are least_")
+            refusal("fastest", 2, 0.0, &names).starts_with("strategy: unknown strategy \"fastest\"; known are cache_")
         );
         assert!(refusal("random", 2, 0.0, &["a"]).starts_with("weights: 2 weights for 1 endpoints"));
         assert!(refusal("least_work", 17, 0.0, &names).starts_with("choices: 17 choices"));

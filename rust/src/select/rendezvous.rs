@@ -7,6 +7,7 @@
 //! Cost: one hash for each position, and a logarithm where weights differ. The choice for pools of up to 64.
 
 use super::hashed::{self, Homes};
+use super::sample::CHOICES_MAX;
 use super::{Spec, Strategy};
 use crate::rng::mix;
 
@@ -49,6 +50,24 @@ impl Order {
             return self.least(|node, _| !mix(key ^ node), may_take);
         }
         self.least(|node, weight| wait(mix(key ^ node), weight), may_take)
+    }
+
+    /// The first positions in the order of `key` that `may_take` it, as many as there is room for; how many they are.
+    pub(super) fn ranked(&self, key: u64, room: &mut [u16], may_take: impl Fn(usize) -> bool) -> usize {
+        let mut waits = [f64::INFINITY; CHOICES_MAX];
+        let mut found = 0;
+        for &(at, weight, node) in &self.nodes {
+            let waited = wait(mix(key ^ node), weight);
+            let place = waits[..found].partition_point(|other| *other <= waited);
+            if place == room.len() || !may_take(usize::from(at)) {
+                continue;
+            }
+            found = room.len().min(found + 1);
+            waits.copy_within(place..found - 1, place + 1);
+            room.copy_within(place..found - 1, place + 1);
+            (waits[place], room[place]) = (waited, at);
+        }
+        found
     }
 
     fn least<S: PartialOrd>(&self, score: impl Fn(u64, u32) -> S, may_take: impl Fn(usize) -> bool) -> Option<usize> {

@@ -198,12 +198,12 @@ impl Sampler {
 }
 
 /// A learned value that can be multiplied: a sample that is zero, infinite or not a number would win or lose for ever.
-fn usable(learned: Option<f32>) -> Option<f64> {
+pub(super) fn usable(learned: Option<f32>) -> Option<f64> {
     learned.filter(|value| value.is_finite() && *value > 0.0).map(f64::from)
 }
 
 /// Mean of what is known. When nothing is, any constant will do: it is the same for all.
-fn mean(known: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn mean(known: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = known.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
     if count == 0 { 1.0 } else { sum / f64::from(count) }
 }

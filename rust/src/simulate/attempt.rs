@@ -27,7 +27,9 @@ impl World {
         let taken = pool.acquire(&wish);
         if taken.is_err() && call.error.is_some() {
             // Nothing is left that was not tried: what was tried may do.
-            return pool.acquire(&Wish { tried: 0, ..wish });
+            let taken = pool.acquire(&Wish { tried: 0, ..wish });
+            self.calls.get_mut(slot).tried = 0;
+            return taken;
         }
         taken
     }
@@ -56,9 +58,6 @@ impl World {
         self.report.attempts += u64::from(is_measured);
         self.report.retries += u64::from(is_measured && is_retry);
         self.report.endpoints[at].attempts += 1;
-        let (tokens, requests) = &mut self.minutes[at];
-        tokens.add(u64::from(request.input) + u64::from(request.output), now);
-        requests.add(1, now);
         self.agenda.plan(now.plus(span(self.client.first_token_s)), Event::Silence { id });
         let job = Job { id, input: request.input, output: request.output, parts: request.parts };
         self.at_site(at, now, |site, out| site.send(job, now, out));

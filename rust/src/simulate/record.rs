@@ -66,6 +66,10 @@ pub struct Endpoint {
     pub worst_minute: u64,
     /// And requests.
     pub worst_minute_requests: u64,
+    /// The largest request, in tokens.
+    pub largest: u64,
+    /// Tokens sent in each minute of the run.
+    pub minutes: Vec<u64>,
 }
 
 /// One tenant.
@@ -181,6 +185,9 @@ pub(super) struct Minute {
     sum: u64,
     pub(super) worst: u64,
     pub(super) total: u64,
+    pub(super) largest: u64,
+    /// By minute of the run.
+    pub(super) minutes: Vec<u64>,
 }
 
 impl Minute {
@@ -192,6 +199,12 @@ impl Minute {
         self.sum += amount;
         self.total += amount;
         self.worst = self.worst.max(self.sum);
+        self.largest = self.largest.max(amount);
+        let minute = (now.0 / (60 * NS_PER_S)) as usize;
+        if self.minutes.len() <= minute {
+            self.minutes.resize(minute + 1, 0);
+        }
+        self.minutes[minute] += amount;
     }
 }
 

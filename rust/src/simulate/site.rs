@@ -1,9 +1,11 @@
 //! An endpoint's address: what stands behind it, and what is wrong with it at the moment.
 
 use std::collections::BTreeSet;
+use std::mem::discriminant;
 
 use super::hosted::Hosted;
 use super::job::{Job, Out, Signal, Work};
+use super::record::Minute;
 use super::replica::Replica;
 use super::scenario::{Fault, Server, What};
 use super::servers::Servers;
@@ -22,6 +24,9 @@ pub(super) struct Site {
     fault: Option<(What, f64)>,
     /// Jobs taken and not ended.
     jobs: BTreeSet<u64>,
+    /// Tokens that it was sent and did not refuse, and requests.
+    pub(super) tokens: Minute,
+    pub(super) requests: Minute,
 }
 
 impl Site {
@@ -33,7 +38,7 @@ impl Site {
                 Box::new(Hosted::new(*first_token_s, *tokens_per_s, quota, rng))
             }
         };
-        Self { work, fault: None, jobs: BTreeSet::new() }
+        Self { work, fault: None, jobs: BTreeSet::new(), tokens: Minute::default(), requests: Minute::default() }
     }
 
     pub(super) fn send(&mut self, job: Job, now: Nanos, out: &mut Out) {
@@ -46,6 +51,12 @@ impl Site {
             _ => {
                 self.jobs.insert(job.id);
                 self.work.send(job, now, out);
+                let refused = Signal::Failed { failure: Failure::RateLimited, cool_ms: 0 };
+                let answer = out.later.last().map(|(_, _, signal)| discriminant(signal));
+                if answer != Some(discriminant(&refused)) {
+                    self.tokens.add(u64::from(job.input) + u64::from(job.output), now);
+                    self.requests.add(1, now);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use super::boards::{Boards, clock};
 use super::call::{Call, Calls};
 use super::job::{Out, Signal};
 use super::line::{Line, Waiter};
-use super::record::{Minute, Report, Seconds};
+use super::record::{Report, Seconds};
 use super::scenario::{Client, Fault, Scenario};
 use super::site::Site;
 use super::span;
@@ -51,7 +51,6 @@ pub(super) struct World {
     pub(super) draws: Rng,
     pub(super) report: Report,
     pub(super) seconds: Seconds,
-    pub(super) minutes: Vec<(Minute, Minute)>,
     traffic: Traffic,
     faults: Vec<Fault>,
     warm: Nanos,
@@ -72,7 +71,6 @@ impl World {
             draws: Rng::new(mix(scenario.seed ^ 3)),
             report: Report::default(),
             seconds: Seconds::new(scenario.endpoints.len()),
-            minutes: scenario.endpoints.iter().map(|_| Default::default()).collect(),
             traffic: Traffic::new(scenario),
             faults: scenario.faults.clone(),
             warm: span(scenario.warmup_s),
@@ -97,8 +95,10 @@ impl World {
         }
         self.report.held = self.boards.held();
         (self.report.seconds, self.report.retry_rate) = self.seconds.finish();
-        for (row, (tokens, requests)) in self.report.endpoints.iter_mut().zip(&self.minutes) {
-            (row.tokens, row.worst_minute, row.worst_minute_requests) = (tokens.total, tokens.worst, requests.worst);
+        for (row, site) in self.report.endpoints.iter_mut().zip(self.sites) {
+            (row.tokens, row.worst_minute, row.worst_minute_requests) =
+                (site.tokens.total, site.tokens.worst, site.requests.worst);
+            (row.largest, row.minutes) = (site.tokens.largest, site.tokens.minutes);
         }
         self.report
     }
