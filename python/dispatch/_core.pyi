@@ -582,6 +582,17 @@ class Lease:
     def first_byte(self, now_ns: int, /) -> None:
         """Tell that the first token came: samples the time to first token. Further calls do nothing; a whole answer needs none."""
 
+    def learn(self, kind: int, remaining: int, limit: int, reset_ns: int, now_ns: int, /) -> None:
+        """Take over what the provider says of one of its limits: the bucket holds no more than that, a lower rate is kept.
+
+        Args:
+            kind: 0 requests, 1 tokens, 2 input, 3 uncached input, 4 output tokens; another one is ignored.
+            remaining: units left; 0, with a reset, leaves the endpoint alone until then.
+            limit: units a minute; 0: not said.
+            reset_ns: time until it is whole again; 0: not said. At most 300 s count.
+            now_ns: now.
+        """
+
     def settle(self, failure: int, now_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, cool_ms: int, /) -> bool:
         """End the attempt. A success is reconciled with the tokens used; a failure is refunded while younger than the limit's `burst_s`.
 

@@ -14,12 +14,13 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
+from dispatch.links import learn
 from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fall_back
 from dispatch.relay import Relay
 from dispatch.replies import refused
 from dispatch.routing import Lease, Refusal
 from dispatch.translating import Translating
-from dispatch.wire.http1 import ENCODED, GOOD
+from dispatch.wire.http1 import ENCODED, GOOD, NEAR_LIMIT
 
 if TYPE_CHECKING:
     from dispatch.errors import UpstreamError
@@ -157,8 +158,10 @@ class Attempts:
             return
         self.connection = None
         if link.translations:
+            if answer.flags & NEAR_LIMIT:
+                learn(lease, answer, now_ns)
             answer = link.translated(self.call, answer)
-        if not answer.flags & GOOD and not link.is_good(answer):
+        if not answer.flags & GOOD and not self._is_good(answer, now_ns):
             self._on_bad_answer(answer)
             return
         usage = answer.usage or NO_USAGE
@@ -176,6 +179,11 @@ class Attempts:
         call.run = None
         call.sink.on_answer(call, answer)
         pool.finish(call, Failure.NONE)
+
+    def _is_good(self, answer: Answer, now_ns: int) -> bool:
+        if answer.flags & NEAR_LIMIT and self.lease is not None:
+            learn(self.lease, answer, now_ns)
+        return self.link.is_good(answer)
 
     def _on_bad_answer(self, answer: Answer) -> None:
         plain = self.link.decoded(answer)
@@ -200,6 +208,8 @@ class Attempts:
                 reason += ": a stream that was not asked for"
             self._failed(failure, reason, after_s=after_s)
             return
+        if answer.flags & NEAR_LIMIT and self.lease is not None:
+            learn(self.lease, answer, monotonic_ns())
         translation = self.link.translations.get(self.call.door) if self.link.translations else None
         relay = Relay(self, connection, answer) if translation is None else Translating(self, connection, answer, translation)
         self._relay = relay

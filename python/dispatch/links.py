@@ -16,6 +16,7 @@ from dispatch.config import FROM_CLIENT
 from dispatch.errors import BadRequest, Failure, UpstreamError
 from dispatch.policy.mask import masked
 from dispatch.policy.prefill import prefill_of
+from dispatch.policy.provider_limits import left
 from dispatch.policy.retry_after import retry_after_s
 from dispatch.providers.base import has_capability, target_of
 from dispatch.providers.classify import describe
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dispatch.config import Endpoint
     from dispatch.exchange import Answer, Call
     from dispatch.providers.base import Provider
+    from dispatch.routing import Lease
     from dispatch.transport.connection import Owner
 
 __all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
@@ -209,6 +211,12 @@ class Link:
 def endpoint_lines(name: str, attempts: int) -> bytes:
     """Header lines that say which endpoint answered, after how many attempts."""
     return b"x-dispatch-endpoint: %b\r\nx-dispatch-attempts: %d\r\n" % (name.encode(), attempts)
+
+
+def learn(lease: Lease, answer: Answer, now_ns: int) -> None:
+    """Let the core know what a provider says of its limits, where little is left of them."""
+    for one in left(answer.header, time()):
+        lease.learn(one.kind, one.remaining, one.limit, int(one.reset_s * 1e9), now_ns)
 
 
 def _text(body: bytes) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "JSON_OK",
     "KEEP_ALIVE",
     "MULTIPART",
+    "NEAR_LIMIT",
     "REUSABLE",
     "STREAM",
     "Answer",
@@ -80,9 +81,11 @@ HAS_RETRY_AFTER: Final = 1 << 4
 ENCODED: Final = 1 << 5
 """`content-encoding` other than identity: the body is as it came; decode it, then ask `read_answer()`."""
 GOOD: Final = 1 << 6
-"""Status 200, and a JSON body that says what it cost."""
+"""Status 200, a JSON body that says what it cost, and no limit near."""
 REUSABLE: Final = 1 << 7
 """The connection may carry another request."""
+NEAR_LIMIT: Final = 1 << 8
+"""The provider says that little is left of one of its limits: `policy.provider_limits` reads which."""
 
 # Bits of Scan.flags; the core has them in json::flag.
 INCLUDE_USAGE_TRUE: Final = 1

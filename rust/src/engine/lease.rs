@@ -8,7 +8,7 @@ use crate::board::EndpointRow;
 use crate::health::breaker::{self, Ended};
 use crate::health::{Failure, Verdict, ewma, outlier};
 use crate::limit::found::{self, Cut};
-use crate::limit::{self, Use, inflight};
+use crate::limit::{self, Told, Use, inflight};
 use crate::snapshot::{self, DURATION_US, FIRST_TOKEN_US};
 use crate::units::{NS_PER_S, Nanos};
 
@@ -113,6 +113,16 @@ impl Lease {
                 self.tell_breaker(Verdict::Good, 0, now);
                 self.pool.freed(self.at);
             }
+        }
+    }
+
+    /// Takes over what the provider says of its limits. When nothing is left until an instant, the endpoint is left alone until then.
+    pub fn learn(&self, told: &Told, now: Nanos) {
+        let limits = &self.pool.places[self.at].limits;
+        limits.learn(self.pool.gate(self.at), told, self.pool.found(self.at), now);
+        if told.remaining == 0 && told.reset > Nanos(0) {
+            let pause = told.reset.min(Nanos(LONGEST_PAUSE_MS * 1_000_000));
+            self.pool.endpoint(self.at).not_before().fetch_max(now.plus(pause).0, Relaxed);
         }
     }
 

@@ -6,6 +6,21 @@ use super::fields::Framed;
 use super::head::{self, Head};
 use super::response::flag;
 
+/// Digits of a number of requests that are few.
+const FEW_REQUESTS: usize = 2;
+/// And of tokens.
+const FEW_TOKENS: usize = 4;
+
+/// The fields that say what is left of a limit, and how many digits are little.
+const NEAR: [(&[u8], usize); 6] = [
+    (b"x-ratelimit-remaining-tokens", FEW_TOKENS),
+    (b"x-ratelimit-remaining-requests", FEW_REQUESTS),
+    (b"anthropic-ratelimit-tokens-remaining", FEW_TOKENS),
+    (b"anthropic-ratelimit-requests-remaining", FEW_REQUESTS),
+    (b"anthropic-ratelimit-input-tokens-remaining", FEW_TOKENS),
+    (b"anthropic-ratelimit-output-tokens-remaining", FEW_TOKENS),
+];
+
 /// What the fields of an answer say about its framing and its flags.
 #[derive(Default)]
 pub(super) struct Facts {
@@ -78,8 +93,14 @@ fn flags_of(name: &[u8], value: &[u8]) -> u32 {
         12 if is(b"content-type") && is_event_stream(value) => flag::STREAM,
         14 if is(b"retry-after-ms") => flag::HAS_RETRY_AFTER,
         16 if is(b"content-encoding") && !value.eq_ignore_ascii_case(b"identity") => flag::ENCODED,
+        28.. => NEAR.iter().find(|(known, _)| is(known)).map_or(0, |(_, digits)| near(value, *digits)),
         _ => 0,
     }
+}
+
+/// The flag of a number of so few digits: what is left is read only where it is little, which costs most answers nothing.
+fn near(value: &[u8], digits: usize) -> u32 {
+    if value.len() <= digits { flag::NEAR_LIMIT } else { 0 }
 }
 
 /// Server-sent events, Ollama's JSON lines, Bedrock's event streams.

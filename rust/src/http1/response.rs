@@ -24,10 +24,12 @@ pub mod flag {
     pub const HAS_RETRY_AFTER: u32 = 1 << 4;
     /// `Content-Encoding` other than `identity`; the body is as it came.
     pub const ENCODED: u32 = 1 << 5;
-    /// Status 200, and a JSON body that says what it cost: nothing is left to ask.
+    /// Status 200, a JSON body that says what it cost, and no limit near: nothing is left to ask.
     pub const GOOD: u32 = 1 << 6;
     /// The connection may carry another request, as far as one knows when the answer is whole.
     pub const REUSABLE: u32 = 1 << 7;
+    /// The provider says that little is left of one of its limits.
+    pub const NEAR_LIMIT: u32 = 1 << 8;
 }
 
 /// The head of a final answer, with its body unless that is a stream.
@@ -126,7 +128,8 @@ impl<B: AsRef<[u8]>> ResponseReader<B> {
     /// What can be said at once of an answer that was just handed out: [`flag::GOOD`] and [`flag::REUSABLE`].
     #[must_use]
     pub fn verdict(&self, answer: &Answer<B>) -> u32 {
-        let is_good = answer.status == 200 && answer.flags & flag::JSON_OK != 0 && answer.usage.is_some();
+        let is_plain = answer.flags & (flag::JSON_OK | flag::NEAR_LIMIT) == flag::JSON_OK;
+        let is_good = answer.status == 200 && is_plain && answer.usage.is_some();
         let is_whole = answer.flags & flag::COMPLETE != 0;
         (if is_good { flag::GOOD } else { 0 }) | (if is_whole && self.is_reusable() { flag::REUSABLE } else { 0 })
     }

@@ -72,6 +72,19 @@ impl Use {
     }
 }
 
+/// What a provider says of one of its limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// Which, by its place in [`KINDS`].
+    pub kind: usize,
+    /// Units left.
+    pub remaining: u64,
+    /// Units a minute; 0: not said.
+    pub limit: u64,
+    /// When it is whole again; 0: not said.
+    pub reset: Nanos,
+}
+
 /// Why a reservation is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -106,6 +119,8 @@ pub struct Limits {
     kinds: [u8; 5],
     active: usize,
     concurrency: u32,
+    /// As configured, in the order of [`KINDS`].
+    per_minute: [u64; 5],
 }
 
 impl Limits {
@@ -118,7 +133,7 @@ impl Limits {
             kinds[active] = kind;
             active += 1;
         }
-        Self { rates, kinds, active, concurrency: spec.concurrency }
+        Self { rates, kinds, active, concurrency: spec.concurrency, per_minute: spec.per_minute }
     }
 
     /// Whether a rate is configured.
@@ -200,6 +215,20 @@ impl Limits {
         let (estimate, used) = (estimate.units(), used.map_or([0; 5], |used| used.units()));
         for (kind, rate) in self.limited().filter(|(_, rate)| now.since(reserved) < rate.refundable()) {
             gcra::give_back(&gate.buckets[kind], rate, estimate[kind].saturating_sub(used[kind]), now);
+        }
+    }
+
+    /// Takes over what the provider says: no more than `remaining` is left of a kind, out of `limit` a minute (0: not said).
+    /// What is not limited here, or fuller than it is said to be, is left as it is.
+    pub fn learn(&self, gate: Gate<'_>, told: &Told, found: Option<&AtomicU64>, now: Nanos) {
+        let Some(rate) = self.rates.get(told.kind).filter(|rate| !rate.is_off()) else { return };
+        let held = gcra::remaining(&gate.buckets[told.kind], rate, now);
+        if held > told.remaining {
+            gcra::charge(&gate.buckets[told.kind], rate, held - told.remaining, now);
+        }
+        let configured = self.per_minute[told.kind];
+        if let Some(cell) = found.filter(|_| told.limit > 0 && told.limit < configured) {
+            found::lower(cell, (told.limit * u64::from(found::WHOLE) / configured) as u32, now);
         }
     }
 

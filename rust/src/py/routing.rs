@@ -16,7 +16,7 @@ use super::turns::PyTurns;
 use crate::engine::{self, Ending, Outcome, Refused, Whose, Wish};
 use crate::error::TableError;
 use crate::health::Failure;
-use crate::limit::Use;
+use crate::limit::{Told, Use};
 use crate::units::Nanos;
 
 import_exception!(dispatch.errors, ConfigError);
@@ -186,6 +186,12 @@ impl PyLease {
     #[pyo3(signature = (now_ns, /))]
     fn first_byte(&self, now_ns: Count) {
         self.0.first_byte(Nanos(now_ns.0));
+    }
+
+    #[pyo3(signature = (kind, remaining, limit, reset_ns, now_ns, /))]
+    fn learn(&self, kind: usize, remaining: Count, limit: Count, reset_ns: Count, now_ns: Count) {
+        let told = Told { kind, remaining: remaining.0, limit: limit.0, reset: Nanos(reset_ns.0) };
+        self.0.learn(&told, Nanos(now_ns.0));
     }
 
     #[pyo3(signature = (failure, now_ns, tokens_in, tokens_out, tokens_cached, cool_ms, /))]
