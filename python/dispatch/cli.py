@@ -33,6 +33,8 @@ _CONFIG_HELP = "configuration: YAML, TOML or JSON (default: $DISPATCH_CONFIG, el
 _ELSEWHERE = {
     "mock": ("dispatch.mock.cli", "a simulated provider: latencies, errors, limits, streams, on a local port"),
     "simulate": ("dispatch.simulate.cli", "traffic in virtual time: compare strategies, limits and faults before trying them"),
+    "train": ("dispatch.learn.train", "learn from a table of scores which model answers which prompt"),
+    "evaluate": ("dispatch.learn.evaluate", "what a learned router is worth beside simpler ways to choose, with intervals and curves"),
     "bench": ("dispatch.bench.cli", "an open-loop load generator: latency, time to first token, throughput, errors"),
 }
 

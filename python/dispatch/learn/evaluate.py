@@ -1,0 +1,109 @@
+"""`dispatch evaluate`: what a router is worth on prompts that it has not seen, beside simpler ways to choose."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dispatch.errors import ConfigError
+from dispatch.learn.compare import Study
+from dispatch.learn.page import page_of
+from dispatch.learn.table import read
+from dispatch.routing import LearnedRouter
+
+if TYPE_CHECKING:
+    import argparse
+
+    from dispatch.learn.compare import Row
+    from dispatch.learn.table import Table
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument("table", type=Path, metavar="DATA", help="a table as for `dispatch train`, of prompts that were not trained on")
+    parser.add_argument("--router", type=Path, metavar="FILE", required=True, help="what `dispatch train` wrote")
+    parser.add_argument("--weak", metavar="MODEL", required=True, help="the cheap model of the pair")
+    parser.add_argument("--strong", metavar="MODEL", required=True, help="the dear model of the pair")
+    parser.add_argument(
+        "--cost", metavar="MODEL=N", action="append", default=[], help="cost of a call, in any unit, once for each model: AIQ is over these"
+    )
+    parser.add_argument("--train", type=Path, metavar="DATA", help="the table that was trained on, for the baselines that learn from it")
+    parser.add_argument("--resamples", type=int, default=200, metavar="N", help="bootstrap samples for the 95%% intervals (default: 200)")
+    parser.add_argument("--report", type=Path, metavar="FILE", default=Path("evaluation.html"), help="page with the curves")
+    parser.add_argument("--json", action="store_true", help="print numbers for programs")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate, print, write the page."""
+    table = read(arguments.table)
+    router = _router(arguments.router)
+    costs = _costs(arguments, table)
+    study = Study(table.only(tuple(costs)), costs, (arguments.weak, arguments.strong), max(0, arguments.resamples))
+    trained = read(arguments.train).only(tuple(costs)) if arguments.train else None
+    rows = study.rows(router, trained)
+    if arguments.json:
+        print(json.dumps(_numbers(rows), indent=1))
+    else:
+        print(_text(study, rows, without_train=trained is None))
+    try:
+        arguments.report.write_text(page_of(study, rows, str(arguments.table)))
+    except OSError as error:
+        print(f"dispatch: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _router(path: Path) -> LearnedRouter:
+    try:
+        return LearnedRouter(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(path), str(error)) from None
+
+
+def _costs(arguments: argparse.Namespace, table: Table) -> dict[str, float]:
+    """Cost by model, the pair among them. With none told, a call to the strong model costs one and the weak one nothing."""
+    costs = dict(table.costs)
+    for text in arguments.cost:
+        name, _, number = text.rpartition("=")
+        try:
+            costs[name] = float(number)
+        except ValueError:
+            raise ConfigError("--cost", f"found {text!r}, expected MODEL=NUMBER") from None
+        if not 0 <= costs[name] < math.inf:
+            raise ConfigError("--cost", f"found {text!r}, expected a cost of 0 or more")
+    if not costs:
+        costs = {arguments.weak: 0.0, arguments.strong: 1.0}
+    for name in (arguments.weak, arguments.strong):
+        if name not in costs:
+            raise ConfigError("--cost", f"found no cost of {name!r}, expected one for each model that is named")
+    return costs
+
+
+def _numbers(rows: list[Row]) -> dict[str, object]:
+    """Router first, at the top level; everything else under `baselines`."""
+    return _numbers_of(rows[0]) | {"baselines": {row.name: _numbers_of(row) for row in rows[1:]}}
+
+
+def _numbers_of(row: Row) -> dict[str, object]:
+    values = {"apgr": row.apgr, "cpt50": row.cpt50, "cpt80": row.cpt80, "aiq": row.aiq}
+    numbers: dict[str, object] = {name: None if math.isnan(value.value) else value.value for name, value in values.items()}
+    numbers["intervals"] = {name: [value.low, value.high] for name, value in values.items() if not math.isnan(value.low)}
+    return numbers
+
+
+def _text(study: Study, rows: list[Row], *, without_train: bool) -> str:
+    lines = [
+        f"{len(study.table.prompts):,} prompts; {study.weak} {study.mean(study.weak):.4f}, {study.strong} {study.mean(study.strong):.4f}",
+        "",
+        f"{'':26}{'APGR':>22}{'CPT50':>22}{'CPT80':>22}{'AIQ':>22}",
+    ]
+    lines.extend(f"{row.name:26}{row.apgr!s:>22}{row.cpt50!s:>22}{row.cpt80!s:>22}{row.aiq!s:>22}" for row in rows)
+    lines.extend(["", "Values with 95 % bootstrap intervals; CPT: share of strong calls, smaller is better."])
+    if without_train:
+        lines.append("Without --train: profile and nearest prompts learn from the other half of these prompts.")
+    return "\n".join(lines)

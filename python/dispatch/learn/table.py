@@ -1,0 +1,93 @@
+"""Tables of prompts with the scores of models: JSON lines, gzip'd or not.
+
+The first line is `{"models": [...]}`, maybe with `"costs": {...}` and notes; each other one `{"p": prompt, "s": [score, ...]}` in the
+order of the models, maybe with `"g"`, the kind of the prompt. Further keys are left alone.
+"""
+
+from __future__ import annotations
+
+import gzip
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dispatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Table", "read"]
+
+_T = TypeVar("_T")
+_GZIP = b"\x1f\x8b"
+
+
+class _Head(Struct):
+    models: Annotated[tuple[str, ...], Meta(min_length=2)]
+    costs: dict[str, Annotated[float, Meta(ge=0)]] = {}
+
+
+class _Line(Struct):
+    p: str
+    s: tuple[float, ...]
+    g: str = ""
+
+
+class Table(Struct, frozen=True):
+    """Prompts and scores."""
+
+    models: tuple[str, ...]
+    prompts: list[str]
+    scores: list[tuple[float, ...]]
+    groups: list[str]
+    """The kind of each prompt; empty when the table names none."""
+    costs: dict[str, float]
+    """Cost of a call by model, in any unit; empty if not told."""
+
+    def only(self, models: tuple[str, ...]) -> Table:
+        """Keep the scores of some models, in their order.
+
+        Raises:
+            ConfigError: one of them is not in the table.
+        """
+        for name in models:
+            if name not in self.models:
+                raise ConfigError("models", f"found {name!r}, expected one of {', '.join(self.models)}")
+        places = [self.models.index(name) for name in models]
+        scores = [tuple(row[at] for at in places) for row in self.scores]
+        costs = {name: self.costs[name] for name in models if name in self.costs}
+        return Table(models, self.prompts, scores, self.groups, costs)
+
+    def rows(self, places: list[int]) -> Table:
+        """Keep some prompts."""
+        groups = [self.groups[at] for at in places] if self.groups else []
+        return Table(self.models, [self.prompts[at] for at in places], [self.scores[at] for at in places], groups, self.costs)
+
+
+def read(path: Path) -> Table:
+    """Read a table.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is not what it should be; says which.
+    """
+    try:
+        data = path.read_bytes()
+        text = gzip.decompress(data) if data.startswith(_GZIP) else data
+    except (OSError, EOFError) as error:
+        raise ConfigError(str(path), str(error)) from None
+    lines = text.splitlines()
+    head = _decode(path, 1, lines[0] if lines else b"", _Head)
+    found = [_decode(path, number, line, _Line) for number, line in enumerate(lines[1:], 2) if line.strip()]
+    for number, line in enumerate(found, 2):
+        if len(line.s) != len(head.models):
+            raise ConfigError(f"{path}:{number}", f"found {len(line.s)} scores, expected {len(head.models)}, one for each model")
+    groups = [line.g for line in found]
+    return Table(head.models, [line.p for line in found], [line.s for line in found], groups if all(groups) else [], head.costs)
+
+
+def _decode(path: Path, number: int, line: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}:{number}", str(error)) from None

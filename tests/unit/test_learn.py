@@ -1,0 +1,108 @@
+"""Learned routers: what is measured, what is refused, and the two commands from a table to a page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+from dispatch.cli import main
+from dispatch.errors import ConfigError
+from dispatch.learn.measures import aiq, apgr, cpt, curve, hull
+from dispatch.learn.table import read
+from hypothesis import given
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EASY = ("apple", "banana", "cherry", "plum")
+HARD = ("integral", "manifold", "tensor", "lemma")
+
+scores = st.lists(st.tuples(st.sampled_from((0.0, 1.0)), st.sampled_from((0.0, 1.0))), min_size=4, max_size=40).filter(
+    lambda rows: sum(row[1] for row in rows) > sum(row[0] for row in rows)
+)
+
+
+@given(scores)
+def test_no_order_of_prompts_beats_the_one_that_knows_the_scores(rows: list[tuple[float, float]]) -> None:
+    weak, strong = [row[0] for row in rows], [row[1] for row in rows]
+    knowing = curve([b - a for a, b in rows], weak, strong)
+
+    for order in (curve([0.0] * len(rows), weak, strong), curve([a - b for a, b in rows], weak, strong)):
+        assert apgr(knowing) >= apgr(order) - 1e-9
+        assert cpt(knowing, 0.5) <= cpt(order, 0.5) + 1e-9
+
+
+def test_a_straight_way_from_weak_to_strong_is_a_half() -> None:
+    flat = curve([0.0] * 100, [0.0] * 100, [1.0] * 100)
+
+    assert apgr(flat) == pytest.approx(0.5)
+    assert cpt(flat, 0.8) == pytest.approx(0.8)
+
+
+def test_two_equal_models_have_no_gap_to_close() -> None:
+    assert math.isnan(apgr(curve([0.0] * 3, [1.0] * 3, [1.0] * 3)))
+
+
+def test_the_area_under_the_hull_counts_from_the_cheapest_to_the_dearest() -> None:
+    assert hull([(0, 0.2), (1, 0.1), (2, 0.6), (1, 0.5)]) == [(0, 0.2), (1, 0.5), (2, 0.6)]
+    assert aiq([(0, 0.0), (2, 1.0)], 0, 2) == pytest.approx(0.5)
+    assert aiq([(0, 0.0), (1, 1.0)], 0, 2) == pytest.approx(0.75)
+    assert aiq([(1, 0.7)], 1, 1) == pytest.approx(0.7)
+
+
+def table_file(folder: Path, name: str, rows: int, seed: int) -> Path:
+    """Prompts of two kinds, the weak model answers only the easy ones."""
+    draw = Random(seed)
+    lines: list[dict[str, object]] = [{"meta": "made up", "models": ["weak", "strong", "other"]}]
+    for at in range(rows):
+        words = " ".join(draw.choices(HARD if at % 2 else EASY, k=8))
+        lines.append({"p": words, "s": [1 - at % 2, 1, 0], "g": "maths" if at % 2 else "fruit", "more": 1})
+    path = folder / name
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, lines)).encode()))
+    return path
+
+
+def test_a_table_becomes_a_router_that_closes_the_gap_with_half_of_the_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, test = table_file(tmp_path, "train.jsonl.gz", 120, 1), table_file(tmp_path, "test.jsonl.gz", 60, 2)
+    router, page = tmp_path / "router.bin", tmp_path / "page.html"
+
+    assert main(["train", str(train), "--out", str(router)]) == 0
+    assert "3 models, 120 prompts, 2 kinds of prompts" in capsys.readouterr().out
+    command = ["evaluate", str(test), "--router", str(router), "--weak", "weak", "--strong", "strong", "--report", str(page)]
+    assert main([*command, "--json", "--resamples", "20"]) == 0
+
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["cpt80"] <= 0.45
+    assert numbers["apgr"] > numbers["baselines"]["random"]["apgr"]
+    assert set(numbers) == {"apgr", "cpt50", "cpt80", "aiq", "intervals", "baselines"}
+    assert "<svg" in page.read_text()
+    assert main([*command, "--resamples", "5"]) == 0
+    assert "nearest prompts" in capsys.readouterr().out
+
+
+def test_what_cannot_be_read_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl"
+    for text, where in (
+        ("", "table.jsonl:1"),
+        ('{"models": ["a"]}', "table.jsonl:1"),
+        ('{"models": ["a", "b"]}\n{"p": 1}', "table.jsonl:2"),
+        ('{"models": ["a", "b"]}\n{"p": "x", "s": [1, 0]}\n{"p": "x", "s": [1]}', "table.jsonl:3"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=where):
+            read(path)
+
+
+def test_a_router_file_of_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, router = table_file(tmp_path, "test.jsonl.gz", 20, 3), tmp_path / "router.bin"
+    router.write_bytes(b"PK\x03\x04 something else")
+
+    assert main(["evaluate", str(table), "--router", str(router), "--weak", "weak", "--strong", "strong"]) == 2
+    assert "no router of dispatch" in capsys.readouterr().err
+    assert main(["train", str(table), "--models", "weak,unknown", "--out", str(router)]) == 2
+    assert "expected one of weak, strong, other" in capsys.readouterr().err
