@@ -74,7 +74,7 @@ class Attempts:
         call.run = self
         self.pool.watch.add(self)
         # A first try comes at once after its arrival: the clock need not be read again.
-        self._try(call.received_ns if not call.attempts else monotonic_ns())
+        self._try(call.received_ns if not call.attempts and call.place is None else monotonic_ns())
 
     def go_on(self, after_s: float, error: UpstreamError, tried: int, count: int) -> None:
         """Make further tries after `count` that others made; `tried` are theirs, the last ended in `error`."""

@@ -10,7 +10,8 @@ import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from dispatch.errors import DispatchError, Failure, UpstreamError
+from dispatch.errors import DispatchError, Failure, ModelNotFound, Overloaded, UpstreamError
+from dispatch.queue import Queues
 from dispatch.replies import over_limit
 from dispatch.routing import Refusal
 from dispatch.transport.pool import SWEEP_S
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from dispatch.exchange import Call
     from dispatch.generation import Generation, Model
     from dispatch.pools import Watched
+    from dispatch.queue import Waiter
+    from dispatch.routing.bell import Bell
 
     Report = Callable[[Call, Failure, DispatchError | None], None]
 
@@ -47,20 +50,23 @@ class Dispatcher:
         self._fail = self.fail
         self.keepalive_ns = 15 * _NS
         self.watch: set[Watched] = set()
+        self.queues = Queues(self)
         self.under_way = 0
         self.held_bytes = 0
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
 
-    def start(self) -> None:
-        """Start the coarse timer of this worker's loop."""
+    def start(self, bell: Bell | None = None) -> None:
+        """Start the coarse timer of this worker's loop, and hear `bell`, by which other workers wake those who wait here."""
+        self.queues.start(bell)
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def use(self, generation: Generation) -> None:
         """Take `generation` for all requests from here on."""
         old, self.generation = self.generation, generation
         self.keepalive_ns = int(generation.config.server.keepalive_s * _NS)
+        self.queues.use(generation.models.values(), generation.routing)
         if old is not None:
             for name, origin in old.origins.items():
                 if generation.origins.get(name) is not origin:
@@ -88,6 +94,11 @@ class Dispatcher:
             usage = call.usage
             ticket.settle(outcome, call.answered_ns or monotonic_ns(), call.overhead_ns, usage[0], usage[1], usage[2])
             self.leave()
+        elif call.place is not None:
+            # It waited to the last, and held nothing.
+            call.place.count(outcome, is_refusal=isinstance(error, Overloaded))
+            call.place = None
+            self.leave()
         if self.report is not None:
             self.report(call, outcome, error)
 
@@ -111,17 +122,47 @@ class Dispatcher:
             self._idle.set()
 
     def fail(self, call: Call, error: DispatchError) -> None:
-        """There will be no answer: tell the sink, settle, report."""
+        """There will be no answer: tell the sink, settle, report. One that found no place may wait for it instead."""
+        if error.refusal is not None and not call.attempts:
+            told = self._enter_queue(call, error)
+            if told is None:
+                return
+            error = told
         outcome = error.failure if isinstance(error, UpstreamError) else _OUTCOMES.get(error.code, Failure.SERVER)
         call.body = None
         call.sink.on_error(call, error)
         self.finish(call, outcome, error)
 
     def turn_away(self, call: Call, model_slot: int, key_slot: int, refusal: Refusal) -> None:
-        """A limit of its key or model lets a call not in."""
+        """A limit of its key or model lets a call not in, or others wait already: it waits as well, or is refused."""
         assert self.generation is not None
-        self.generation.routing.refuse(model_slot, key_slot)
-        self.reject(call, over_limit(call, refusal))
+        told = self._enter_queue(call, over_limit(call, refusal))
+        if told is not None:
+            self.generation.routing.refuse(model_slot, key_slot)
+            self.reject(call, told)
+
+    def _enter_queue(self, call: Call, error: DispatchError) -> DispatchError | None:
+        """Let a call wait that found no place. Returns what its client is told if it may not."""
+        generation = self.generation
+        assert generation is not None
+        key = generation.key_named(call.key) or generation.nobody
+        try:
+            model, _ = generation.find(call.model, generation.nobody)
+        except ModelNotFound:
+            # A reload took it away since the call came.
+            return error
+        return self.queues.enter(call, error, model, key)
+
+    def keep(self, waiter: Waiter) -> None:
+        """A call waits from now on: it is under way, and holds nothing."""
+        call = waiter.call
+        if call.ticket is None:
+            self.under_way += 1
+        else:
+            call.ticket.withdraw(waiter.joined_ns)
+            call.ticket = None
+        call.run = call.place = waiter
+        self.watch.add(waiter)
 
     def reject(self, call: Call, error: DispatchError) -> None:
         """Refuse a call that was never taken in."""
@@ -143,6 +184,7 @@ class Dispatcher:
         for attempts in [*self.watch]:
             attempts.check(now_ns)
             attempts.keep_awake(now_ns, silent_since)
+        self.queues.look(now_ns)
         self._ticks += 1
         if self._ticks % SWEEP_TICKS == 0 and self.generation is not None:
             for origin in self.generation.origins.values():
@@ -167,6 +209,7 @@ class Dispatcher:
             self._timer.cancel()
         for call in {attempts.as_call().root for attempts in [*self.watch]}:
             self.cancel(call)
+        self.queues.close()
         if self.generation is not None:
             for origin in self.generation.origins.values():
                 origin.close()
@@ -175,6 +218,7 @@ class Dispatcher:
 _OUTCOMES = {
     "deadline_exceeded": Failure.DEADLINE,
     "rate_limit_exceeded": Failure.RATE_LIMITED,
+    "queue_full": Failure.RATE_LIMITED,
     "no_endpoint_available": Failure.OVERLOADED,
 }
 """How a request without an upstream failure is counted."""

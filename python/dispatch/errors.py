@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dispatch.exchange import Answer
+    from dispatch.routing import Refusal
 
 __all__ = [
     "BadRequest",
@@ -85,12 +86,14 @@ class DispatchError(Exception):
         retry_after_s: when to come back; None where waiting cannot help or nothing is known.
         should_retry: what `x-should-retry` says to an SDK.
         allow: the methods that a path takes, where another one was used.
+        refusal: of the core, where nothing was sent because there was no place.
     """
 
     status = 500
     code = "internal_error"
     should_retry = False
     allow = ""
+    refusal: Refusal | None = None
 
     def __init__(self, message: str, *, code: str = "", param: str | None = None, retry_after_s: float | None = None) -> None:
         self.message = message

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dispatch.errors import DispatchError
 
-__all__ = ["Answer", "Body", "Call", "Run", "Sink", "Ticket"]
+__all__ = ["Answer", "Body", "Call", "Place", "Run", "Sink", "Ticket"]
 
 
 class Answer(Protocol):
@@ -51,6 +51,19 @@ class Ticket(Protocol):
     def settle(self, outcome: int, now_ns: int, overhead_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> bool: ...
     def count_exactly(self) -> None:
         """From here on, 0 tokens are none and not unknown."""
+
+    def withdraw(self, now_ns: int, /) -> bool:
+        """Give everything back as if the call had not been let in."""
+
+
+class Place(Protocol):
+    """A place in a queue."""
+
+    def comment(self) -> bytes:
+        """Where it is in the queue, as a comment of a stream."""
+
+    def count(self, outcome: int, *, is_refusal: bool) -> None:
+        """Count the end of a call that waited to the last."""
 
 
 class Run(Protocol):
@@ -103,6 +116,9 @@ class Call:
         booked: lines of the ledger so far.
         is_delivered: the ledger has the attempt that the key pays for.
         attempts: tries so far, over all pools.
+        place: in the queue, while it waits there.
+        priority: what the client asked for, by its place in `queue.CLASSES`; None: its key's.
+        queue_events: the client of a stream wants to hear where it stands in the queue.
         parent: the call on whose behalf this one asks; None for a client's own.
         recovery: what its client has of a stream that broke, where the next step of a plan may take it over.
         overhead_ns: time spent in this process so far, waiting not counted.
@@ -130,6 +146,9 @@ class Call:
     notes = b""
     overhead_ns = 0
     parent: Call | None = None
+    place: Place | None = None
+    priority: int | None = None
+    queue_events = False
     recovery: Run | None = None
     request_id = b""
     run: Run | None = None

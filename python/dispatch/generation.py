@@ -56,13 +56,14 @@ _NS = 1_000_000_000
 class Model:
     """A callable name."""
 
-    __slots__ = ("deadline_ns", "from_client", "is_pattern", "name", "run", "slot")
+    __slots__ = ("deadline_ns", "from_client", "is_pattern", "name", "queue", "run", "slot")
 
-    def __init__(self, name: str, slot: int, deadline_s: float, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
+    def __init__(self, name: str, slot: int, settings: Defaults, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
         self.name = name
         self.is_pattern = name.endswith("*")
         self.slot = slot
-        self.deadline_ns = int(deadline_s * _NS)
+        self.deadline_ns = int(settings.deadline_s * _NS)
+        self.queue = settings.queue
         self.from_client = from_client
         self.run = run
 
@@ -70,7 +71,7 @@ class Model:
 class Generation:
     """See the module."""
 
-    __slots__ = ("_patterns", "admit", "config", "keys", "lane", "listed", "models", "nobody", "origins", "routing")
+    __slots__ = ("_patterns", "admit", "by_name", "config", "keys", "lane", "listed", "models", "nobody", "origins", "routing")
 
     def __init__(self, config: Config, routing: Routing) -> None:
         self.config = config
@@ -79,6 +80,7 @@ class Generation:
         self.origins: dict[tuple[object, ...], Owner] = {}
         self.models: dict[str, Model] = {}
         self.keys: dict[bytes | None, KeyEntry] = {}
+        self.by_name: dict[str, KeyEntry] = {}
         self.lane: Lane | None = None
         self.nobody = NOBODY
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
@@ -98,8 +100,8 @@ class Generation:
         return model, upstream_name
 
     def key_named(self, name: str) -> KeyEntry | None:
-        """The key of that name, for callers in process."""
-        return next((key for key in self.keys.values() if key.name == name), None)
+        """The key of that name."""
+        return self.by_name.get(name)
 
 
 def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: int, dispatcher: Dispatcher) -> Generation:
@@ -124,12 +126,13 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
             entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
         uses = {name for pool in pools(model.plan) for name in pool.endpoints}
         from_client = any(links[name].endpoint.api_key == FROM_CLIENT for name in uses)
-        generation.models[model.name] = Model(model.name, routing.models[model.name], model.settings.deadline_s, from_client, run)
+        generation.models[model.name] = Model(model.name, routing.models[model.name], model.settings, from_client, run)
     named = {key.name: key for key in config.keys}
     for digest, name in secrets.keys.items():
         key = named[name]
         models = None if key.models is None else frozenset(key.models)
-        generation.keys[digest] = KeyEntry(name, routing.keys[name], models, key.admin)
+        generation.keys[digest] = KeyEntry(name, routing.keys[name], models, admin=key.admin, weight=key.weight, priority=key.priority)
+        generation.by_name[name] = generation.keys[digest]
     rows = [(digest, generation.keys[digest]) for digest in secrets.keys]
     if ledger is None:
         # The lane keeps no books.

@@ -13,6 +13,7 @@ from msgspec import Struct
 from dispatch.config import FROM_CLIENT
 from dispatch.policy.cost import BYTES_PER_TOKEN, OUTPUT_TOKENS, TOKENS_PER_REQUEST
 from dispatch.providers.base import PATHS
+from dispatch.queue import CLASSES
 from dispatch.wire.http1 import affinity
 
 if TYPE_CHECKING:
@@ -38,17 +39,23 @@ class KeyEntry:
     """A client's key, as doors use it. `slot` is -1 for a caller without one.
 
     Attributes:
+        weight: its share of what many wait for.
+        priority: place in `queue.CLASSES`.
         affinity: what a hash strategy uses for requests that bring nothing of their own; 0 for a caller without a key.
     """
 
-    __slots__ = ("admin", "affinity", "models", "name", "slot")
+    __slots__ = ("admin", "affinity", "models", "name", "priority", "slot", "weight")
 
-    def __init__(self, name: str, slot: int, models: frozenset[str] | None, admin: bool) -> None:
+    def __init__(
+        self, name: str, slot: int, models: frozenset[str] | None, *, admin: bool, weight: int = 1, priority: str = "normal"
+    ) -> None:
         self.name = name
         self.affinity = affinity(name.encode())
         self.slot = slot
         self.models = models
         self.admin = admin
+        self.weight = weight
+        self.priority = CLASSES.index(priority)
 
 
 NOBODY = KeyEntry("", -1, None, admin=False)

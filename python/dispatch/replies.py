@@ -108,15 +108,21 @@ def framed(event: bytes, chunked: bool) -> bytes:
 def refused(pool: str, refusal: Refusal) -> DispatchError:
     """What a client is told when no endpoint may take its request now."""
     after_ns = refusal.retry_after_ns
+    error: DispatchError
     if after_ns < 0:
-        return NoEndpoint(f"no endpoint of {pool!r} can take the request: {refusal.why}")
-    if refusal.why == BREAKER:
-        return NoEndpoint(f"every endpoint of {pool!r} is out of order", retry_after_s=after_ns / _NS)
-    return Overloaded(f"every endpoint of {pool!r} is at its limit: {refusal.why}", retry_after_s=after_ns / _NS)
+        error = NoEndpoint(f"no endpoint of {pool!r} can take the request: {refusal.why}")
+    elif refusal.why == BREAKER:
+        error = NoEndpoint(f"every endpoint of {pool!r} is out of order", retry_after_s=after_ns / _NS)
+    else:
+        error = Overloaded(f"every endpoint of {pool!r} is at its limit: {refusal.why}", retry_after_s=after_ns / _NS)
+    error.refusal = refusal
+    return error
 
 
 def over_limit(call: Call, refusal: Refusal) -> DispatchError:
     """What a client is told whose key or model is at its limit."""
     after_s = None if refusal.retry_after_ns < 0 else refusal.retry_after_ns / _NS
-    whose = f"key {call.key!r}" if call.key else f"model {call.model!r}"
-    return Overloaded(f"{whose} is at its limit: {refusal.why}", retry_after_s=after_s)
+    whose = f"key {call.key!r}" if refusal.whose == "key" else f"model {call.model!r}"
+    error = Overloaded(f"{whose} is at its limit: {refusal.why}", retry_after_s=after_s)
+    error.refusal = refusal
+    return error

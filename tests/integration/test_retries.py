@@ -67,7 +67,10 @@ async def test_attempts_are_bounded_and_bad_requests_are_not_repeated() -> None:
 
 
 async def test_a_crowd_of_failing_requests_stays_within_the_retry_budget() -> None:
-    async with MockProvider(errors={500: 1.0}) as mock, Hosted(pool(mock.base_url, retry={"attempts": 3, "base_s": 0.001})) as hosted:
+    async with (
+        MockProvider(errors={500: 1.0}) as mock,
+        Hosted(pool(mock.base_url, retry={"attempts": 3, "base_s": 0.001}, queue={"max": 0})) as hosted,
+    ):
 
         async def one() -> None:
             async with await hosted.peer() as peer:

@@ -138,13 +138,38 @@ def test_an_error_takes_the_form_that_is_left() -> None:
     assert error_form(head_sent=True, stream=False) is ErrorForm.ABORT
 
 
-def test_a_refusal_is_429_only_when_waiting_helps() -> None:
-    assert admit(None, left_s=9) == Shed(503, "no_endpoint_available", None)
-    assert admit(5, left_s=9) == Shed(429, "rate_limit_exceeded", 5)
-    assert admit(0.5, left_s=9) == Wait(0.5)
-    assert admit(0.5, left_s=0.4) == Shed(429, "rate_limit_exceeded", 0.5)
-    assert admit(0.5, left_s=9, wait_max_s=0) == Shed(429, "rate_limit_exceeded", 0.5)
-    assert admit(0.5, left_s=0) == Shed(504, "deadline_exceeded", None)
+FACTS: dict[str, Any] = {
+    "can_help": True,
+    "retry_after_s": None,
+    "eta_s": None,
+    "left_s": 60,
+    "service_s": 0,
+    "wait_max_s": 10,
+    "is_full": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict"),
+    [
+        ({}, Wait()),
+        ({"left_s": 4}, Wait()),
+        ({"left_s": 0}, Shed(504, "deadline_exceeded", None)),
+        ({"can_help": False}, Shed(503, "no_endpoint_available", None)),
+        ({"retry_after_s": 9}, Wait()),
+        ({"retry_after_s": 11}, Shed(429, "rate_limit_exceeded", 11)),
+        ({"retry_after_s": 3, "left_s": 2}, Shed(429, "rate_limit_exceeded", 3)),
+        # Half of the longest wait is left when it comes back.
+        ({"eta_s": 12}, Shed(429, "rate_limit_exceeded", 7)),
+        ({"eta_s": 3, "left_s": 4}, Wait()),
+        # It would be served, but not be whole by then.
+        ({"eta_s": 3, "left_s": 4, "service_s": 2}, Shed(429, "rate_limit_exceeded", 1)),
+        ({"is_full": True, "eta_s": 8}, Shed(429, "queue_full", 3)),
+        ({"is_full": True}, Shed(429, "queue_full", 1)),
+    ],
+)
+def test_a_request_without_a_place_waits_if_it_can_be_served_in_time(facts: dict[str, Any], verdict: Wait | Shed) -> None:
+    assert admit(**FACTS | facts) == verdict
 
 
 def test_money_is_exact() -> None:

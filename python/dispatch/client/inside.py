@@ -11,6 +11,7 @@ from dispatch.dispatcher import Dispatcher
 from dispatch.errors import ConfigError
 from dispatch.generation import build
 from dispatch.routing import Board, Sizes, Slots
+from dispatch.routing.bell import Bell
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -40,12 +41,13 @@ class InsideBackend:
         secrets = resolve(config, os.environ)
         sizes = Sizes.of(config)
         dispatcher = Dispatcher()
-        generation = build(config, secrets, Slots.of(config, sizes), Board.heap(sizes), 0, dispatcher)
+        board = Board.heap(sizes)
+        generation = build(config, secrets, Slots.of(config, sizes), board, 0, dispatcher)
         key = generation.nobody if self._key is None else generation.key_named(self._key)
         if key is None:
             raise ConfigError("keys", f"no key is named {self._key!r}")
         dispatcher.use(generation)
-        dispatcher.start()
+        dispatcher.start(Bell.alone(board))
         self._engine = LocalEngine(dispatcher, key, self._credential)
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ from dispatch.config.answers import Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
 from dispatch.config.plans import Fallback, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
 
 __all__ = [
     "FROM_CLIENT",
@@ -25,6 +25,7 @@ __all__ = [
     "Plan",
     "Pool",
     "Price",
+    "Queue",
     "Retry",
     "Secret",
     "Secrets",

@@ -221,13 +221,13 @@ def _without_settings(form: object) -> object:
 
 
 def _settings(form: object, defaults: Defaults, path: str) -> Defaults:
-    """Lay what a model repeats over `defaults`, key by key, inside `retry` too."""
+    """Lay what a model repeats over `defaults`, key by key, and inside its sections."""
     if not isinstance(form, dict):
         return defaults
     own = {key: value for key, value in form.items() if key in Defaults.__struct_fields__}
     given = decode(own, Defaults, path)
     changes = {key: getattr(given, key) for key in own}
-    for section in ("retry", "health", "limits"):
+    for section in ("retry", "queue", "health", "limits"):
         if section in own:
             inner = getattr(given, section)
             changes[section] = msgspec.structs.replace(getattr(defaults, section), **{key: getattr(inner, key) for key in own[section]})

@@ -18,7 +18,7 @@ from dispatch.config.answers import Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
 from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
 
 __all__ = ["markdown"]
 
@@ -71,6 +71,7 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`server`", Server),
     ("`defaults`", Defaults),
     ("`retry` (in `defaults` and in a model)", Retry),
+    ("`queue` (in `defaults` and in a model)", Queue),
     ("`hedge` (in `defaults` and in a model)", Hedge),
     ("`health` (in `defaults` and in a model)", Health),
     ("`coalesce` (in `defaults` and in a model)", Coalesce),

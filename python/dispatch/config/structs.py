@@ -22,6 +22,7 @@ __all__ = [
     "Key",
     "Limits",
     "Price",
+    "Queue",
     "Retry",
     "Seconds",
     "Server",
@@ -140,6 +141,17 @@ class AfterTokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 Recovery = Literal["continue", "restart"]
 
 
+class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where requests wait that find no place: each key gets its share of the places that become free, in estimated tokens."""
+
+    max: Annotated[int, Meta(ge=0, le=100_000)] = 1000
+    """Requests of one model that may wait, over all workers; 0: none, a request without a place is refused at once."""
+    wait_s: Seconds = 30.0
+    """Longest wait. A request that cannot be served by then is refused when it comes, with a Retry-After."""
+    keys: bool = False
+    """Also wait where the limit is the key's own."""
+
+
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Held for every model; each key may be repeated in a model."""
 
@@ -156,6 +168,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest silence inside an answer."""
     retry: Retry = Retry()
     """Retries."""
+    queue: Queue = Queue()
+    """Waiting for a place."""
     hedge: Hedge | None = None
     """Send a late request a second time, elsewhere; left out: never. Pools of one endpoint have nowhere else."""
     health: Health = Health()
@@ -275,6 +289,10 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Models it may use; left out: all."""
     limits: Limits = Limits()
     """What may be asked with it."""
+    weight: Annotated[int, Meta(ge=1, le=1000)] = 1
+    """Its share, against that of others, of places that several keys wait for."""
+    priority: Literal["high", "normal", "low"] = "normal"
+    """Each class gets eight times the share of the one below. A request may ask for less by the header `x-dispatch-priority`."""
     admin: bool = False
     """May read `/metrics` and `/admin` from other machines."""
 

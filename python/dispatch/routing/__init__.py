@@ -45,6 +45,7 @@ from dispatch._core import (
     Ticket,
     Turns,
 )
+from dispatch.clock import NS_PER_S
 from dispatch.config import pools
 from dispatch.errors import ConfigError
 from dispatch.routing.tables import build
@@ -329,6 +330,15 @@ class Routing:
     def express(self, doors: list[Any], keys: list[Any], models: list[Any], estimate: tuple[int, int, int], hosts: list[bytes]) -> Express:
         """Build the core's express lane over this generation; the rows are read by attribute (`lane`)."""
         return Express(self._engine, doors, keys, models, estimate, hosts)
+
+    def pace(self, model: str) -> tuple[int, float]:
+        """Return how many requests of a model are in flight, and how long a whole answer took on average so far, s; 0 before the first."""
+        board, slots = self._board, self._slots
+        endpoints = dict.fromkeys(chain.from_iterable(pool.endpoints for pool in pools(self._config.models[model].plan)))
+        durations = [board.pair(slots.pairs[f"{model} {endpoint}"]).duration for endpoint in endpoints]
+        answers = sum(sum(duration.counts) for duration in durations)
+        mean_s = sum(duration.sum_ns for duration in durations) / NS_PER_S / answers if answers else 0.0
+        return board.model(slots.models[model]).in_flight, mean_s
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Read the rows of everything that is configured.

@@ -60,6 +60,8 @@ class Setup(Struct, frozen=True, kw_only=True, tag=True):
     index: int
     """Its column on the board."""
     board_fd: int
+    bell_fds: list[int]
+    """By which workers wake each other: of each slot the end to ring, and last the end that this one listens to."""
     listen_fd: int
     fd_limit: int
     """The worker stops accepting while its descriptors reach this number."""

@@ -232,7 +232,7 @@ class ClientConnection(asyncio.Protocol):
         self._next()
 
     def on_silence(self, call: Call) -> None:
-        self.on_chunk(call, comment(b"waiting", call.chunked))
+        self.on_chunk(call, comment(b"waiting" if call.place is None else call.place.comment(), call.chunked))
 
     def on_error(self, call: Call, error: DispatchError) -> None:
         self.call = None

@@ -15,6 +15,7 @@ from dispatch.errors import BadRequest, InvalidKey
 from dispatch.exchange import Call
 from dispatch.lane import door_generates
 from dispatch.policy.cost import estimate_tokens, expect_output_tokens
+from dispatch.queue import CLASSES
 from dispatch.server.answers import page
 from dispatch.wire.http1 import HAS_DEADLINE, HAS_DISPATCH, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Door", "check_type", "identify", "models"]
 
 _STARTED = int(time())
+_PRIORITIES = tuple(name.encode() for name in CLASSES)
 
 
 class Door:
@@ -100,6 +102,12 @@ def _read_hints(call: Call, inbound: Inbound) -> None:
     session = inbound.header(b"x-dispatch-session")
     if session:
         call.affinity = affinity(session)
+    call.queue_events = inbound.header(b"x-dispatch-queue-events") == b"1"
+    wanted = inbound.header(b"x-dispatch-priority")
+    if wanted is not None:
+        if wanted not in _PRIORITIES:
+            raise BadRequest("x-dispatch-priority must be high, normal or low", code="invalid_header", param="x-dispatch-priority")
+        call.priority = _PRIORITIES.index(wanted)
 
 
 def check_type(inbound: Inbound) -> None:

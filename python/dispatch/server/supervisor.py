@@ -9,6 +9,7 @@ Imports are few on purpose: from start to first answer is at most 0.5 s, and the
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import socket
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 
 from dispatch._core import __version__
 from dispatch.errors import ConfigError
-from dispatch.routing import Board
+from dispatch.routing import Board, bell
 from dispatch.server.channel import Applied, Apply, Closed, Drain, FromWorker, Load, Mean, Ready, Refused, Settings, Setup
 from dispatch.server.listen import address_of, open_sockets, remove_unix
 from dispatch.server.process import Process, raise_descriptors
@@ -94,6 +95,7 @@ class Supervisor:
         self._log = log
         self._address = address_of(settings.config.server, sockets[0])
         self._board = Board.create(settings.slots.sizes)
+        self._bells = [bell.make() for _ in sockets]
         self._processes = [Process(index, sock, monotonic) for index, sock in enumerate(sockets)]
         self._selector = selectors.DefaultSelector()
         self.woken, self._wakeup = socket.socketpair()
@@ -145,8 +147,9 @@ class Supervisor:
                 self._start(process)
 
     def _start(self, process: Process) -> None:
+        bells = [*(ring for _, ring in self._bells), self._bells[process.index][0]]
         try:
-            channel = process.start([self._board.fd])
+            channel = process.start([self._board.fd, *bells])
         except OSError as error:
             process.postpone()
             self._log.event("worker_not_started", f"worker {process.index} cannot be started: {error}", index=process.index)
@@ -155,6 +158,7 @@ class Supervisor:
         setup = Setup(
             index=process.index,
             board_fd=self._board.fd,
+            bell_fds=bells,
             listen_fd=process.sock.fileno(),
             fd_limit=self._fd_limit - FD_RESERVE,
             log=self._log.form,
@@ -345,6 +349,8 @@ class Supervisor:
             process.reap()
             process.close_channel()
             process.sock.close()
+        for fd in {fd for ends in self._bells for fd in ends}:
+            os.close(fd)
         self._selector.close()
         self._wakeup.close()
         self.woken.close()

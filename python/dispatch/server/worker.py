@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.dispatcher import Dispatcher
 from dispatch.generation import build
+from dispatch.routing.bell import Bell
 from dispatch.server.front import Front
 from dispatch.server.http1 import ClientConnection
 from dispatch.telemetry.metrics import exposition
@@ -40,13 +41,15 @@ class Worker:
 
     Args:
         index: its column on the board.
+        bell: by which other workers wake it; left out: it is the only one.
     """
 
-    def __init__(self, index: int, board: Board, report: Report | None = None) -> None:
+    def __init__(self, index: int, board: Board, report: Report | None = None, bell: Bell | None = None) -> None:
         self.index = index
         self.board = board
         self.dispatcher = Dispatcher(report)
         self.front = Front(self.dispatcher, self._scrape, index)
+        self._bell = bell
         self._listener: Listener | None = None
 
     @property
@@ -71,7 +74,7 @@ class Worker:
 
     async def listen(self, listener: Listener) -> None:
         """Serve the connections that `listener` accepts."""
-        self.dispatcher.start()
+        self.dispatcher.start(self._bell or Bell.alone(self.board))
         self.front.start()
         gc.collect()
         gc.freeze()

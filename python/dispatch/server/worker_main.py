@@ -19,6 +19,7 @@ import uvloop
 
 from dispatch.errors import ConfigError
 from dispatch.routing import Board
+from dispatch.routing.bell import Bell
 from dispatch.server.accept import Listener
 from dispatch.server.channel import Applied, Apply, Channel, Closed, Drain, Drained, FromSupervisor, Load, Mean, Ready, Refused, Setup
 from dispatch.server.worker import Worker
@@ -64,7 +65,8 @@ class Main:
         self._setup = setup
         self._log = Log(setup.log, setup.index)
         report = None if setup.log == "off" else self._log.request
-        self._worker = Worker(setup.index, Board.attach(setup.board_fd, setup.index), report)
+        board = Board.attach(setup.board_fd, setup.index)
+        self._worker = Worker(setup.index, board, report, _bell(board, setup.bell_fds))
         self._status: asyncio.Future[int]
         self._draining: asyncio.Task[None] | None = None
         self._told = 0
@@ -151,6 +153,15 @@ class Main:
         over = self._worker.connections - mean
         if over >= 1 and self._worker.connections > UNEVEN * mean:
             self._worker.send_away(random.sample, max(1, int(over / 4)))
+
+
+def _bell(board: Board, fds: list[int]) -> Bell:
+    """Hang up all workers' bells, and listen to the own one."""
+    *rings, own = fds
+    board.hang_bells(rings)
+    for fd in {*rings} - {own}:
+        os.close(fd)
+    return Bell(own)
 
 
 def _tls(certificate: Certificate | None) -> ssl.SSLContext | None:
