@@ -35,6 +35,10 @@ __all__ = ["MASK_BITS", "Attempts"]
 
 _NS = 1_000_000_000
 NO_USAGE = (0, 0, 0, 0)
+BUDGET_POLL_S = 0.1
+"""How often a retry asks whether the budget has one for it: the budget earns ten a second."""
+VAIN_RETRIES = 8
+"""So many failed retries in a row, and nothing waits for the budget any more: there is no better endpoint, and errors should be prompt."""
 TIMER_GRAIN_S = 0.001
 """The loop's timers may be early by this."""
 MASK_BITS = 127
@@ -170,6 +174,8 @@ class Attempts:
         pool = self.pool
         if pool.book is not None:
             pool.book(self, Failure.NONE, usage, now_ns)
+        if self.error is not None:
+            pool.vain = 0
         pool.watch.discard(self)
         call = self.call
         call.endpoint = link.name
@@ -236,6 +242,7 @@ class Attempts:
         self.connection = None
         self.lease = None
         self._relay = None
+        self.pool.vain = 0
         self.pool.watch.discard(self)
         self.call.run = None
         self.pool.finish(self.call, Failure.NONE)
@@ -277,12 +284,29 @@ class Attempts:
         )
         # Silence here twice would leave the next plan no time.
         goes_on = failure is Failure.FIRST_TOKEN_TIMEOUT and not others and not pool.is_last
-        if isinstance(verdict, Again) and not goes_on and call.body is not None and pool.retry_allowed(now_ns):
+        if self.count > 1:
+            pool.vain += 1
+        if isinstance(verdict, Again) and not goes_on and call.body is not None:
             self._is_hurried = others
-            self._retry_in(verdict.after_s)
-            return
+            if pool.retry_allowed(now_ns):
+                self._retry_in(verdict.after_s)
+                return
+            if others and pool.is_last and pool.vain < VAIN_RETRIES:
+                self._await_budget(now_ns + int(pool.retry.cap_s * _NS))
+                return
         error.may_fall_back = may_fall_back(failure, committed=call.committed, left_s=left_s, retry=pool.retry, stale=stale)
         self._give_up(error)
+
+    def _await_budget(self, until_ns: int) -> None:
+        """Wait for a retry of the budget: an endpoint that was not tried is worth a wait, as long as retries do not fail as well."""
+        now_ns = monotonic_ns()
+        if now_ns >= until_ns or self.pool.vain >= VAIN_RETRIES:
+            assert self.error is not None
+            self._give_up(self.error)
+        elif self.pool.retry_allowed(now_ns):
+            self._retry()
+        else:
+            self._again = asyncio.get_running_loop().call_later(BUDGET_POLL_S * (0.5 + random()), self._await_budget, until_ns)
 
     def _give_up(self, error: DispatchError) -> None:
         self.pool.watch.discard(self)

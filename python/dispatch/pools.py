@@ -58,6 +58,7 @@ class Pool:
         cannot: per door, the positions that have no such path, as a bit mask.
         is_last: no other plan is asked after this pool.
         connect_ns, first_token_ns, stall_ns: silences that are not waited through.
+        vain: retries that failed since the last one that did not.
         answer_ns: the same for an answer that is no stream; 0: as long as there is time.
     """
 
@@ -77,10 +78,11 @@ class Pool:
         "retry",
         "retry_allowed",
         "stall_ns",
+        "vain",
         "watch",
     )
 
-    def __init__(  # what a pool is made of
+    def __init__(
         self,
         *,
         name: str,
@@ -106,6 +108,7 @@ class Pool:
         self.finish = finish
         self.watch = watch
         self.book = book
+        self.vain = 0
         self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
         doors = {door for link in links for door in link.heads}
         self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}

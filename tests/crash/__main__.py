@@ -12,9 +12,11 @@ from pathlib import Path
 import uvloop
 
 from tests.crash import report
+from tests.crash.books import Books, audit
 from tests.crash.cases import CASES, runs_of
 from tests.crash.fleet import Fleet
 from tests.crash.play import Result, play_all
+from tests.crash.scenes import Scene, play_scenes
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,26 +32,32 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def run(asked: argparse.Namespace) -> list[Result]:
+async def run(asked: argparse.Namespace) -> tuple[list[Result], list[Scene], Books]:
     """Play what was asked for."""
     cases = tuple(case for case in CASES if re.search(asked.only, case.name))
     clients = 30 if asked.quick else asked.clients
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
-        async with Fleet(Path(folder), cases, ledger=False) as fleet:
+        async with Fleet(Path(folder), cases) as fleet:
             results = await play_all(fleet, runs_of(cases), clients=clients, at_once=asked.at_once)
+            books_s = set(fleet.folder.glob("ledger.*"))
+            scenes = [] if asked.only else await play_scenes(fleet, clients)
         if fleet.complaints:
             print(fleet.complaints[-5000:], file=sys.stderr)
-        return results
+        return results, scenes, audit(results, sorted(books_s), fleet.journals)
 
 
 def main(arguments: list[str]) -> int:
     """Play, print, write; the exit status tells whether every law was kept."""
     asked = parse(arguments)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        results = runner.run(run(asked))
-    print(report.table(results))
-    broken = report.broken(results)
-    print("\n".join(broken) or "every law was kept")
+        results, scenes, books = runner.run(run(asked))
+    broken = [*report.broken(results), *report.broken_elsewhere(scenes, books)]
+    page = report.page(results, scenes, books, broken)
+    print(page)
+    if not asked.only and not asked.quick:
+        asked.out.with_suffix(".md").write_text(page)
+        asked.out.with_suffix(".json").write_text(report.figures(results, scenes, books))
+        print(f"written: {asked.out}.md")
     return 1 if broken else 0
 
 

@@ -46,6 +46,7 @@ def _of(fault: str, **fields: Any) -> Case:
     return Case(name=fields.pop("name", fault), set=patch, **fields)
 
 
+BREAKS: Final = ("hang_mid_stream", "cut_fin", "cut_rst", "cut_mid_event", "cut_before_finish", "end_early", "error_event")
 CASES: Final = (
     Case(name="none", heals=True),
     _of("rate_limit", set={"retry_after_s": 1}),
@@ -90,7 +91,9 @@ CASES: Final = (
     _of("truncated_json"),
     _of("wrong_content_type"),
     _of("redirect"),
-    _of("huge_answer", set={"huge_bytes": 1_500_000}),
+    _of("huge_answer", set={"huge_bytes": 1_500_000}, is_answer=True),
+    *(_of(fault, name=f"{fault}, commit: whole", model={"commit": "whole"}) for fault in ("hang_mid_stream", "cut_rst", "error_event")),
+    *(_of(fault, name=f"{fault}, recover: [restart]", model={"recover": ["restart"]}) for fault in BREAKS),
 )
 
 

@@ -27,7 +27,7 @@ WORKERS: Final = 2
 READY_S: Final = 60.0
 STOP_S: Final = 20.0
 KEY: Final = "sk-crash-0123456789abcdef"
-RETRY: Final = {"attempts": 4, "base_s": 0.05, "cap_s": 2}
+RETRY: Final = {"attempts": 4, "base_s": 0.05}
 
 
 class Process:
@@ -149,7 +149,7 @@ class Fleet:
             server["ledger"] = str(self.ledger)
         config = {
             "server": {**server, **self._extra},
-            "defaults": {"deadline_s": 60, "connect_s": 1, "first_token_s": FIRST_TOKEN_S, "stall_s": STALL_S},
+            "defaults": {"deadline_s": 60, "connect_s": 1, "first_token_s": FIRST_TOKEN_S, "answer_s": FIRST_TOKEN_S, "stall_s": STALL_S},
             "endpoints": endpoints,
             "models": {**models, **more_models},
         }
