@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
 
-DOORS = ("chat", "completions", "embeddings", "responses", "messages")
+DOORS = ("chat", "completions", "embeddings", "responses", "messages", "generate", "generate_stream")
 DIALECTS = {
     "chat": sse.CHAT,
     "completions": sse.CHAT,
     "embeddings": sse.CHAT,
     "responses": sse.RESPONSES,
     "messages": sse.ANTHROPIC,
+    "generate": sse.CHAT,
+    "generate_stream": sse.CHAT,
 }
 _WITH_USAGE = frozenset(("chat", "completions"))
 
@@ -105,8 +107,12 @@ class Link:
         """The request to send. Raises `BadRequest` when the client's own credential is needed and missing."""
         head = self.heads[call.door]
         translation = self.translations.get(call.door) if self.translations else None
+        door = call.door
+        if translation is not None:
+            door = translation.native_stream if call.stream else translation.native
+            head = self.heads[door]
         if self.from_client:
-            head = self._client_head(call, head, call.door if translation is None else translation.native)
+            head = self._client_head(call, head, door)
         if translation is not None:
             return translation.request(call, head)
         body = call.body

@@ -39,6 +39,15 @@ _ANTHROPIC_TYPES = {
 }
 _ANTHROPIC_KINDS = frozenset((*_ANTHROPIC_TYPES.values(), "invalid_request_error", "api_error", "billing_error"))
 
+_GEMINI_STATUSES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
 
 class _Envelope(msgspec.Struct):
     """What clients look for in an error's body."""
@@ -54,8 +63,16 @@ def error_object(error: DispatchError, dialect: str) -> dict[str, object]:
     if dialect == "anthropic":
         kind = _ANTHROPIC_TYPES.get(error.status, fallback or "api_error")
         return {"type": "error", "error": {"type": kind, "message": error.message}}
+    if dialect == "gemini":
+        return _gemini(error.status, error.message)
     kind = _OPENAI_TYPES.get(error.status, fallback or "server_error")
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
+
+
+def _gemini(status: int, message: str) -> dict[str, object]:
+    """A `google.rpc.Status`, as Google's REST APIs show it."""
+    word = _GEMINI_STATUSES.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
+    return {"error": {"code": status, "message": message, "status": word}}
 
 
 def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[str, str]]:
@@ -86,7 +103,7 @@ def _own_words(answer: Answer, dialect: str) -> bytes:
         found = msgspec.json.decode(body, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _Envelope()
-    if isinstance(found.error, dict) and (dialect == "anthropic") == (found.type == "error"):
+    if isinstance(found.error, dict) and _form(found) == dialect:
         return body
     fault = describe(body)
     if not fault.message:
@@ -95,9 +112,18 @@ def _own_words(answer: Answer, dialect: str) -> bytes:
         known = fault.kind if fault.kind in _ANTHROPIC_KINDS else ""
         kind = _ANTHROPIC_TYPES.get(answer.status) or known or ("invalid_request_error" if answer.status < 500 else "api_error")
         return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": fault.message}})
+    if dialect == "gemini":
+        return msgspec.json.encode(_gemini(answer.status, fault.message))
     kind = fault.kind or _OPENAI_TYPES.get(answer.status) or ("invalid_request_error" if answer.status < 500 else "server_error")
     error = {"message": fault.message, "type": kind, "param": fault.param or None, "code": fault.code or None}
     return msgspec.json.encode({"error": error})
+
+
+def _form(found: _Envelope) -> str:
+    """Whose error object it is."""
+    if found.type == "error":
+        return "anthropic"
+    return "gemini" if isinstance(found.error.get("status"), str) else "openai"
 
 
 def framed(event: bytes, chunked: bool) -> bytes:

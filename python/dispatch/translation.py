@@ -25,11 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Headed", "Translated", "Translation", "Translator", "native_door"]
 
-PREFERRED = {"chat": ("messages",), "messages": ("chat",)}
+PREFERRED = {
+    "chat": ("messages", "generate"),
+    "messages": ("chat", "generate"),
+    "generate": ("chat", "messages"),
+    "generate_stream": ("chat", "messages"),
+}
 """For a door that a provider lacks: those that can stand in, best first."""
 
 _KEPT = (b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"idempotency-key")
 """Of a client's header lines, those that mean the same to every provider."""
+_STREAMS = {"generate": "generate_stream"}
+"""Where streams have a door of their own."""
 _OWN = {"messages": (b"anthropic-beta",), "chat": (b"openai-beta",)}
 _LINES = {"messages": b"anthropic-version: 2023-06-01\r\n"}
 """What a door wants beside the body."""
@@ -44,11 +51,12 @@ def native_door(door: str, doors: Iterable[str]) -> str | None:
 class Translation:
     """From the dialect of a door to that of an endpoint and back."""
 
-    __slots__ = ("_forwarded", "_lines", "_source", "_target", "_to", "native")
+    __slots__ = ("_forwarded", "_lines", "_source", "_target", "_to", "native", "native_stream")
 
     def __init__(self, door: str, native: str, target: Target, forwarded: Iterable[str] = ()) -> None:
         self.native = native
-        self._source = DIALECTS[door]
+        self.native_stream = _STREAMS.get(native, native)
+        self._source = DIALECTS[door.removesuffix("_stream")]
         self._to = DIALECTS[native]
         self._target = target
         self._lines = _LINES.get(native, b"") + b"content-type: application/json\r\n"

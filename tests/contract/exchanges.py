@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.contract.facts import Facts, anthropic_sdk, openai_sdk, said_in_chat, said_in_messages
+from tests.contract.facts import Facts, anthropic_sdk, google_sdk, openai_sdk, said_in_chat, said_in_generate, said_in_messages
 from tests.contract.recordings import OWN, Recording, ask, cut_everywhere, cut_inside, cut_randomly, frame
 
 if TYPE_CHECKING:
@@ -18,27 +18,39 @@ if TYPE_CHECKING:
 
     from tests.contract.recordings import Answer, Player
 
-__all__ = ["CLIENTS", "Exchange", "Unequal", "answered", "configuration", "exchanges", "replayed"]
+__all__ = ["CLIENTS", "Exchange", "Unequal", "answered", "configuration", "exchanges", "put", "replayed"]
 
 DIALECTS = {
     "messages": "messages",
     "chat.completions": "chat",
+    "generateContent": "generate",
+    "streamGenerateContent": "generate",
 }
 """Endpoints of the recordings, and the dialect they speak."""
-NO_ANSWERS = ("openai_compatible/chat.completions__6a4e55248867b739",)
-"""A server that echoes what it was asked for, listed with the answers."""
+ARRAY = "an array with numbers for words, which is asked for by parameters that we never send"
+LEFT_OUT = {
+    "openai_compatible/chat.completions__6a4e55248867b739": "a server that echoes what it was asked for, listed with the answers",
+    "gemini/streamGenerateContent__4ae6195a3d7ed163": ARRAY,
+    "gemini/streamGenerateContent__b89d862084b951c8": ARRAY,
+    "gemini/streamGenerateContent__bd1cfac8fcfdc261": "arguments of a call in pieces by JSON path, which only a request of Vertex asks for",
+}
+"""Recordings that are no answers to what this sidecar asks."""
 NOT_CHAT = {"writer"}
 """Providers with an API of their own under OpenAI's names."""
 
-SAID: dict[str, Callable[[bytes, bool], Facts]] = {"messages": said_in_messages, "chat": said_in_chat}
-READ: dict[str, Callable[[bytes, bool], Facts]] = {"messages": anthropic_sdk, "chat": openai_sdk}
-PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}
-PROVIDERS = {"chat": "openai_compatible", "messages": "anthropic"}
+SAID: dict[str, Callable[[bytes, bool], Facts]] = {"messages": said_in_messages, "chat": said_in_chat, "generate": said_in_generate}
+READ: dict[str, Callable[[bytes, bool], Facts]] = {"messages": anthropic_sdk, "chat": openai_sdk, "generate": google_sdk}
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "generate": "/v1beta/models/{model}:{verb}"}
+PROVIDERS = {"chat": "openai_compatible", "messages": "anthropic", "generate": "gemini"}
 CLIENTS = tuple(PATHS)
 ONE_BYTE_MOST = 6_000
 
 TURN = [{"role": "user", "content": "h\u00e9 \U0001f600"}]
-ASKS: dict[str, dict[str, Any]] = {"chat": {"messages": TURN}, "messages": {"messages": TURN, "max_tokens": 100}}
+ASKS: dict[str, dict[str, Any]] = {
+    "chat": {"messages": TURN},
+    "messages": {"messages": TURN, "max_tokens": 100},
+    "generate": {"contents": [{"parts": [{"text": "h\u00e9 \U0001f600"}]}]},
+}
 
 
 class Unequal(AssertionError):
@@ -65,6 +77,7 @@ def exchanges() -> tuple[Exchange, ...]:
     """All of them, in the index's order."""
     folder = Path(os.environ.get("DISPATCH_WIRE_DIR") or OWN)
     rows = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["file"].removesuffix(".json") not in LEFT_OUT]
     wanted = [row for row in rows if row["endpoint"] in DIALECTS and row["provider"] not in NOT_CHAT]
     found = (_read(row, json.loads((folder / row["file"]).read_text())) for row in wanted)
     return tuple(one for one in found if one is not None)
@@ -88,13 +101,8 @@ def _read(row: dict[str, Any], found: dict[str, Any]) -> Exchange | None:
     headers = {name: value for name, value in (answer["headers"] or {}).items() if name != "content-encoding"}
     recording = Recording(row["file"], PATHS[dialect], {}, row["status"], kind, headers, raw, stream, bool(row.get("core")))
     request = (found["request"] or {}).get("json")
-    said = None
-    if row["status"] == 200 and b'"error":{' not in raw.replace(b" ", b""):
-        try:
-            said = SAID[dialect](raw, stream)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            if not row["file"].startswith(NO_ANSWERS):
-                raise ValueError(f"{row['file']} is not what its index says") from error
+    is_answer = row["status"] == 200 and b'"error":{' not in raw.replace(b" ", b"")
+    said = SAID[dialect](raw, stream) if is_answer else None
     return Exchange(row["file"].removesuffix(".json"), row["provider"], dialect, request, recording, said)
 
 
@@ -114,7 +122,8 @@ def _first_stream(raw: bytes) -> bytes:
 
 def configuration(player: Player) -> dict[str, Any]:
     """One model for each dialect upstream, named like it."""
-    base = {"chat": f"http://127.0.0.1:{player.port}/v1", "messages": f"http://127.0.0.1:{player.port}"}
+    root = f"http://127.0.0.1:{player.port}"
+    base = {"chat": f"{root}/v1", "messages": root, "generate": root}
     endpoints = [
         {"name": f"at-{dialect}", "provider": provider, "base_url": base[dialect], "model": "upstream-5", "drop_unsupported": True}
         for dialect, provider in PROVIDERS.items()
@@ -141,7 +150,16 @@ async def replayed(port: int, player: Player, one: Exchange, client: str, pieces
     stream: dict[str, Any] = {"stream": True} if one.recording.stream else {}
     if stream and client == "chat":
         stream["stream_options"] = {"include_usage": True}
-    return await ask(port, PATHS[client], {"model": one.dialect, **ASKS[client], **stream})
+    return await put(port, client, one.dialect, {**ASKS[client], **stream})
+
+
+async def put(port: int, client: str, model: str, body: dict[str, Any]) -> Answer:
+    """Send a request in a client's dialect to a model."""
+    if client != "generate":
+        return await ask(port, PATHS[client], {**body, "model": model})
+    verb = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
+    inside = {name: value for name, value in body.items() if name not in {"stream", "model"}}
+    return await ask(port, PATHS[client].format(model=model, verb=verb), inside)
 
 
 def answered(one: Exchange, client: str, answer: Answer) -> None:
@@ -153,9 +171,13 @@ def answered(one: Exchange, client: str, answer: Answer) -> None:
     read = READ[client](answer.body, one.recording.stream)
     for name in ("text", "thinking", "tools", "finish", "usage", "signatures"):
         expected, found = getattr(said, name), getattr(read, name)
+        if name == "signatures" and {client, one.dialect} != {"messages", "chat"}:
+            # Gemini signs calls and text, which others do not.
+            continue
         if name == "signatures" and client == "chat" and not expected:
             continue
-        if name == "finish" and not expected:
+        if name == "finish" and (not expected or (client == "generate" and found == "tool" and said.tools)):
+            # Nobody said, or it stopped for another reason beside its calls, which Gemini has no word for.
             continue
         if expected != found:
             raise Unequal(f"{name}: said {str(expected)[:200]!r}, read {str(found)[:200]!r}")

@@ -11,11 +11,12 @@ from typing import Any
 
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
+from google.genai.types import GenerateContentResponse
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import TypeAdapter
 
-__all__ = ["Facts", "anthropic_sdk", "openai_sdk", "said_in_chat", "said_in_messages"]
+__all__ = ["Facts", "anthropic_sdk", "google_sdk", "openai_sdk", "said_in_chat", "said_in_generate", "said_in_messages"]
 
 
 @dataclass
@@ -156,6 +157,38 @@ def collect(calls: list[tuple[Any, str, str]], call: dict[str, Any], at: int, *,
     calls.append((place, function.get("name") or "", text))
 
 
+GEMINI_STOPS = {"STOP": "stop", "MAX_TOKENS": "length"}
+
+
+def said_in_generate(body: bytes, stream: bool) -> Facts:
+    """Of the first candidate."""
+    facts = Facts()
+    usage: dict[str, Any] = {}
+    said = ""
+    for tree in data_of(body) if stream else [json.loads(body)]:
+        usage = tree.get("usageMetadata") or usage
+        if "blockReason" in (tree.get("promptFeedback") or {}):
+            said = "SAFETY"
+        for candidate in tree.get("candidates") or ():
+            if candidate.get("index", 0) != 0:
+                continue
+            for part in (candidate.get("content") or {}).get("parts") or ():
+                if part.get("thought"):
+                    facts.thinking += part.get("text", "")
+                elif "text" in part:
+                    facts.text += part["text"]
+                elif "functionCall" in part:
+                    facts.tools.append((part["functionCall"]["name"], part["functionCall"].get("args") or {}))
+            said = candidate.get("finishReason") or said
+    facts.finish = GEMINI_STOPS.get(said, "filter") if said else ""
+    if facts.finish == "stop" and facts.tools:
+        facts.finish = "tool"
+    read = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
+    made = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
+    facts.usage = (read, made, usage.get("cachedContentTokenCount") or 0)
+    return facts
+
+
 # What the SDKs read.
 
 _EVENTS: TypeAdapter[RawMessageStreamEvent] = TypeAdapter(RawMessageStreamEvent)
@@ -232,4 +265,28 @@ def of_message(whole: Message) -> Facts:
     cached = usage.cache_read_input_tokens or 0
     facts.usage = (usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0), usage.output_tokens, cached)
     facts.finish = MESSAGE_STOPS[whole.stop_reason] if whole.stop_reason else ""
+    return facts
+
+
+def google_sdk(body: bytes, stream: bool) -> Facts:
+    facts = Facts()
+    for tree in data_of(body) if stream else [json.loads(body)]:
+        whole = GenerateContentResponse.model_validate(tree)
+        candidates = [one for one in whole.candidates or () if not one.index]
+        for part in (part for one in candidates for part in (one.content and one.content.parts) or ()):
+            if part.function_call is not None:
+                facts.tools.append((part.function_call.name or "", part.function_call.args or {}))
+            elif part.thought:
+                facts.thinking += part.text or ""
+            else:
+                facts.text += part.text or ""
+        for candidate in candidates:
+            if candidate.finish_reason is not None:
+                facts.finish = GEMINI_STOPS.get(candidate.finish_reason.value, "filter")
+        usage = whole.usage_metadata
+        if usage is not None:
+            made = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+            facts.usage = (usage.prompt_token_count or 0, made, usage.cached_content_token_count or 0)
+    if facts.finish == "stop" and facts.tools:
+        facts.finish = "tool"
     return facts

@@ -7,32 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming, MessageCreateParamsStreaming
+from google.genai import types as google
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming, CompletionCreateParamsStreaming
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 
-from tests.contract.exchanges import CLIENTS, PATHS, configuration, exchanges
+from tests.contract.exchanges import CLIENTS, configuration, exchanges, put
 from tests.contract.inside import sidecar
-from tests.contract.recordings import Player, ask, head_and_body
+from tests.contract.recordings import Player, head_and_body
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class GoogleRequest(BaseModel):
+    """The body that google-genai writes, out of its own types."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    contents: list[google.Content]
+    system_instruction: google.Content | None = None
+    tools: list[google.Tool] | None = None
+    tool_config: google.ToolConfig | None = None
+    generation_config: google.GenerationConfig | None = None
+    safety_settings: list[google.SafetySetting] | None = None
+
 
 SCHEMAS: dict[tuple[str, bool], TypeAdapter[Any]] = {
     ("messages", False): TypeAdapter(MessageCreateParamsNonStreaming),
     ("messages", True): TypeAdapter(MessageCreateParamsStreaming),
     ("chat", False): TypeAdapter(CompletionCreateParamsNonStreaming),
     ("chat", True): TypeAdapter(CompletionCreateParamsStreaming),
+    ("generate", False): TypeAdapter(GoogleRequest),
 }
 FIELDS = {
     # The SDK leaves out what its newest models do not take; those before them do.
     "messages": set(MessageCreateParamsNonStreaming.__annotations__) | {"stream", "temperature", "top_p", "top_k"},
     # A server that is merely compatible has it: vLLM, llama.cpp, Ollama, OpenRouter.
     "chat": set(CompletionCreateParamsNonStreaming.__annotations__) | {"stream", "top_k"},
+    "generate": {to_camel(name) for name in GoogleRequest.model_fields},
 }
 MESSAGE = {"id": "1", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": "end_turn"}
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
 ANSWERS = {
     "messages": json.dumps({**MESSAGE, "usage": {"input_tokens": 1, "output_tokens": 1}}).encode(),
+    "generate": json.dumps({"candidates": [{"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"}], "usageMetadata": {}}).encode(),
     "chat": json.dumps({"id": "1", "model": "m", "choices": [CHOICE], "usage": {"prompt_tokens": 1}}).encode(),
 }
 
@@ -47,14 +66,19 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 async def test_a_translated_request_is_one_that_the_providers_sdk_would_send(target: str, tmp_path: Path) -> None:
     wrong: list[str] = []
     asked = [
-        one for one in exchanges() if one.request and one.request.get("messages") and one.dialect != target and one.recording.status == 200
+        one
+        for one in exchanges()
+        if one.request
+        and (one.request.get("messages") or one.request.get("contents"))
+        and one.dialect != target
+        and one.recording.status == 200
     ]
     async with Player() as player, sidecar(tmp_path, configuration(player)) as port:
         for one in asked:
             assert one.request is not None
             player.play([head_and_body(ANSWERS[target])])
             # Not as a stream, so that the answer is a good one; that it was asked for is of no consequence for the rest.
-            answer = await ask(port, PATHS[one.dialect], {**one.request, "model": target, "stream": False})
+            answer = await put(port, one.dialect, target, {**one.request, "stream": False})
             if not player.received:
                 wrong.append(f"{one.name}: {answer.status} {answer.body[:200]!r}")
                 continue

@@ -7,11 +7,15 @@ import json
 from typing import Any
 
 import anthropic
+import google.genai
+import google.genai.errors
 import openai
 import pytest
 
 from tests.integration.hosted import Hosted
 from tests.integration.upstream import ERROR, GOOD, Upstream, answer, chunk, delta, once, stream_head
+
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession")  # Google's own business
 
 TURN: Any = [{"role": "user", "content": "hello"}]
 WRONG: Any = [{"role": "user", "content": [1]}]
@@ -28,7 +32,7 @@ MESSAGE = {
 
 
 def config(upstream: Upstream, provider: str, **endpoint: Any) -> dict[str, Any]:
-    base = upstream.base_url.removesuffix("/v1") if provider == "anthropic" else upstream.base_url
+    base = upstream.base_url.removesuffix("/v1") if provider in {"anthropic", "gemini"} else upstream.base_url
     end = {"name": "a", "provider": provider, "model": "up-5", "base_url": base, "api_key": "env:UP_KEY", **endpoint}
     return {"endpoints": [end], "models": {"m": {"endpoints": ["a"], "retry": {"attempts": 1}}}}
 
@@ -186,3 +190,69 @@ async def test_each_event_leaves_when_it_comes() -> None:
 
     assert texts == ["one", "two"]
     assert message.stop_reason == "end_turn"
+
+
+def gemini(hosted: Hosted) -> google.genai.Client:
+    return google.genai.Client(api_key="sk-any", http_options={"base_url": f"http://127.0.0.1:{hosted.port}"})
+
+
+CANDIDATE = {"content": {"parts": [{"text": "hello"}], "role": "model"}, "finishReason": "STOP", "index": 0}
+GENERATED = {
+    "candidates": [CANDIDATE],
+    "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2},
+    "modelVersion": "g",
+    "responseId": "r",
+}
+
+
+async def test_googles_sdk_talks_to_an_openai_server() -> None:
+    async with Upstream(GOOD) as upstream, Hosted(config(upstream, "openai_compatible")) as hosted:
+        whole = await gemini(hosted).aio.models.generate_content(model="m", contents="hello")
+
+    assert (whole.text, whole.usage_metadata and whole.usage_metadata.prompt_token_count) == ("hello", 3)
+    assert "stream" not in sent(upstream)[1]
+
+
+async def test_googles_sdk_reads_the_stream_of_an_openai_server() -> None:
+    stream = stream_head() + delta(None) + delta("hel") + delta("lo", "stop") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+    async with Upstream(once(stream)) as upstream, Hosted(config(upstream, "openai_compatible")) as hosted:
+        pieces = [one.text async for one in await gemini(hosted).aio.models.generate_content_stream(model="m", contents="hello")]
+
+    assert [text for text in pieces if text] == ["hel", "lo"]
+    assert sent(upstream)[1]["stream"] is True
+
+
+@pytest.mark.parametrize("sdk_of", [gpt, claude])
+async def test_other_sdks_talk_to_gemini(sdk_of: Any) -> None:
+    async with Upstream(once(answer(GENERATED))) as upstream, Hosted(config(upstream, "gemini")) as hosted, sdk_of(hosted) as sdk:
+        if sdk_of is gpt:
+            completion = await sdk.chat.completions.create(model="m", messages=TURN)
+            assert completion.choices[0].message.content == "hello"
+        else:
+            message = await sdk.messages.create(model="m", max_tokens=5, messages=TURN)
+            assert message.content[0].text == "hello"
+
+    head, body = sent(upstream)
+    assert head.startswith("post /v1beta/models/up-5:generatecontent http/1.1")
+    assert "x-goog-api-key: sk-upstream-secret" in head
+    assert body["contents"] == [{"role": "user", "parts": [{"text": "hello"}]}]
+
+
+async def test_a_gemini_request_to_gemini_is_not_touched() -> None:
+    async with Upstream(once(answer(GENERATED))) as upstream, Hosted(config(upstream, "gemini")) as hosted:
+        peer = await hosted.peer()
+        body = b'{"contents": [{"parts": [{"text": "x"}]}],  "unheard": 1.50}'
+        head = b"POST /v1beta/models/m:generateContent?key=k HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        reply = await peer.ask(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+
+    assert json.loads(reply.body) == GENERATED
+    assert upstream.requests[-1].endswith(b"\r\n\r\n" + body)
+
+
+async def test_googles_sdk_reads_our_errors() -> None:
+    async with Upstream(GOOD) as upstream, Hosted(config(upstream, "openai_compatible")) as hosted:
+        with pytest.raises(google.genai.errors.ClientError) as unknown:
+            await gemini(hosted).aio.models.generate_content(model="none", contents="x")
+
+    assert unknown.value.code == 404
+    assert "NOT_FOUND" in str(unknown.value)

@@ -13,6 +13,11 @@ from dispatch.dialects.chat.read_request import read_request as read_chat_reques
 from dispatch.dialects.chat.stream import ChatReader, ChatWriter
 from dispatch.dialects.chat.write_request import write_request as write_chat_request
 from dispatch.dialects.form import Answer, Request
+from dispatch.dialects.generate.answers import read_answer as read_generate_answer
+from dispatch.dialects.generate.answers import write_answer as write_generate_answer
+from dispatch.dialects.generate.read_request import read_request as read_generate_request
+from dispatch.dialects.generate.stream import GenerateReader, GenerateWriter
+from dispatch.dialects.generate.write_request import write_request as write_generate_request
 from dispatch.dialects.messages.answers import read_answer as read_messages_answer
 from dispatch.dialects.messages.answers import write_answer as write_messages_answer
 from dispatch.dialects.messages.read_request import read_request as read_messages_request
@@ -65,6 +70,9 @@ DIALECTS: Mapping[str, Dialect] = {
     "chat": Dialect(read_chat_request, write_chat_request, read_chat_answer, write_chat_answer, ChatReader, ChatWriter),
     "messages": Dialect(
         read_messages_request, write_messages_request, read_messages_answer, write_messages_answer, MessagesReader, MessagesWriter
+    ),
+    "generate": Dialect(
+        read_generate_request, write_generate_request, read_generate_answer, write_generate_answer, GenerateReader, GenerateWriter
     ),
 }
 """By the name of the door that speaks it."""

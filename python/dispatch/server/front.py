@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
-from dispatch.server import admin, openai_api
+from dispatch.server import admin, gemini_api, openai_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicDoor
 from dispatch.wire.http1 import HAS_ORIGIN, RequestReader
@@ -59,7 +59,7 @@ DOORS: dict[bytes, Door] = {
     b"GET /readyz": admin.readyz,
     b"GET /metrics": admin.metrics,
 }
-DIALECTS = {"messages": "anthropic", "count_tokens": "anthropic"}
+DIALECTS = {"messages": "anthropic", "count_tokens": "anthropic", "generate": "gemini", "generate_stream": "gemini"}
 """In which dialect a door refuses, where that is not OpenAI's."""
 
 METHODS: dict[bytes, list[bytes]] = {}
@@ -119,7 +119,7 @@ class Front:
             client.cors = self._origin_lines(inbound.header(b"origin") or b"")
         if method == b"OPTIONS" and (path in METHODS or path == b"*"):
             client.answer(page(204, b"", extra=self._option_lines(inbound, path), keep=client.keeps))
-        elif door is not None:
+        elif door is not None or (door := gemini_api.door_at(inbound.line)) is not None:
             door(self, client, inbound)
         elif method == b"HEAD" and b"GET" in METHODS.get(path, ()):
             client.answer(page(200, b"", keep=client.keeps, head_only=True))
@@ -162,7 +162,7 @@ class Front:
     def check_head(self, client: ClientConnection, inbound: Inbound) -> None:
         """Refuse a request before its body arrives, where its head is enough to know."""
         method, _, path = inbound.line.partition(b" ")
-        if inbound.line not in DOORS and method != b"OPTIONS":
+        if inbound.line not in DOORS and gemini_api.door_at(inbound.line) is None and method != b"OPTIONS":
             raise self._nothing_there(method, path)
         if inbound.flags & HAS_ORIGIN:
             client.cors = self._origin_lines(inbound.header(b"origin") or b"")
@@ -179,7 +179,10 @@ class Front:
 
     def dialect_of(self, line: bytes) -> str:
         """The dialect in which a request at `line` is refused."""
-        return "anthropic" if line.partition(b" ")[2].startswith(b"/v1/messages") else "openai"
+        path = line.partition(b" ")[2]
+        if path.startswith(b"/v1/messages"):
+            return "anthropic"
+        return "gemini" if path.startswith(b"/v1beta/") or gemini_api.door_at(line) is not None else "openai"
 
     def dialect_of_door(self, door: str) -> str:
         return DIALECTS.get(door, "openai")

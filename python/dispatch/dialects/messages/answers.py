@@ -120,7 +120,7 @@ def write_answer(answer: Answer, now_s: int, losses: Losses) -> bytes:
         losses.mention("choices")
     if choice.logprobs is not None:
         losses.mention("logprobs")
-    content = [block for at, part in enumerate(choice.parts) if (block := _block(part, at, losses)) is not None]
+    content = [block for at, part in enumerate(choice.parts) for block in _blocks(part, at, losses)]
     finish = choice.finish
     if finish == "stop" and any(isinstance(part, ToolUse) for part in choice.parts):
         finish = "tool"
@@ -138,6 +138,13 @@ def write_answer(answer: Answer, now_s: int, losses: Losses) -> bytes:
         "usage": write_usage(answer.usage),
     }
     return msgspec.json.encode(tree)
+
+
+def _blocks(part: Part, at: int, losses: Losses) -> list[Tree]:
+    """The signature of another provider's call has no place in it: it goes before it, as reasoning without a text."""
+    block = _block(part, at, losses)
+    signed = [{"type": "thinking", "thinking": "", "signature": part.signature}] if isinstance(part, ToolUse) and part.signature else []
+    return signed if block is None else [*signed, block]
 
 
 def _block(part: Part, at: int, losses: Losses) -> Tree | None:

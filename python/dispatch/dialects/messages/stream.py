@@ -251,6 +251,8 @@ class MessagesWriter:
         self._close(out)
 
     def _tool_begin(self, event: ToolBegin, out: list[bytes]) -> None:
+        if event.signature:
+            self._signature(SignatureDelta(event.signature), out)
         self._open("tool", _encode({"type": "tool_use", "id": tool_id(event.id, event.index), "name": event.name, "input": {}}), out)
         self._calls[event.index] = self._index
 

@@ -1,0 +1,79 @@
+"""Google's Gemini API as doors of the sidecar (https://ai.google.dev/api): model and verb stand in the path.
+
+The body that routing reads, and a translation too, has the model's name and whether it is a stream written into it; a body that
+is passed through goes as it came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from dispatch.errors import BadRequest
+from dispatch.server.openai_api import Door
+from dispatch.wire.http1 import Scan
+
+if TYPE_CHECKING:
+    from dispatch.server.front import Front
+    from dispatch.server.http1 import ClientConnection
+    from dispatch.wire.http1 import Inbound
+
+__all__ = ["GeminiDoor", "door_at"]
+
+_ROOTS = (b"POST /v1beta/models/", b"POST /v1/models/", b"POST /v1alpha/models/")
+
+
+def door_at(line: bytes) -> GeminiDoor | None:
+    """The door of a method and path; None if it is none of Gemini's."""
+    if not line.startswith(_ROOTS):
+        return None
+    return _DOORS.get(line.rpartition(b":")[2])
+
+
+class GeminiDoor(Door):
+    """One verb."""
+
+    __slots__ = ()
+
+    def __call__(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan | None = None) -> None:
+        """Take a request in. Raises `BadRequest` for a stream in another form than server-sent events."""
+        is_stream = self.name == "generate_stream"
+        if is_stream and parse_qs(inbound.query.decode("latin-1")).get("alt") != ["sse"]:
+            raise BadRequest("streams are given as server-sent events: add ?alt=sse", code="unsupported_parameter", param="alt")
+        path = inbound.line.partition(b"/models/")[2].rpartition(b":")[0]
+        named = msgspec.json.encode(unquote(path.decode("latin-1")))
+        body = inbound.body.lstrip()
+        if not body.startswith(b"{"):
+            # Not JSON, or no object: the scan says what is wrong with it.
+            body = inbound.body or b"nothing"
+        else:
+            inside = body[1:].lstrip()
+            given = b'{"model":%b%b' % (named, b',"stream":true' if is_stream else b"")
+            body = given + (inside if inside.startswith(b"}") else b"," + inside)
+        super().__call__(front, client, inbound, Scan(body))
+
+    @staticmethod
+    def body_of(inbound: Inbound, scan: Scan) -> _Body:
+        """The body for an endpoint of the same dialect, and for a translation."""
+        return _Body(inbound, scan)
+
+
+class _Body:
+    """What the client sent, and the same with its model's name."""
+
+    __slots__ = ("_inbound", "_scan")
+
+    def __init__(self, inbound: Inbound, scan: Scan) -> None:
+        self._inbound = inbound
+        self._scan = scan
+
+    def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes:
+        """The request as it came, below another path; without a prefix, for a translation, the body with the model's name."""
+        del inject_usage
+        body = self._inbound.body if prefix else self._scan.body(model, False)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, self._inbound.forward, len(body), body)
+
+
+_DOORS = {b"generateContent": GeminiDoor("generate"), b"streamGenerateContent": GeminiDoor("generate_stream")}
