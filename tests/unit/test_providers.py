@@ -12,7 +12,7 @@ from dispatch import extensions
 from dispatch.config import Endpoint, build
 from dispatch.config.checks import PROVIDERS
 from dispatch.errors import ConfigError, Failure
-from dispatch.providers.base import DOORS, find_provider, has_capability
+from dispatch.providers.base import DOORS, find_provider, has_capability, target_of
 from dispatch.providers.classify import classify, describe
 from dispatch.schema import Origin
 
@@ -347,3 +347,47 @@ def test_no_recorded_answer_is_taken_for_its_opposite() -> None:
 )
 def test_an_error_is_read_in_every_envelope(body: bytes, message: str, code: str) -> None:
     assert (describe(body).message, describe(body).code) == (message, code)
+
+
+ROWS = [
+    "cerebras",
+    "deepseek",
+    "fireworks",
+    "groq",
+    "huggingface",
+    "llamacpp",
+    "mistral",
+    "ollama",
+    "openrouter",
+    "perplexity",
+    "together",
+    "vllm",
+    "xai",
+]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_vendor_like_openai_is_a_row_of_data(name: str) -> None:
+    one = endpoint(provider=name, model="m", api_key="env:A")
+    lines = head(one)
+
+    assert lines[0].startswith("POST /")
+    assert lines[0].endswith("/chat/completions HTTP/1.1")
+    assert "authorization: Bearer SECRET" in lines
+    assert find_provider(name).head(one, "rerank", "") is None
+    assert find_provider(name).origin(one).scheme in {"http", "https"}
+
+
+def test_a_vendors_quirks_reach_translated_requests() -> None:
+    quirky = target_of(find_provider("mistral"), endpoint(provider="mistral", model="m", api_key="env:A"))
+    told = target_of(
+        find_provider("openrouter"), endpoint(provider="openrouter", model="m", api_key="env:A", capabilities={"reasoning": False})
+    )
+
+    assert (quirky.renames, quirky.stream_usage) == ((("seed", "random_seed"),), False)
+    assert told.takes_reasoning is False
+
+
+def test_a_vendor_that_needs_a_key_says_so() -> None:
+    assert refusal(provider="groq", model="m") == "endpoints[0].api_key: missing"
+    assert endpoint(provider="vllm", model="m").api_key == ""

@@ -20,15 +20,14 @@ _PROBE_S = 0.1
 
 _OLLAMA_PORT = 11_434
 
-# Prefix, variable with the key, provider, base URL ("" = the provider's own), whether it takes stream_options. The base URLs are those
-# that each vendor documents for OpenAI's SDK.
-_HOSTED: tuple[tuple[str, str, str, str, bool], ...] = (
-    ("openai", "OPENAI_API_KEY", "openai", "", True),
-    ("anthropic", "ANTHROPIC_API_KEY", "openai_compatible", "https://api.anthropic.com/v1", True),
-    ("groq", "GROQ_API_KEY", "openai_compatible", "https://api.groq.com/openai/v1", True),
-    ("deepseek", "DEEPSEEK_API_KEY", "openai_compatible", "https://api.deepseek.com/v1", True),
-    ("mistral", "MISTRAL_API_KEY", "openai_compatible", "https://api.mistral.ai/v1", False),
-    ("openrouter", "OPENROUTER_API_KEY", "openai_compatible", "https://openrouter.ai/api/v1", True),
+# Prefix, variable with the key, provider.
+_HOSTED: tuple[tuple[str, str, str], ...] = (
+    ("openai", "OPENAI_API_KEY", "openai"),
+    ("anthropic", "ANTHROPIC_API_KEY", "anthropic"),
+    ("groq", "GROQ_API_KEY", "groq"),
+    ("deepseek", "DEEPSEEK_API_KEY", "deepseek"),
+    ("mistral", "MISTRAL_API_KEY", "mistral"),
+    ("openrouter", "OPENROUTER_API_KEY", "openrouter"),
 )
 
 
@@ -41,14 +40,12 @@ def discovered(environ: Mapping[str, str], probe: Callable[[str, int], bool]) ->
     """
     endpoints: list[dict[str, Any]] = [{"name": "builtin.echo", "provider": "echo"}]
     models: dict[str, Any] = {"echo": "builtin.echo"}
-    for prefix, variable, provider, base_url, has_usage in _HOSTED:
+    for prefix, variable, provider in _HOSTED:
         if not environ.get(variable, "").strip():
             continue
-        endpoint: dict[str, Any] = {"name": prefix, "provider": provider, "model": "*", "base_url": base_url, "api_key": f"env:{variable}"}
+        endpoint: dict[str, Any] = {"name": prefix, "provider": provider, "model": "*", "api_key": f"env:{variable}"}
         if prefix == "openai":
             endpoint |= _openai_extras(environ)
-        if not has_usage:
-            endpoint["capabilities"] = {"stream_usage": False}
         endpoints.append(endpoint)
         models[f"{prefix}/*"] = prefix
     if url := _ollama(environ, probe):

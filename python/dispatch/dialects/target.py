@@ -38,6 +38,8 @@ class Target(Struct, frozen=True, kw_only=True):
     """Whether it takes a reasoning effort; None: by the model's name."""
     stream_usage: bool = True
     """It takes `stream_options.include_usage`."""
+    renames: tuple[tuple[str, str], ...] = ()
+    """Fields that have another name there: ours, theirs."""
     unknown_ok: bool = False
     """Fields that nobody knows are passed on: servers of many makes speak this dialect."""
 

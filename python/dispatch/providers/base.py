@@ -131,17 +131,14 @@ def has_capability(provider: Provider, endpoint: Endpoint, capability: str) -> b
 def plain_target(provider: str, endpoint: Endpoint, **fields: Any) -> Target:
     """What a translated request must know of an endpoint; `fields` are those of `Target` in which a provider differs."""
     model = "" if endpoint.passes_name else endpoint.model or endpoint.name
-    takes_reasoning = endpoint.capabilities.reasoning
-    return Target(
-        **{
-            "provider": provider,
-            "model": model,
-            "drops": endpoint.drop_unsupported,
-            "takes_reasoning": takes_reasoning,
-            "stream_usage": endpoint.capabilities.stream_usage is not False,
-            **fields,
-        }
-    )
+    usual: dict[str, Any] = {
+        "provider": provider,
+        "model": model,
+        "drops": endpoint.drop_unsupported,
+        "stream_usage": endpoint.capabilities.stream_usage is not False,
+    }
+    own = {} if endpoint.capabilities.reasoning is None else {"takes_reasoning": endpoint.capabilities.reasoning}
+    return Target(**{**usual, **fields, **own})
 
 
 def target_of(provider: Provider, endpoint: Endpoint) -> Target:

@@ -73,6 +73,9 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
             losses.cannot("top_k", f"{target.provider} has no such field")
     _put_tools(body, request, losses)
     _put_rest(body, request, target, losses)
+    for ours, theirs in target.renames:
+        if ours in body:
+            body[theirs] = body.pop(ours)
     return msgspec.json.encode(body)
 
 
