@@ -45,9 +45,9 @@ from dispatch._core import (
     Ticket,
     Turns,
 )
-from dispatch.clock import NS_PER_S
 from dispatch.config import pools
 from dispatch.errors import ConfigError
+from dispatch.routing.pace import pace
 from dispatch.routing.tables import build
 
 if TYPE_CHECKING:
@@ -332,13 +332,8 @@ class Routing:
         return Express(self._engine, doors, keys, models, estimate, hosts)
 
     def pace(self, model: str) -> tuple[int, float]:
-        """Return how many requests of a model are in flight, and how long a whole answer took on average so far, s; 0 before the first."""
-        board, slots = self._board, self._slots
-        endpoints = dict.fromkeys(chain.from_iterable(pool.endpoints for pool in pools(self._config.models[model].plan)))
-        durations = [board.pair(slots.pairs[f"{model} {endpoint}"]).duration for endpoint in endpoints]
-        answers = sum(sum(duration.counts) for duration in durations)
-        mean_s = sum(duration.sum_ns for duration in durations) / NS_PER_S / answers if answers else 0.0
-        return board.model(slots.models[model]).in_flight, mean_s
+        """Return the requests of a model in flight, and the mean time of its whole answers, s."""
+        return pace(self._board, self._slots, self._config, model)
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Read the rows of everything that is configured.
