@@ -53,12 +53,9 @@ def never_worse(seeds: tuple[int, ...]) -> Iterator[Row]:
         yield Row(f"never worse than {P2C}: p99 TTFT, {name}", ratio, 1.0, note=_range(each))
         failed = [sum(one.arrived - one.whole for one in runs(name, policy, seeds)) for policy in (OURS, P2C)]
         arrived = sum(one.arrived for one in runs(name, OURS, seeds))
-        yield Row(
-            f"never worse than {P2C}: requests that fail, {name}",
-            (failed[0] - failed[1]) / arrived,
-            0.0005,
-            note=f"{failed[0]} to {failed[1]}",
-        )
+        # Beside what fails anyway, and a thousandth of all: some overload, some faults hit whoever happens to be there.
+        worse = (failed[0] - failed[1]) / max(failed[1], arrived / 1000)
+        yield Row(f"never worse than {P2C}: more requests that fail, {name}", worse, 0.05, note=f"{failed[0]} to {failed[1]} of {arrived}")
 
 
 def workers(seeds: tuple[int, ...]) -> Iterator[Row]:

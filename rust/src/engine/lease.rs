@@ -195,7 +195,15 @@ impl Lease {
         let is_slow = usual > 0.0 && pace > OVERLOADED * usual_pace && latency > (OVERLOADED * usual).max(OVERLOADED_S);
         let in_flight = self.pool.in_flight(self.at);
         if is_slow && in_flight >= OVERLOADING {
-            self.cut(Cut::Places(in_flight), now);
+            self.cut(Cut::Slow(in_flight), now);
+        } else if latency < OVERLOADED_S.max(2.0 * usual) {
+            self.lift(in_flight, now);
+        }
+    }
+
+    fn lift(&self, in_flight: u64, now: Nanos) {
+        if let Some(cell) = self.pool.found(self.at).filter(|cell| cell.load(Relaxed) != 0) {
+            found::lift(cell, in_flight, now);
         }
     }
 

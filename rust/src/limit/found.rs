@@ -11,8 +11,11 @@
 //!   sees one, from two requests a second on.
 //! - A time to first token that is four times the usual one, per token of work as well, and seconds long, cuts the places too: what
 //!   waits inside an engine waits in no order and for no deadline. The bar is high on purpose: an engine that is merely full is healthy.
+//!   Such places grow by a quarter in each second that it is as fast as usual: here a wrong guess costs no refused request, but a cut that
+//!   stays costs many. (In simulation, the rush at the end of an outage cut all of 16 replicas, which then idled for minutes while a fifth
+//!   of the load was turned away.)
 //!
-//! Bits: stamp 32 (of the cut, ms) | share 12 (of 4096; 0 for all) | places 20 (0 for no limit).
+//! Bits: stamp 32 (of the cut, ms) | share 12 (of 4096; 0 for all) | slow 1 | places 19 (0 for no limit).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -32,15 +35,19 @@ const RATES_APART_MS: u32 = 30_000;
 const FORGOTTEN_MS: u32 = 30 * 60_000;
 /// How far the clocks of two workers' readings may lie apart.
 const TIE_MS: u32 = 10_000;
-const MOST_PLACES: u32 = (1 << 20) - 1;
+const MOST_PLACES: u32 = SLOW - 1;
+/// The bit of places that were cut for slowness.
+const SLOW: u32 = 1 << 19;
 
 /// What to cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// The configured rates.
     Rates,
-    /// The places, of which so many were taken.
+    /// The places, of which so many were taken, since one more was refused.
     Places(u64),
+    /// The places, of which so many were taken, since all were slow.
+    Slow(u64),
 }
 
 /// What is found of an endpoint or an account now.
@@ -55,8 +62,8 @@ pub struct Found {
 /// Reads the word.
 #[must_use]
 pub fn read(word: u64, now: Nanos) -> Found {
-    let (stamp, share, places) = unpack(word);
-    let age = age_ms(stamp, now);
+    let (stamp, share, marked) = unpack(word);
+    let (age, places) = (age_ms(stamp, now), marked & MOST_PLACES);
     let grown = share + (u64::from(age) * SHARE_PER_MIN / 60_000) as u32;
     let more = (u64::from(places) * u64::from(age) / 600_000).max(u64::from(age / 60_000)) as u32;
     Found {
@@ -79,28 +86,45 @@ pub fn cut(cell: &AtomicU64, what: Cut, began: Nanos, now: Nanos) -> bool {
         Some(match what {
             Cut::Rates => {
                 let share = tenth_off(found.share.unwrap_or(WHOLE)).max(LEAST_SHARE);
-                pack(now, share, found.places.unwrap_or(0))
+                pack(now, share, kept(word, found))
             }
-            Cut::Places(taken) => {
+            Cut::Places(taken) | Cut::Slow(taken) => {
                 let taken = u32::try_from(taken).unwrap_or(u32::MAX).min(found.places.unwrap_or(MOST_PLACES));
-                pack(now, found.share.unwrap_or(0), tenth_off(taken).max(1))
+                let mark = if matches!(what, Cut::Slow(_)) { SLOW } else { 0 };
+                pack(now, found.share.unwrap_or(0), tenth_off(taken).max(1) | mark)
             }
         })
     })
 }
 
+/// It is as fast as usual: places that were cut for slowness grow by a quarter, and are forgotten where nobody comes near them.
+pub fn lift(cell: &AtomicU64, taken: u64, now: Nanos) {
+    change(cell, now, |word, found| {
+        let places = found.places.filter(|_| unpack(word).2 & SLOW != 0)?;
+        let places = places.saturating_add(places.div_ceil(4)).min(MOST_PLACES);
+        let is_far = u64::from(places) > 4 * taken.max(16);
+        Some(match (found.share, is_far) {
+            (None, true) => 0,
+            (share, is_far) => pack(now, share.unwrap_or(0), if is_far { 0 } else { places | SLOW }),
+        })
+    });
+}
+
 /// Takes a share over that the provider names, if it is less than what is thought now. True if it was.
 pub fn lower(cell: &AtomicU64, share: u32, now: Nanos) -> bool {
     let share = share.max(LEAST_SHARE);
-    change(cell, now, |_, found| {
-        (share < found.share.unwrap_or(WHOLE)).then(|| pack(now, share, found.places.unwrap_or(0)))
-    })
+    change(cell, now, |word, found| (share < found.share.unwrap_or(WHOLE)).then(|| pack(now, share, kept(word, found))))
 }
 
 /// Whether one more request fits on the lines of an account.
 #[must_use]
 pub fn has_place<'a>(lines: impl Iterator<Item = &'a Columns>, workers: usize, places: Option<u32>) -> bool {
     places.is_none_or(|places| lines.map(|line| inflight::load(line, workers)).sum::<u64>() < u64::from(places))
+}
+
+/// The places as they are now, with their mark.
+fn kept(word: u64, found: Found) -> u32 {
+    found.places.map_or(0, |places| places | unpack(word).2 & SLOW)
 }
 
 fn change(cell: &AtomicU64, now: Nanos, next: impl Fn(u64, Found) -> Option<u64>) -> bool {
@@ -117,7 +141,7 @@ const fn pack(now: Nanos, share: u32, places: u32) -> u64 {
 }
 
 const fn unpack(word: u64) -> (u32, u32, u32) {
-    ((word >> 32) as u32, (word >> 20) as u32 & 0xFFF, word as u32 & MOST_PLACES)
+    ((word >> 32) as u32, (word >> 20) as u32 & 0xFFF, word as u32 & (MOST_PLACES | SLOW))
 }
 
 #[cfg(test)]
@@ -167,6 +191,21 @@ mod tests {
         assert_eq!(places(701 + 1_800), None);
         assert!(cut(&cell, Cut::Places(1), at(5_000), at(5_000)));
         assert_eq!([5_000, 5_120].map(places), [Some(1), Some(3)]);
+    }
+
+    #[test]
+    fn places_that_were_cut_for_slowness_grow_while_it_is_fast_and_are_forgotten() {
+        let cell = AtomicU64::new(0);
+        let places = |s| read(cell.load(Relaxed), at(s)).places;
+        assert!(cut(&cell, Cut::Slow(20), at(99), at(100)));
+        assert_eq!([100, 160].map(places), [Some(18), Some(19)]);
+        lift(&cell, 18, at(101));
+        assert_eq!(places(101), Some(23));
+        (102..110).for_each(|s| lift(&cell, 18, at(s)));
+        assert_eq!(cell.load(Relaxed), 0);
+        assert!(cut(&cell, Cut::Places(20), at(201), at(202)));
+        lift(&cell, 18, at(203));
+        assert_eq!([202, 212].map(places), [Some(18), Some(18)]);
     }
 
     #[test]
