@@ -579,6 +579,9 @@ class Lease:
     def mark_retry(self) -> None:
         """Count this attempt as a retry, in the metrics of its endpoint."""
 
+    def drop_events(self, count: int, /) -> None:
+        """Count malformed events of its stream that were left out, in the metrics of its endpoint."""
+
     def first_byte(self, now_ns: int, /) -> None:
         """Tell that the first token came: samples the time to first token. Further calls do nothing; a whole answer needs none."""
 
@@ -709,6 +712,9 @@ class EndpointState:
     def panics(self) -> int:
         """Attempts that it got in spite of its breaker."""
 
+    @property
+    def dropped(self) -> int:
+        """Malformed events of its streams that were left out."""
     @property
     def tokens(self) -> list[int]:
         """Used tokens: input, output, cached."""

@@ -22,7 +22,7 @@ from dispatch.providers.base import has_capability, target_of
 from dispatch.providers.classify import describe
 from dispatch.translation import Translated, Translation, native_door
 from dispatch.wire import sse
-from dispatch.wire.http1 import COMPLETE, ENCODED, JSON_OK, read_answer
+from dispatch.wire.http1 import COMPLETE, CUT_CALL, ENCODED, JSON_OK, read_answer
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
@@ -161,7 +161,7 @@ class Link:
 
     def is_good(self, answer: Answer) -> bool:
         """Whether it is a success with the body of a JSON door. Some gateways send an error object with status 200."""
-        if answer.status != 200 or not answer.flags & JSON_OK:
+        if answer.status != 200 or answer.flags & (JSON_OK | CUT_CALL) != JSON_OK:
             return False
         if answer.usage is not None or b'"error"' not in answer.body[:PEEK_BYTES]:
             return True
@@ -185,6 +185,8 @@ class Link:
 
     def explain(self, answer: Answer) -> tuple[Failure, str, float | None]:
         """What a bad answer means: the failure, the provider's text without secrets, and when to come back."""
+        if answer.flags & CUT_CALL:
+            return Failure.BROKEN, "the arguments of a tool call are cut", None
         body = b"" if answer.flags & ENCODED else answer.body
         kind = answer.header(b"content-type") or b""
         failure = self.provider.classify(answer.status, kind, body)

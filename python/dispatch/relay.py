@@ -67,8 +67,10 @@ class Relay:
         self._state = state
         if state & sse.ERROR:
             self._on_error_event()
-        elif state & sse.BAD_FRAMING:
-            self._break(Failure.BROKEN, "the stream's framing is broken")
+        elif state & (sse.BAD_FRAMING | sse.CUT_CALL):
+            self._break(
+                Failure.BROKEN, "the stream's framing is broken" if state & sse.BAD_FRAMING else "the arguments of a tool call are cut"
+            )
         elif state & sse.TERMINATED:
             self._complete()
         elif state & sse.ENDED:
@@ -96,6 +98,7 @@ class Relay:
 
     def _on_error_event(self) -> None:
         event = self.reader.error_event
+        self._count_dropped()
         failure, reason, after_s = self._attempts.link.explain_event(event)
         self._drop()
         self._attempts.stream_failed(failure, reason, after_s)
@@ -107,6 +110,7 @@ class Relay:
         tail = self._tail()
         usage = self.reader.usage
         now_ns = monotonic_ns()
+        self._count_dropped()
         if attempts.lease is not None:
             attempts.lease.settle(0, now_ns, usage[0], usage[1], usage[2], 0)
             if attempts.pool.book is not None:
@@ -130,7 +134,13 @@ class Relay:
             return usage
         return usage[0] or self._call.tokens_in, self.reader.deltas, usage[2], 0
 
+    def _count_dropped(self) -> None:
+        dropped = self.reader.dropped
+        if dropped and self._attempts.lease is not None:
+            self._attempts.lease.drop_events(dropped)
+
     def _break(self, failure: Failure, reason: str) -> None:
+        self._count_dropped()
         self._drop()
         self._attempts.stream_failed(failure, reason, None)
 
@@ -152,6 +162,7 @@ class Relay:
         if self._state & sse.FINISHED:
             self._complete()
         else:
+            self._count_dropped()
             self._attempts.stream_failed(failure, reason, None)
 
     def pause(self) -> None:

@@ -74,6 +74,8 @@ pub struct Endpoint {
     pub trips: u64,
     /// Requests that it got in spite of its breaker.
     pub panics: u64,
+    /// Malformed events of its streams that were left out.
+    pub dropped: u64,
     /// Input, output, cached.
     pub tokens: Vec<u64>,
 }
@@ -152,6 +154,7 @@ pub fn endpoint(board: &Board, slot: usize) -> Endpoint {
         retries: row.retries().load(Relaxed),
         trips: row.trips().load(Relaxed),
         panics: row.panics().load(Relaxed),
+        dropped: row.dropped().load(Relaxed),
         tokens: counters(row.tokens()),
     }
 }

@@ -96,6 +96,7 @@ SCRIPTS: dict[tuple[str, str], tuple[Script | None, bool]] = {
     ("connection ends", "in the head"): (once(b"HTTP/1.1 200 OK\r\ncont", then="fin"), False),
     ("connection ends", "in a whole answer"): (once(answer()[:-9], then="rst"), False),
     ("silence", "in a whole answer"): (part(answer()[:-9]), False),
+    ("cut tool call", "in a whole answer"): (once(answer(tool_answer("tool_calls"))), False),
     ("connection ends", "in a stream, before content"): (once(stream_head() + ROLE, then="fin"), True),
     ("error event", "in a stream, before content"): (once(stream_head() + ROLE + ERROR_EVENT + END), True),
     ("error without `data:`", "in a stream, before content"): (once(stream_head() + ROLE + BARE_ERROR + END), True),
@@ -105,6 +106,10 @@ SCRIPTS: dict[tuple[str, str], tuple[Script | None, bool]] = {
     ("silence", "in a stream, after content"): (part(stream_head() + delta("half")), True),
     ("clean end without finish reason", "in a stream, after content"): (once(stream_head() + delta("half") + END), True),
     ("bad chunk", "in a stream, after content"): (once(stream_head() + delta("half") + b"zz\r\n"), True),
+    ("cut tool call", "in a stream, after content"): (
+        once(stream_head() + tool_delta(None, CALL) + tool_delta("tool_calls") + DONE + END),
+        True,
+    ),
     ("clean end without `[DONE]`", "in a stream, finished"): (once(stream_head() + delta("all") + FINISH + END), True),
     ("connection ends without `[DONE]`", "in a stream, finished"): (once(stream_head() + delta("all") + FINISH, then="rst"), True),
     ("silence", "in a stream, finished"): (part(stream_head() + delta("all") + FINISH), True),
@@ -134,6 +139,7 @@ async def test_what_happens_on_the_wire(one: Event) -> None:
             failure = Failure.NONE if one.failure is None else one.failure
 
             assert hosted.attempts() == {failure: 1}
+            assert hosted.snapshot().endpoints["a"].dropped == ("malformed" in one.name)
             if one.failure is None:
                 assert (reply.status, reply.is_whole) == (200, True)
                 assert not good.requests

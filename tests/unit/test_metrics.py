@@ -28,6 +28,7 @@ CONTRACT = {
     "dispatch_retries": ({"endpoint"}, "counter"),
     "dispatch_tokens": ({"endpoint", "kind"}, "counter"),
     "dispatch_breaker_trips": ({"endpoint"}, "counter"),
+    "dispatch_stream_events_dropped": ({"endpoint"}, "counter"),
     "dispatch_panics": ({"endpoint"}, "counter"),
     "dispatch_key_requests": ({"key"}, "counter"),
     "dispatch_key_tokens": ({"key", "kind"}, "counter"),

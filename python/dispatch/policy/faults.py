@@ -123,6 +123,7 @@ EVENTS: tuple[Event, ...] = (
     _event("connection ends", "in the head", Failure.BROKEN),
     _event("connection ends", "in a whole answer", Failure.BROKEN),
     _event("silence", "in a whole answer", Failure.FIRST_TOKEN_TIMEOUT, "as before the answer: one limit, `answer_s`"),
+    _event("cut tool call", "in a whole answer", Failure.BROKEN, "arguments that end inside their JSON; not if the answer says `length`"),
     _event("connection ends", "in a stream, before content", Failure.BROKEN),
     _event("error event", "in a stream, before content", Failure.OVERLOADED, "by what the event says, as an answer would be"),
     _event("error without `data:`", "in a stream, before content", Failure.OVERLOADED, "Google sends such"),
@@ -132,10 +133,11 @@ EVENTS: tuple[Event, ...] = (
     _event("silence", "in a stream, after content", Failure.STALLED),
     _event("clean end without finish reason", "in a stream, after content", Failure.BROKEN),
     _event("bad chunk", "in a stream, after content", Failure.BROKEN),
+    _event("cut tool call", "in a stream, after content", Failure.BROKEN, "told at the finish reason; not if that is `length`"),
     _event("clean end without `[DONE]`", "in a stream, finished", None, "complete at once"),
     _event("connection ends without `[DONE]`", "in a stream, finished", None, "complete at once"),
     _event("silence", "in a stream, finished", None, "complete after 2 s, however short `stall_s`"),
-    _event("malformed event", "in a stream, healthy", None, "dropped"),
+    _event("malformed event", "in a stream, healthy", None, "dropped and counted (`dispatch_stream_events_dropped_total`)"),
     _event("finish reason `length`", "in a stream, finished", None, "passed on as it is, cut tool calls too"),
 )
 """What happens on the wire."""

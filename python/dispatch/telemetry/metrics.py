@@ -80,6 +80,8 @@ def _counters(snapshot: Snapshot) -> Iterator[Iterator[str]]:
     yield _family("dispatch_breaker_trips_total", "counter", "Times that the circuit breaker opened.", trips)
     panics = (((("endpoint", name),), row.panics) for name, row in endpoints)
     yield _family("dispatch_panics_total", "counter", "Attempts that an endpoint got in spite of its open breaker.", panics)
+    dropped = (((("endpoint", name),), row.dropped) for name, row in endpoints)
+    yield _family("dispatch_stream_events_dropped_total", "counter", "Malformed events of streams that were left out.", dropped)
     requests = (((("key", name),), row.requests) for name, row in keys)
     yield _family("dispatch_key_requests_total", "counter", "Requests of a key that were let in and have ended.", requests)
     yield _family(

@@ -9,6 +9,7 @@ from dispatch._core import Answer, BodyError, Inbound, ProtocolError, RequestRea
 __all__ = [
     "CLOSE",
     "COMPLETE",
+    "CUT_CALL",
     "ENCODED",
     "EXPECT_CONTINUE",
     "GOOD",
@@ -86,6 +87,8 @@ REUSABLE: Final = 1 << 7
 """The connection may carry another request."""
 NEAR_LIMIT: Final = 1 << 8
 """The provider says that little is left of one of its limits: `policy.provider_limits` reads which."""
+CUT_CALL: Final = 1 << 9
+"""The arguments of a tool call end inside their JSON, and the answer does not say that it was limited."""
 
 # Bits of Scan.flags; the core has them in json::flag.
 INCLUDE_USAGE_TRUE: Final = 1

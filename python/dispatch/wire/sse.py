@@ -16,6 +16,7 @@ __all__ = [
     "CLOSED",
     "COMMITTED",
     "COMPLETE",
+    "CUT_CALL",
     "ENDED",
     "ERROR",
     "FINISHED",
@@ -54,6 +55,8 @@ BAD_FRAMING: Final = 1 << 6
 """The HTTP message is broken or cut, or an event is larger than 1 MiB."""
 CLOSED: Final = 1 << 7
 """The output holds the end of the client's message: nothing may be written after it."""
+CUT_CALL: Final = 1 << 8
+"""A choice finished with a tool call whose arguments are cut."""
 COMPLETE: Final = FINISHED | TERMINATED
 """Either of these, and no ERROR: the answer is whole."""
 

@@ -128,6 +128,11 @@ impl<'a> EndpointRow<'a> {
     pub const fn panicked(self) -> &'a AtomicU64 {
         &self.0[6].wide()[6]
     }
+    /// Malformed events of its streams that were left out.
+    #[must_use]
+    pub const fn dropped(self) -> &'a AtomicU64 {
+        &self.0[6].wide()[7]
+    }
     /// Attempts, by how they ended.
     #[must_use]
     pub fn attempts(self) -> Words<'a> {

@@ -102,6 +102,11 @@ impl Lease {
         self.pool.endpoint(self.at).retries().fetch_add(1, Relaxed);
     }
 
+    /// Counts malformed events of its stream that were left out.
+    pub fn drop_events(&self, count: u64) {
+        self.pool.endpoint(self.at).dropped().fetch_add(count, Relaxed);
+    }
+
     /// The first token came: its prompt is no longer queued, its latency is known, and a probe has succeeded, whatever comes after.
     /// Only the first call counts.
     pub fn first_byte(&self, now: Nanos) {

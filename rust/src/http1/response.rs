@@ -7,8 +7,8 @@ use super::answer_facts::Facts;
 use super::body::{Collector, Decoder, Framing};
 use super::head::{self, Head, Limits, Measure};
 use super::{Fault, Message, Store};
-use crate::json::{Usage, read_answer};
-use crate::sse::{Dialect, Relay};
+use crate::json::{Usage, read_whole};
+use crate::sse::{Dialect, Relay, tools};
 
 /// Bits of [`Answer::flags`].
 pub mod flag {
@@ -30,6 +30,8 @@ pub mod flag {
     pub const REUSABLE: u32 = 1 << 7;
     /// The provider says that little is left of one of its limits.
     pub const NEAR_LIMIT: u32 = 1 << 8;
+    /// A tool call's arguments are cut, and the answer does not say that it was limited.
+    pub const CUT_CALL: u32 = 1 << 9;
 }
 
 /// The head of a final answer, with its body unless that is a stream.
@@ -128,7 +130,7 @@ impl<B: AsRef<[u8]>> ResponseReader<B> {
     /// What can be said at once of an answer that was just handed out: [`flag::GOOD`] and [`flag::REUSABLE`].
     #[must_use]
     pub fn verdict(&self, answer: &Answer<B>) -> u32 {
-        let is_plain = answer.flags & (flag::JSON_OK | flag::NEAR_LIMIT) == flag::JSON_OK;
+        let is_plain = answer.flags & (flag::JSON_OK | flag::NEAR_LIMIT | flag::CUT_CALL) == flag::JSON_OK;
         let is_good = answer.status == 200 && is_plain && answer.usage.is_some();
         let is_whole = answer.flags & flag::COMPLETE != 0;
         (if is_good { flag::GOOD } else { 0 }) | (if is_whole && self.is_reusable() { flag::REUSABLE } else { 0 })
@@ -334,10 +336,13 @@ impl<B: AsRef<[u8]>> ResponseReader<B> {
     fn judged(mut answer: Answer<B>) -> Answer<B> {
         answer.flags |= flag::COMPLETE;
         if answer.flags & flag::ENCODED == 0
-            && let Ok(usage) = read_answer(answer.message.body())
+            && let Ok((usage, choices)) = read_whole(answer.message.body())
         {
             answer.flags |= flag::JSON_OK;
             answer.usage = usage;
+            if tools::has_cut_call(choices.of(answer.message.body())) {
+                answer.flags |= flag::CUT_CALL;
+            }
         }
         answer
     }

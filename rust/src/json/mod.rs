@@ -21,7 +21,7 @@ mod weigh;
 pub use cursor::{Cursor, MAX_DEPTH};
 pub use scan::{BodyError, Scan, flag};
 pub use text::{Text, affinity};
-pub use usage::{Usage, read_answer};
+pub use usage::{Usage, read_answer, read_whole};
 
 /// A range of bytes of the text under the cursor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

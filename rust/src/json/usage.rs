@@ -1,6 +1,6 @@
 //! What an answer says that it cost: the `usage` objects of the dialects, in one form.
 
-use super::{Cursor, JsonError};
+use super::{Cursor, JsonError, Span};
 
 /// Tokens of one answer; 0 where the provider says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,24 +81,32 @@ struct Found {
 /// # Errors
 /// When `body` is not JSON.
 pub fn read_answer(body: &[u8]) -> Result<Option<Usage>, JsonError> {
+    read_whole(body).map(|(usage, _)| usage)
+}
+
+/// The same, and where its `choices` stand; nowhere when it has none.
+///
+/// # Errors
+/// When `body` is not JSON.
+pub fn read_whole(body: &[u8]) -> Result<(Option<Usage>, Span), JsonError> {
     let mut cursor = Cursor::new(body)?;
-    let mut usage = None;
+    let (mut usage, mut choices) = (None, Span::default());
     if cursor.peek()? == b'{' {
         cursor.open()?;
         let mut first = true;
         while let Some(key) = cursor.key(first)? {
             first = false;
-            if matches!(key.decode(body).as_deref(), Some(b"usage" | b"usageMetadata")) {
-                usage = read_usage(&mut cursor)?;
-            } else {
-                cursor.skip()?;
+            match key.decode(body).as_deref() {
+                Some(b"usage" | b"usageMetadata") => usage = read_usage(&mut cursor)?,
+                Some(b"choices") => choices = cursor.skip()?,
+                _ => drop(cursor.skip()?),
             }
         }
     } else {
         cursor.skip()?;
     }
     cursor.end()?;
-    Ok(usage)
+    Ok((usage, choices))
 }
 
 /// Reads the value under the cursor as a `usage` object; `None` when it is not one, or has no count that is known.

@@ -183,6 +183,11 @@ impl PyLease {
         self.0.mark_retry();
     }
 
+    #[pyo3(signature = (count, /))]
+    fn drop_events(&self, count: Count) {
+        self.0.drop_events(count.0);
+    }
+
     #[pyo3(signature = (now_ns, /))]
     fn first_byte(&self, now_ns: Count) {
         self.0.first_byte(Nanos(now_ns.0));

@@ -30,6 +30,7 @@ pub(super) struct EndpointState {
     retries: u64,
     trips: u64,
     panics: u64,
+    dropped: u64,
     tokens: Vec<u64>,
 }
 
@@ -93,6 +94,7 @@ pub(super) fn endpoint(board: &Board, slot: usize) -> PyResult<EndpointState> {
         retries: read.retries,
         trips: read.trips,
         panics: read.panics,
+        dropped: read.dropped,
         tokens: read.tokens,
     })
 }

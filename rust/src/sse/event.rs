@@ -1,6 +1,7 @@
 //! What one event's JSON says, read without a tree and without knowing the dialect: the members of all dialects have
 //! different names, so one reader serves all of them, and [`super::dialect`] says what they mean.
 
+use super::tools::{Place, limits};
 use crate::json::{Cursor, Span, Text, Usage, usage::read_usage};
 
 type Result<T> = std::result::Result<T, crate::json::JsonError>;
@@ -32,6 +33,10 @@ pub struct Facts {
     pub seen: u128,
     /// Those of them with a finish reason.
     pub finished: u128,
+    /// Those of them whose finish reason says that they were ended before their time.
+    pub limited: u128,
+    /// Tool calls that a choice brings; where several do, those of the last.
+    pub tools: Option<Place>,
 }
 
 /// The members that are read.
@@ -206,19 +211,29 @@ impl Facts {
     }
 
     fn choice(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
-        let (mut index, mut is_finished) = (0, false);
+        let (mut index, mut is_finished, mut is_limited) = (0, false, false);
+        let tools = self.tools.take();
         each_member(cursor, |name, cursor| {
             match name {
                 Some(b"delta") if cursor.peek()? == b'{' => return self.delta(cursor),
                 Some(b"index") => index = number(cursor)?,
-                Some(b"finish_reason" | b"finishReason") => is_finished = cursor.skip()?.of(cursor.text()) != b"null",
+                Some(b"finish_reason" | b"finishReason") => {
+                    let reason = cursor.skip()?.of(cursor.text());
+                    is_finished = reason != b"null";
+                    is_limited = is_finished && limits(reason);
+                }
                 name => self.substance(name, cursor)?,
             }
             Ok(())
         })?;
+        match &mut self.tools {
+            Some(place) => place.choice = index,
+            None => self.tools = tools,
+        }
         self.seen |= 1 << index.min(MAX_INDEX + 1);
         if is_finished && index <= MAX_INDEX {
             self.finished |= 1 << index;
+            self.limited |= u128::from(is_limited) << index;
         }
         Ok(())
     }
@@ -229,7 +244,12 @@ impl Facts {
 
     fn substance(&mut self, name: Option<&[u8]>, cursor: &mut Cursor<'_>) -> Result<()> {
         let value = cursor.skip()?;
-        self.has_delta |= name.is_some_and(is_substance) && is_filled(value.of(cursor.text()));
+        if name.is_some_and(is_substance) && is_filled(value.of(cursor.text())) {
+            self.has_delta = true;
+            if name == Some(b"tool_calls") {
+                self.tools = Some(Place { choice: 0, calls: value });
+            }
+        }
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! - [`relay`]: takes the upstream's framing off and puts the client's on;
 //! - [`stream`]: what may go out, what is held, withheld or dropped, and what is known of the stream by now;
 //! - [`told`]: what a client has of a stream that broke, and what another answer adds to it, read by [`piece`];
+//! - [`tools`]: whether the arguments of tool calls came whole;
 //! - [`split`]: where events end (WHATWG HTML, 9.2 "Server-sent events"); [`event`]: what one says; [`dialect`]: what that means.
 //!
 //! Where the network cuts the bytes never matters: the concatenation of all output and the final state are the same.
@@ -18,6 +19,7 @@ mod tests;
 pub mod told;
 #[cfg(test)]
 mod told_tests;
+pub mod tools;
 
 pub use dialect::{ANTHROPIC, CHAT, Dialect, RAW, RESPONSES};
 pub use relay::{Output, Relay};

@@ -6,6 +6,7 @@
 use super::dialect::{DONE, Dialect, effect};
 use super::event::Facts;
 use super::split::{Block, Splitter};
+use super::tools::Calls;
 use crate::json::{Span, Usage};
 
 /// Most bytes of one event, and of events held before the first delta.
@@ -31,8 +32,10 @@ pub mod state {
     pub const CLOSED: u32 = 1 << 7;
     /// The stream is over in a way that may end cleanly.
     pub const COMPLETE: u32 = FINISHED | TERMINATED;
+    /// A choice finished with a tool call whose arguments are cut: nothing is given out from there on.
+    pub const CUT_CALL: u32 = 1 << 8;
     /// Nothing more goes out.
-    pub const MUTE: u32 = ERROR | BAD_FRAMING | CLOSED;
+    pub const MUTE: u32 = ERROR | BAD_FRAMING | CLOSED | CUT_CALL;
 }
 
 /// Collects what goes out. Bytes that follow each other in the input stay a range of it until they cannot.
@@ -81,6 +84,7 @@ pub struct Stream {
     holds_comments: bool,
     seen: u128,
     finished: u128,
+    calls: Calls,
     /// The last event was given out: what follows is left out.
     pub is_closing: bool,
     /// Bits of [`state`].
@@ -119,6 +123,7 @@ impl Stream {
             holds_comments: true,
             seen: 0,
             finished: 0,
+            calls: Calls::default(),
             is_closing: false,
             state: 0,
             usage: Usage::default(),
@@ -173,7 +178,7 @@ impl Stream {
     /// Whether the stream may end cleanly: its terminator, or every finish reason, and no error.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        self.state & state::COMPLETE != 0 && self.state & state::ERROR == 0
+        self.state & state::COMPLETE != 0 && self.state & (state::ERROR | state::CUT_CALL) == 0
     }
 
     fn push_through_tail(&mut self, piece: &[u8], out: &mut Out) {
@@ -267,6 +272,10 @@ impl Stream {
                 return Verdict::Leave;
             }
             DONE => {
+                if self.calls.finish(!0, 0) {
+                    self.state |= state::CUT_CALL;
+                    return Verdict::Leave;
+                }
                 self.note(effect::TERMINATOR | effect::CLOSE);
                 return Verdict::Pass;
             }
@@ -317,6 +326,10 @@ impl Stream {
             self.fail(data.trim_ascii());
             return Verdict::Leave;
         }
+        if (facts.tools.is_some() || !self.calls.is_empty()) && self.is_call_cut(data, facts) {
+            self.state |= state::CUT_CALL;
+            return Verdict::Leave;
+        }
         if let Some(usage) = facts.usage {
             self.usage = self.usage.max(usage);
         } else {
@@ -324,6 +337,13 @@ impl Stream {
         }
         self.note(effects);
         self.shape(facts)
+    }
+
+    fn is_call_cut(&mut self, data: &[u8], facts: &Facts) -> bool {
+        if let Some(place) = facts.tools {
+            self.calls.take(place.choice, place.calls.of(data));
+        }
+        facts.finished != 0 && self.calls.finish(facts.finished, facts.limited)
     }
 
     /// Effects of a chunk in the dialect whose events have no type.
