@@ -78,6 +78,10 @@ test: setup ## cargo test without Python, then pytest: make test ARGS="-k retry"
 	cargo test --locked --quiet
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: conformance
+conformance: setup ## docs/conformance.md: recorded traffic of each provider, passed and failed; DISPATCH_WIRE_DIR names the recordings
+	$(BIN)/python -m tests.contract.conformance docs/conformance.md
+
 .PHONY: bench
 bench: setup ## Micro-benchmarks of the core's face: make bench ARGS="-k acquire"
 	$(BIN)/pytest benches/micro --benchmark-only --benchmark-group-by=group $(ARGS)
