@@ -63,8 +63,8 @@ pub struct Piece {
     pub strings: Vec<(Name, Text)>,
     /// Its usage report.
     pub report: Option<Report>,
-    /// Whether it has a finish reason.
-    pub is_finished: bool,
+    /// Value of its finish reason, if it has one.
+    pub finish: Option<Span>,
     /// Whether it is about a choice.
     pub has_choice: bool,
     /// Whether it holds something that cannot be compared: a second choice, sound, log probabilities, content in parts.
@@ -120,7 +120,7 @@ impl Piece {
             (Some(b"delta"), b'{') => each_member(cursor, |name, cursor| self.delta(name, cursor))?,
             (Some(b"text"), b'"') => self.add(Name::Text, cursor)?,
             (Some(b"index"), _) => self.is_opaque |= number(cursor)? != 0,
-            (Some(b"finish_reason"), _) => self.is_finished |= cursor.skip()?.of(cursor.text()) != b"null",
+            (Some(b"finish_reason"), b'"') => self.finish = Some(cursor.skip()?).filter(|value| value.len() > 2),
             (Some(b"logprobs"), _) => self.is_opaque |= cursor.skip()?.of(cursor.text()) != b"null",
             _ => drop(cursor.skip()?),
         }

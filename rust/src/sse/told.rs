@@ -40,6 +40,7 @@ enum Course {
 type Edit<'a> = (Span, Cow<'a, [u8]>);
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Debug)]
 pub struct Told {
     dialect: &'static Dialect,
@@ -47,6 +48,7 @@ pub struct Told {
     id: Option<Vec<u8>>,
     created: Option<Vec<u8>>,
     has_role: bool,
+    has_finish: bool,
     /// Tool calls whose `id` the client has.
     labelled: Vec<u64>,
     strands: Vec<Strand>,
@@ -71,6 +73,7 @@ impl Told {
             id: None,
             created: None,
             has_role: false,
+            has_finish: false,
             labelled: Vec::new(),
             strands: Vec::new(),
             deltas: 0,
@@ -113,6 +116,7 @@ impl Told {
     #[must_use]
     pub fn is_prose(&self) -> bool {
         !self.is_opaque
+            && !self.has_finish
             && !self.content().is_empty()
             && self.strands.iter().all(|strand| strand.name == Name::Content || strand.name.is_reasoning())
     }
@@ -158,6 +162,7 @@ impl Told {
         self.id = self.id.take().or_else(|| piece.id.map(copy));
         self.created = self.created.take().or_else(|| piece.created.map(copy));
         self.has_role |= piece.role.is_some();
+        self.has_finish |= piece.finish.is_some();
         for (index, _) in &piece.labels {
             if !self.labelled.contains(index) {
                 self.labelled.push(*index);
@@ -234,9 +239,11 @@ impl Told {
             }
         }
         let strays = self.course == Course::Rest && rests.iter().any(|(name, _)| name.is_reasoning());
-        let is_early = !self.is_aligned() && (!rests.is_empty() || piece.is_finished);
-        self.has_diverged |= strays || is_early || (piece.is_opaque && !was_aligned);
-        let is_new = !rests.is_empty() || piece.is_finished || piece.report.is_some();
+        let is_early = !self.is_aligned() && (!rests.is_empty() || piece.finish.is_some());
+        // The client knows the answer's end already.
+        let is_late = self.has_finish && !rests.is_empty();
+        self.has_diverged |= strays || is_early || is_late || (piece.is_opaque && !was_aligned);
+        let is_new = !rests.is_empty() || piece.finish.is_some() || piece.report.is_some();
         if self.has_diverged || !self.is_aligned() || !(is_new || was_aligned && piece.role.is_none()) {
             return None;
         }
@@ -268,7 +275,7 @@ impl Told {
         Some((overlap, value[overlap..].to_vec()))
     }
 
-    /// What makes an event part of the stream that the client knows: its id, its time, no second role or label, the sum of usage.
+    /// What makes an event part of the stream that the client knows: its id, its time, no second role, label or end, the sum of usage.
     fn dress(&mut self, piece: &Piece, data: &[u8], edits: &mut Vec<Edit<'_>>) {
         for (own, span) in [(&self.id, piece.id), (&self.created, piece.created)] {
             if let (Some(own), Some(span)) = (own, span) {
@@ -277,6 +284,11 @@ impl Told {
         }
         if let Some(span) = piece.role
             && std::mem::replace(&mut self.has_role, true)
+        {
+            edits.push((span, Cow::Borrowed(b"null")));
+        }
+        if let Some(span) = piece.finish
+            && std::mem::replace(&mut self.has_finish, true)
         {
             edits.push((span, Cow::Borrowed(b"null")));
         }

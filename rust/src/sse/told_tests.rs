@@ -189,3 +189,16 @@ fn data_in_several_lines_becomes_one() {
     let one = "event: x\ndata: {\"id\":\"1\", \"choices\":[{\"index\":0,\"delta\":{\"content\":\"b\"}}]}\n\n";
     assert_eq!(take(&mut told, spread), one);
 }
+
+#[test]
+fn an_end_is_told_once_and_nothing_after_it() {
+    let mut same = told(&[&content("1", "ab"), &stop("1")]);
+    assert!(!same.is_prose());
+    same.restart((0, 0));
+    let out = take(&mut same, &[content("2", "ab"), stop("2"), DONE.to_owned()].concat());
+    assert!(!out.contains("stop") && out.ends_with(DONE), "{out}");
+    let mut longer = told(&[&content("1", "ab"), &stop("1")]);
+    longer.restart((0, 0));
+    assert_eq!(take(&mut longer, &content("2", "abc")), "");
+    assert!(longer.has_diverged);
+}
