@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 HEAD = """# Conformance
 
-Recorded exchanges of providers, played to a sidecar at random cuts, by `make conformance`. A file passes if the same dialect gives the answer
-unchanged, and if each other dialect that is translated (OpenAI chat, Anthropic messages, Gemini generateContent) says the same text, reasoning,
-tool calls, reason to end and usage as the provider did, read by the official SDK of that dialect. An error passes if it keeps its status. What is
-not spoken yet counts as failed.
+Recorded exchanges of providers, played to a sidecar at random cuts, by `make conformance`. A file passes if the same dialect gives the
+answer unchanged, and if each other dialect that is translated (OpenAI chat, Anthropic messages, Gemini generateContent) says the same
+text, reasoning, tool calls, reason to end and usage as the provider did, read by the official SDK of that dialect. An error passes if it
+keeps its status. What is not spoken yet counts as failed.
 
 | provider | files | passed | failed, and why |
 | --- | --- | --- | --- |
