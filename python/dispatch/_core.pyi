@@ -258,6 +258,9 @@ class _Tables(Protocol):
     @property
     def keys(self) -> Sequence[_GateTable]: ...
     @property
+    def users(self) -> Sequence[_GateTable]:
+        """By the slot of the key: what each of its users may."""
+    @property
     def models(self) -> Sequence[_GateTable]: ...
     @property
     def pools(self) -> Sequence[_PoolTable]: ...
@@ -384,7 +387,7 @@ class Engine:
 
         Args:
             model: its slot.
-            key: its slot, or -1 for none.
+            key: its slot, or -1 for none; above its 16 bits the hash of a user of the key (112 bits), 0 for none.
             tokens_in: estimated prompt tokens.
             tokens_out: estimated answer tokens.
             now_ns: now.
@@ -732,6 +735,10 @@ class KeyState:
     @property
     def refused(self) -> int:
         """Requests that a limit of the key or the model refused."""
+
+    @property
+    def overflows(self) -> int:
+        """Requests of users for whom no cell was free: they share one."""
 
     @property
     def tokens(self) -> list[int]:

@@ -101,6 +101,7 @@ class Call:
     """One request: what was asked, how long it may take, who gets the answer, what it cost so far.
 
     Attributes:
+        asker: the key's slot with the hash of its user, where users have limits of their own; else 0.
         body: the scanned body; None once no further attempt may need it.
         dropped: fields of the request that the endpoint asked last cannot do, and that were left out.
         drops: leave such fields out instead of refusing the request.
@@ -131,6 +132,7 @@ class Call:
     affinity = 0
     answer: Answer | None = None
     answered_ns = 0
+    asker = 0
     attempts = 0
     booked = 0
     chunked = True

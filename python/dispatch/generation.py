@@ -131,11 +131,12 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     for digest, name in secrets.keys.items():
         key = named[name]
         models = None if key.models is None else frozenset(key.models)
-        generation.keys[digest] = KeyEntry(name, routing.keys[name], models, admin=key.admin, weight=key.weight, priority=key.priority)
-        generation.by_name[name] = generation.keys[digest]
-    rows = [(digest, generation.keys[digest]) for digest in secrets.keys]
-    if ledger is None:
-        # The lane keeps no books.
+        secret = slots.secret if key.limits.per_user else b""
+        entry = KeyEntry(name, routing.keys[name], models, admin=key.admin, weight=key.weight, priority=key.priority, secret=secret)
+        generation.keys[digest] = generation.by_name[name] = entry
+    rows = [(digest, generation.keys[digest]) for digest in secrets.keys if not generation.keys[digest].secret]
+    if ledger is None and (rows or not secrets.keys):
+        # The lane keeps no books and knows no users; without keys it would let everybody in.
         generation.lane = Lane(routing, entries, rows, config.server.hosts)
     return generation
 

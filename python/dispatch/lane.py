@@ -6,6 +6,7 @@ keys, or none. Everything else goes the ordinary way; so does a plain request as
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -41,21 +42,36 @@ class KeyEntry:
     Attributes:
         weight: its share of what many wait for.
         priority: place in `queue.CLASSES`.
+        secret: under which its users are told apart; empty where they have no limits of their own.
         affinity: what a hash strategy uses for requests that bring nothing of their own; 0 for a caller without a key.
     """
 
-    __slots__ = ("admin", "affinity", "models", "name", "priority", "slot", "weight")
+    __slots__ = ("admin", "affinity", "models", "name", "priority", "secret", "slot", "weight")
 
-    def __init__(
-        self, name: str, slot: int, models: frozenset[str] | None, *, admin: bool, weight: int = 1, priority: str = "normal"
+    def __init__(  # one for each thing that a key says
+        self,
+        name: str,
+        slot: int,
+        models: frozenset[str] | None,
+        *,
+        admin: bool,
+        weight: int = 1,
+        priority: str = "normal",
+        secret: bytes = b"",
     ) -> None:
         self.name = name
+        self.secret = secret
         self.affinity = affinity(name.encode())
         self.slot = slot
         self.models = models
         self.admin = admin
         self.weight = weight
         self.priority = CLASSES.index(priority)
+
+    def asker(self, user: bytes) -> int:
+        """Return what admission is asked with for a user of this key: the key's slot, and above it the user's hash."""
+        tag = blake2b(user, digest_size=14, key=self.secret, salt=self.slot.to_bytes(2, "little")).digest()
+        return self.slot | int.from_bytes(tag, "little") << 16
 
 
 NOBODY = KeyEntry("", -1, None, admin=False)

@@ -23,7 +23,8 @@ pub use lease::{Ending, Lease};
 pub use pool::{Pool, Wish};
 pub use refusal::{Refusal, Refused, Whose};
 pub use tables::{EndpointTable, GateTable, PoolTable, Tables};
-pub use ticket::{Outcome, Ticket};
+use ticket::Charged;
+pub use ticket::{Outcome, Ticket, Who};
 pub use turns::{FLOWS, Head, Turns};
 
 use crate::board::Board;
@@ -32,7 +33,7 @@ use crate::health::FAILURES;
 use crate::health::breaker::{self, State};
 use crate::health::ewma;
 use crate::limit::found::{self, Found};
-use crate::limit::{self, Gate, Limits, Use};
+use crate::limit::{self, Gate, Limits, Use, keyed};
 use crate::select::{self, Strategy};
 use crate::units::Nanos;
 
@@ -49,6 +50,8 @@ pub struct Engine {
     /// Slot, limits, and where the capacity is kept that is found, if it is looked for.
     endpoints: Vec<(u16, Limits, Option<u16>)>,
     keys: Vec<Option<Limits>>,
+    /// Of each user of a key, by the key's slot.
+    users: Vec<Option<Limits>>,
     models: Vec<Option<Limits>>,
     pools: Vec<Arc<Pool>>,
 }
@@ -97,6 +100,7 @@ impl Engine {
                 .map(|row| (row.slot, Limits::new(&row.limits), account_of(tables, row).first().copied()))
                 .collect(),
             keys: by_slot(&tables.keys),
+            users: by_slot(&tables.users),
             models: by_slot(&tables.models),
             pools,
         })
@@ -126,11 +130,17 @@ impl Engine {
     ///
     /// # Errors
     /// A refusal, and whose it is.
-    pub fn admit(self: &Arc<Self>, model: u16, key: Option<u16>, tokens: Use, now: Nanos) -> Result<Ticket, Refused> {
+    pub fn admit(
+        self: &Arc<Self>,
+        model: u16,
+        who: impl Into<Who>,
+        tokens: Use,
+        now: Nanos,
+    ) -> Result<Ticket, Refused> {
         if turns::is_crowded(&self.board, usize::from(model)) {
             return Err((Refusal { retry_after: None, why: Refusal::QUEUE }, Whose::Queue));
         }
-        self.admit_next(model, key, tokens, now)
+        self.admit_next(model, who, tokens, now)
     }
 
     /// The same for a request that has waited and whose turn it is.
@@ -140,24 +150,55 @@ impl Engine {
     pub fn admit_next(
         self: &Arc<Self>,
         model: u16,
-        key: Option<u16>,
+        who: impl Into<Who>,
         tokens: Use,
         now: Nanos,
     ) -> Result<Ticket, Refused> {
-        let units = tokens.units();
-        let mut taken: [Option<(&Limits, Gate<'_>)>; 2] = [None, None];
-        for (place, (limits, gate)) in self.gates(model, key).enumerate() {
-            if let Err(block) = limits.reserve(gate, &units, now) {
-                for (limits, gate) in taken.into_iter().flatten() {
-                    limits.refund(gate, tokens, None, now, now);
-                    limit::release(gate);
-                }
-                let whose = if key.is_some() && place == 0 { Whose::Key } else { Whose::Model };
-                return Err((block.into(), whose));
+        let Who { key, user } = who.into();
+        let has_users = user.filter(|_| key.is_some_and(|key| limits_of(&self.users, key).is_some()));
+        let charged = match (key, has_users) {
+            (Some(key), Some(tag)) => return self.admit_user(model, key, tag, tokens, now),
+            _ => Charged { model, key, user: None },
+        };
+        self.charge(charged, tokens, now)?;
+        Ok(Ticket::new(Arc::clone(self), charged, tokens, now))
+    }
+
+    /// The same for a user with limits of its own.
+    fn admit_user(
+        self: &Arc<Self>,
+        model: u16,
+        key: u16,
+        tag: u128,
+        tokens: Use,
+        now: Nanos,
+    ) -> Result<Ticket, Refused> {
+        loop {
+            let cell = keyed::find(&self.board, key, tag, now);
+            let charged = Charged { model, key: Some(key), user: Some(cell.row) };
+            self.charge(charged, tokens, now)?;
+            if keyed::is_kept(&self.board, cell) {
+                let overflows = self.board.key(usize::from(key)).overflows();
+                overflows.fetch_add(u64::from(cell.is_shared()), Relaxed);
+                return Ok(Ticket::new(Arc::clone(self), charged, tokens, now));
             }
-            taken[place] = Some((limits, gate));
+            // Its cell was as good as new and went to somebody else at this moment: it finds another one.
+            give_back(self.gates(charged), tokens, now);
         }
-        Ok(Ticket::new(Arc::clone(self), model, key, tokens, now))
+    }
+
+    /// Takes a place and units everywhere, or nothing.
+    fn charge(&self, charged: Charged, tokens: Use, now: Nanos) -> Result<(), Refused> {
+        let units = tokens.units();
+        for (place, (limits, gate)) in self.gates(charged).enumerate() {
+            if let Err(block) = limits.reserve(gate, &units, now) {
+                give_back(self.gates(charged).take(place), tokens, now);
+                // The model is in the middle: what stands around it is the key's.
+                let is_models = place == usize::from(charged.key.is_some());
+                return Err((block.into(), if is_models { Whose::Model } else { Whose::Key }));
+            }
+        }
+        Ok(())
     }
 
     /// Counts a request of `model` that ended without a ticket: a failure number or [`REFUSED`].
@@ -206,15 +247,20 @@ impl Engine {
         }
     }
 
-    /// Limits and state of the model and of the key, in the order in which they are taken.
-    fn gates(&self, model: u16, key: Option<u16>) -> impl Iterator<Item = (&Limits, Gate<'_>)> {
+    /// Limits and state of the key, the model and the user, in the order in which they are taken.
+    fn gates(&self, charged: Charged) -> impl Iterator<Item = (&Limits, Gate<'_>)> {
+        let Charged { model, key, user } = charged;
+        let user = user.zip(key).and_then(|(cell, key)| {
+            let row = self.board.user(cell);
+            Some((limits_of(&self.users, key)?, self.gate(row.in_flight(), row.buckets())))
+        });
         let key = key.and_then(|slot| {
             let row = self.board.key(usize::from(slot));
             Some((limits_of(&self.keys, slot)?, self.gate(row.in_flight(), row.buckets())))
         });
         let row = self.board.model(usize::from(model));
         let model = limits_of(&self.models, model).map(|limits| (limits, self.gate(row.in_flight(), row.buckets())));
-        key.into_iter().chain(model)
+        key.into_iter().chain(model).chain(user)
     }
 
     fn gate<'a>(&self, in_flight: &'a crate::board::Columns, buckets: &'a [AtomicU64; 8]) -> Gate<'a> {
@@ -262,6 +308,14 @@ fn models_on(tables: &Tables, endpoint: u16) -> Box<[u16]> {
     models.sort_unstable();
     models.dedup();
     models.into()
+}
+
+/// Undoes a charge at the same instant.
+fn give_back<'a>(gates: impl Iterator<Item = (&'a Limits, Gate<'a>)>, tokens: Use, now: Nanos) {
+    for (limits, gate) in gates {
+        limits.refund(gate, tokens, None, now, now);
+        limit::release(gate);
+    }
 }
 
 /// Marks rows that were never used: those of the first generation as known, those that a reload adds for a slow start.

@@ -89,6 +89,8 @@ pub struct Key {
     pub requests: u64,
     /// Requests refused by its limits.
     pub refused: u64,
+    /// Requests of users for whom no cell was free.
+    pub overflows: u64,
     /// Input, output, cached.
     pub tokens: Vec<u64>,
 }
@@ -167,6 +169,7 @@ pub fn key(board: &Board, slot: usize) -> Key {
         in_flight: held(board, row.in_flight()),
         requests: row.requests().load(Relaxed),
         refused: row.refused().load(Relaxed),
+        overflows: row.overflows().load(Relaxed),
         tokens: counters(row.tokens()),
     }
 }

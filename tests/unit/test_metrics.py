@@ -31,6 +31,7 @@ CONTRACT = {
     "dispatch_stream_events_dropped": ({"endpoint"}, "counter"),
     "dispatch_panics": ({"endpoint"}, "counter"),
     "dispatch_key_requests": ({"key"}, "counter"),
+    "dispatch_key_user_overflows": ({"key"}, "counter"),
     "dispatch_key_tokens": ({"key", "kind"}, "counter"),
     "dispatch_in_flight": ({"endpoint"}, "gauge"),
     "dispatch_queue_depth": ({"model"}, "gauge"),

@@ -14,6 +14,7 @@ from dispatch.errors import BadRequest, DispatchError, Draining
 from dispatch.exchange import Call
 from dispatch.lane import door_generates
 from dispatch.policy.cost import estimate_tokens, expect_output_tokens
+from dispatch.policy.users import user_named
 from dispatch.wire.http1 import INCLUDE_USAGE_TRUE, BodyError, Scan
 
 if TYPE_CHECKING:
@@ -228,7 +229,10 @@ class LocalEngine:
         call.tokens_in = estimate_tokens(text_bytes)
         if door_generates(door):
             call.tokens_out = expect_output_tokens(max_tokens, n)
-        dispatcher.dispatch(call, model, self._key.slot)
+        key = self._key
+        if key.secret:
+            call.asker = key.asker(user_named(scan.body(b"", False)))
+        dispatcher.dispatch(call, model, call.asker or key.slot)
         return call
 
     async def close(self) -> None:

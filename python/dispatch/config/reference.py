@@ -18,7 +18,20 @@ from dispatch.config.answers import Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
 from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
+from dispatch.config.structs import (
+    Capabilities,
+    Certificate,
+    Defaults,
+    Endpoint,
+    Health,
+    Key,
+    KeyLimits,
+    Limits,
+    Price,
+    Queue,
+    Retry,
+    Server,
+)
 
 __all__ = ["markdown"]
 
@@ -76,11 +89,12 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`health` (in `defaults` and in a model)", Health),
     ("`coalesce` (in `defaults` and in a model)", Coalesce),
     ("`endpoints`, a list", Endpoint),
-    ("`limits` (of an endpoint, a key or a model)", Limits),
+    ("`limits` (of an endpoint or a model)", Limits),
     ("`price` (of an endpoint)", Price),
     ("`capabilities` (of an endpoint)", Capabilities),
     ("`tls` (of the server), `client_cert` (of an endpoint)", Certificate),
     ("`keys`, a list", Key),
+    ("`limits` (of a key)", KeyLimits),
 )
 
 

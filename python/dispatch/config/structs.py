@@ -20,6 +20,7 @@ __all__ = [
     "Endpoint",
     "Health",
     "Key",
+    "KeyLimits",
     "Limits",
     "Price",
     "Queue",
@@ -50,6 +51,14 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Requests in flight at once."""
     burst_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
     """Seconds of the rate that may be used at one moment. Buckets run at limit / (60 + `burst_s`), so no minute exceeds the limit."""
+
+
+class KeyLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be asked with a key: the limits above for all of it, and for each of its users."""
+
+    per_user: Limits | None = None
+    """What each user of the key may ask for besides: the header `x-dispatch-user`, else `user` or `metadata.user_id` of the body.
+    Requests that name none count as those of one user."""
 
 
 class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,6 +223,9 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A client that has begun a request and sends nothing more for this long gets 408."""
     write_timeout_s: Seconds = 30.0
     """A client that takes nothing for this long is dropped."""
+    users_max: Annotated[int, Meta(ge=1, le=65_536)] = 16_384
+    """Users of keys with `per_user` limits that are told apart at once, 128 bytes each; when more come within a minute, those too many of a
+    key share one limit. A change needs a restart."""
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     """After SIGTERM, further seconds in which connections are still accepted (and told to close)."""
     ledger: str | None = None
@@ -287,8 +299,8 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`env:NAME`, `file:/path`, or `sha256:` and the 64 hex digits of the key's digest. A literal key is refused."""
     models: tuple[str, ...] | None = None
     """Models it may use; left out: all."""
-    limits: Limits = Limits()
-    """What may be asked with it."""
+    limits: KeyLimits = KeyLimits()
+    """What may be asked with it, and by each of its users."""
     weight: Annotated[int, Meta(ge=1, le=1000)] = 1
     """Its share, against that of others, of places that several keys wait for."""
     priority: Literal["high", "normal", "low"] = "normal"

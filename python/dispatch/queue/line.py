@@ -240,7 +240,7 @@ class Line:
         """Let the request whose turn it is take a place. False: there is none for anybody now."""
         call = waiter.call
         now_ns = monotonic_ns()
-        ticket = waiter.routing.admit_next(waiter.model.slot, waiter.key_slot, call.tokens_in, call.tokens_out, now_ns)
+        ticket = waiter.routing.admit_next(waiter.model.slot, call.asker or waiter.key_slot, call.tokens_in, call.tokens_out, now_ns)
         if type(ticket) is Refusal:
             waiter.refusal = ticket
             if ticket.whose == "key":

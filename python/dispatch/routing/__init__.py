@@ -7,13 +7,13 @@ Three objects, from the longest life to the shortest:
   is used twice in the life of a board, so a counter never changes its owner. The supervisor keeps it and hands it to workers as text.
 - `Routing`: one generation of the configuration over both. A reload makes another; leases of the old one stay valid.
 
-Hot calls are the core's own bound methods: `router.acquire(...)`, `lease.settle(...)`, `routing.admit(...)`. `_core.pyi` tells their
-arguments.
+Hot calls are the core's own bound methods: `router.acquire(...)`, `lease.settle(...)`, `routing.admit(...)`; see `_core.pyi`.
 """
 
 from __future__ import annotations
 
 from itertools import chain
+from os import urandom
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -106,10 +106,10 @@ class Sizes(Struct, frozen=True, kw_only=True):
     keys: int = 1024
     models: int = 64
     pairs: int = 256
-    """One for each endpoint that a model can reach: the rows of histograms."""
+    """One for each endpoint that a model can reach."""
     pools: int = 256
     users: int = 0
-    """Cells for users of keys; 0 where no key has limits for its users."""
+    """0 where no key has limits for its users."""
 
     @classmethod
     def of(cls, config: Config, workers: int = 1) -> Sizes:
@@ -123,6 +123,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
             models=max(least.models, HEADROOM * len(names.models)),
             pairs=max(least.pairs, HEADROOM * len(names.pairs)),
             pools=max(least.pools, HEADROOM * len(names.pools)),
+            users=config.server.users_max if any(key.limits.per_user for key in config.keys) else 0,
         )
 
 
@@ -137,6 +138,8 @@ class Slots(Struct, frozen=True, kw_only=True):
     """By `model endpoint`: names hold no spaces."""
     pools: dict[str, int]
     """By `model number`, the number counting the pools of the model's plan from the left."""
+    secret: bytes = b""
+    """Of this board: under it the names of users are hashed."""
 
     @classmethod
     def of(cls, config: Config, sizes: Sizes, before: Slots | None = None) -> Slots:
@@ -158,6 +161,7 @@ class Slots(Struct, frozen=True, kw_only=True):
             models=_assign("models", names.models, before.models if before else {}, sizes.models),
             pairs=_assign("models", names.pairs, before.pairs if before else {}, sizes.pairs),
             pools=_assign("models", names.pools, before.pools if before else {}, sizes.pools),
+            secret=before.secret if before else urandom(16),
         )
 
     def encode(self) -> bytes:

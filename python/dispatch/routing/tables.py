@@ -113,6 +113,7 @@ class Tables(Struct, frozen=True):
 
     endpoints: list[_EndpointTable]
     keys: list[_GateTable]
+    users: list[_GateTable]
     models: list[_GateTable]
     pools: list[_PoolTable]
 
@@ -125,6 +126,7 @@ def build(config: Config, slots: Slots) -> Tables:
     return Tables(
         endpoints=[_endpoint(one, accounts, slots) for one in config.endpoints],
         keys=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits)) for key in config.keys],
+        users=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits.per_user)) for key in config.keys if key.limits.per_user],
         models=[_GateTable(slots.models[name], _LimitTable.of(model.settings.limits)) for name, model in config.models.items()],
         pools=[_pool(model, number, pool, slots) for model in config.models.values() for number, pool in enumerate(pools(model.plan))],
     )

@@ -15,6 +15,7 @@ from dispatch.errors import BadRequest, InvalidKey
 from dispatch.exchange import Call
 from dispatch.lane import door_generates
 from dispatch.policy.cost import estimate_tokens, expect_output_tokens
+from dispatch.policy.users import user_named
 from dispatch.queue import CLASSES
 from dispatch.server.answers import page
 from dispatch.wire.http1 import HAS_DEADLINE, HAS_DISPATCH, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
@@ -85,7 +86,13 @@ class Door:
         if model.from_client:
             call.credential = inbound.credential() or b""
         client.call = call
-        dispatcher.dispatch(call, model, key.slot)
+        if key.secret:
+            call.asker = key.asker(_user(inbound, scan))
+        dispatcher.dispatch(call, model, call.asker or key.slot)
+
+
+def _user(inbound: Inbound, scan: Scan) -> bytes:
+    return inbound.header(b"x-dispatch-user") or user_named(scan.body(b"", False))  # positional in the core
 
 
 def _read_hints(call: Call, inbound: Inbound) -> None:

@@ -84,6 +84,8 @@ def _counters(snapshot: Snapshot) -> Iterator[Iterator[str]]:
     yield _family("dispatch_stream_events_dropped_total", "counter", "Malformed events of streams that were left out.", dropped)
     requests = (((("key", name),), row.requests) for name, row in keys)
     yield _family("dispatch_key_requests_total", "counter", "Requests of a key that were let in and have ended.", requests)
+    overflows = (((("key", name),), row.overflows) for name, row in keys)
+    yield _family("dispatch_key_user_overflows_total", "counter", "Requests of users that were too many to be told apart.", overflows)
     yield _family(
         "dispatch_key_tokens_total",
         "counter",

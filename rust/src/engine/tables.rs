@@ -65,6 +65,8 @@ pub struct Tables {
     pub endpoints: Vec<EndpointTable>,
     /// Keys with their limits.
     pub keys: Vec<GateTable>,
+    /// For keys whose users have limits of their own: those of each user.
+    pub users: Vec<GateTable>,
     /// Models with their limits.
     pub models: Vec<GateTable>,
     /// Pools; the place in this list is what [`super::Engine::pool`] takes.
@@ -84,6 +86,12 @@ impl Tables {
                 .map_or(Ok(()), |(at, slot)| Err(full(&format!("{kind}[{at}].slot"), u64::from(slot), room)))
         };
         slots(&mut self.endpoints.iter().map(|row| row.slot), "endpoints", sizes.endpoints)?;
+        if !self.users.is_empty() && sizes.users == 0 {
+            return Err(TableError::new(
+                "keys",
+                "the board has no room for users: limits for each user need a restart",
+            ));
+        }
         slots(&mut self.keys.iter().map(|row| row.slot), "keys", sizes.keys)?;
         slots(&mut self.models.iter().map(|row| row.slot), "models", sizes.models)?;
         slots(&mut self.pools.iter().map(|row| row.slot), "pools", sizes.pools)?;

@@ -48,6 +48,7 @@ fn tables(specs: &[Spec]) -> Tables {
             })
             .collect(),
         keys: vec![GateTable { slot: 1, limits: Spec { per_minute: [600, 600_000, 0, 0, 0], ..places(2) } }],
+        users: Vec::new(),
         models: vec![GateTable { slot: 0, limits: Spec::default() }],
         pools: vec![PoolTable {
             slot: 0,

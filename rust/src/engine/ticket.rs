@@ -22,11 +22,33 @@ pub struct Outcome {
     pub used: Use,
 }
 
+/// Who asks: a key, none, or one of a key's users.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Who {
+    /// The key's slot.
+    pub key: Option<u16>,
+    /// The user, by a hash under a secret; counts where the users of the key have limits.
+    pub user: Option<u128>,
+}
+
+impl From<Option<u16>> for Who {
+    fn from(key: Option<u16>) -> Self {
+        Self { key, user: None }
+    }
+}
+
+/// Whose limits a request was charged to: slots of model and key, the row of the user's cell.
+#[derive(Clone, Copy)]
+pub(super) struct Charged {
+    pub(super) model: u16,
+    pub(super) key: Option<u16>,
+    pub(super) user: Option<usize>,
+}
+
 /// A request let in. Dropped unsettled it counts as cancelled, without a refund.
 pub struct Ticket {
     engine: Arc<Engine>,
-    model: u16,
-    key: Option<u16>,
+    charged: Charged,
     tokens: Use,
     admitted: Nanos,
     /// Whether 0 tokens are none, and not unknown.
@@ -35,8 +57,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) const fn new(engine: Arc<Engine>, model: u16, key: Option<u16>, tokens: Use, admitted: Nanos) -> Self {
-        Self { engine, model, key, tokens, admitted, exact: AtomicBool::new(false), settled: AtomicBool::new(false) }
+    pub(super) const fn new(engine: Arc<Engine>, charged: Charged, tokens: Use, admitted: Nanos) -> Self {
+        Self { engine, charged, tokens, admitted, exact: AtomicBool::new(false), settled: AtomicBool::new(false) }
     }
 
     /// From here on what is settled is what was used: no tokens are none, and not unknown. For a request that shares an answer.
@@ -52,17 +74,17 @@ impl Ticket {
         self.release(outcome.failure);
         let used = if self.exact.load(Relaxed) { outcome.used } else { outcome.used.or(self.tokens) };
         let delivered = (outcome.failure == Failure::None).then_some(used);
-        for (limits, gate) in self.engine.gates(self.model, self.key) {
+        for (limits, gate) in self.engine.gates(self.charged) {
             match delivered {
                 Some(used) => limits.reconcile(gate, self.tokens, used, outcome.now),
                 None => limits.refund(gate, self.tokens, None, self.admitted, outcome.now),
             }
         }
-        if let (Some(key), Some(used)) = (self.key, delivered) {
+        if let (Some(key), Some(used)) = (self.charged.key, delivered) {
             super::count_tokens(self.engine.board.key(usize::from(key)).tokens(), used);
         }
         snapshot::observe(self.engine.board.overhead(), &OVERHEAD_US, outcome.overhead);
-        turns::freed(&self.engine.board, &[self.model]);
+        turns::freed(&self.engine.board, &[self.charged.model]);
         true
     }
 
@@ -71,7 +93,7 @@ impl Ticket {
         if self.settled.swap(true, AcqRel) {
             return false;
         }
-        for (limits, gate) in self.engine.gates(self.model, self.key) {
+        for (limits, gate) in self.engine.gates(self.charged) {
             limits.refund(gate, self.tokens, None, self.admitted, now);
             limit::release(gate);
         }
@@ -79,11 +101,11 @@ impl Ticket {
     }
 
     fn release(&self, failure: Failure) {
-        for (_, gate) in self.engine.gates(self.model, self.key) {
+        for (_, gate) in self.engine.gates(self.charged) {
             limit::release(gate);
         }
-        self.engine.count(self.model, failure as usize);
-        if let Some(key) = self.key {
+        self.engine.count(self.charged.model, failure as usize);
+        if let Some(key) = self.charged.key {
             self.engine.board.key(usize::from(key)).requests().fetch_add(1, Relaxed);
         }
     }

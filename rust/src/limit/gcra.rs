@@ -129,6 +129,12 @@ pub fn give_back(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) {
     });
 }
 
+/// Whether a bucket equals one that was never used, whatever its rate.
+#[must_use]
+pub fn is_full(cell: &AtomicU64, now: Nanos) -> bool {
+    ahead(cell.load(Relaxed), now) == 0
+}
+
 /// Units that fit at once now.
 #[must_use]
 pub fn remaining(cell: &AtomicU64, rate: &Rate, now: Nanos) -> u64 {

@@ -7,6 +7,7 @@
 pub mod found;
 pub mod gcra;
 pub mod inflight;
+pub mod keyed;
 pub mod share;
 
 use std::sync::atomic::AtomicU64;

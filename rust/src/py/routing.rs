@@ -13,7 +13,7 @@ use super::board::PyBoard;
 use super::state;
 use super::tables::TablesIn;
 use super::turns::PyTurns;
-use crate::engine::{self, Ending, Outcome, Refused, Whose, Wish};
+use crate::engine::{self, Ending, Outcome, Refused, Who, Whose, Wish};
 use crate::error::TableError;
 use crate::health::Failure;
 use crate::limit::{Told, Use};
@@ -46,14 +46,14 @@ impl PyEngine {
         &self,
         py: Python<'_>,
         model: u16,
-        key: i32,
+        key: Asker,
         tokens_in: Count,
         tokens_out: Count,
         now_ns: Count,
     ) -> PyResult<Py<PyAny>> {
         self.check_model(model)?;
-        let key = self.check_key(key)?;
-        admitted(py, self.0.admit(model, key, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
+        let who = self.check_key(key)?;
+        admitted(py, self.0.admit(model, who, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
     }
 
     #[pyo3(signature = (model, key, tokens_in, tokens_out, now_ns, /))]
@@ -61,14 +61,14 @@ impl PyEngine {
         &self,
         py: Python<'_>,
         model: u16,
-        key: i32,
+        key: Asker,
         tokens_in: Count,
         tokens_out: Count,
         now_ns: Count,
     ) -> PyResult<Py<PyAny>> {
         self.check_model(model)?;
-        let key = self.check_key(key)?;
-        admitted(py, self.0.admit_next(model, key, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
+        let who = self.check_key(key)?;
+        admitted(py, self.0.admit_next(model, who, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
     }
 
     #[pyo3(signature = (model, outcome, /))]
@@ -92,9 +92,9 @@ impl PyEngine {
     }
 
     #[pyo3(signature = (model, key, /))]
-    fn refuse(&self, model: u16, key: i32) -> PyResult<()> {
+    fn refuse(&self, model: u16, key: Asker) -> PyResult<()> {
         self.check_model(model)?;
-        self.0.refuse(model, self.check_key(key)?);
+        self.0.refuse(model, self.check_key(key)?.key);
         Ok(())
     }
 
@@ -115,13 +115,10 @@ impl PyEngine {
         if self.0.has_model(slot) { Ok(()) } else { Err(PyIndexError::new_err(format!("no model in slot {slot}"))) }
     }
 
-    /// The key's slot; `None` for a negative number.
-    fn check_key(&self, key: i32) -> PyResult<Option<u16>> {
-        if key < 0 {
-            return Ok(None);
-        }
-        let slot = u16::try_from(key).ok().filter(|slot| self.0.has_key(*slot));
-        slot.map(Some).ok_or_else(|| PyIndexError::new_err(format!("no key in slot {key}")))
+    /// Who asks, if the key is configured.
+    fn check_key(&self, asker: Asker) -> PyResult<Who> {
+        let unknown = asker.0.key.filter(|slot| !self.0.has_key(*slot));
+        unknown.map_or(Ok(asker.0), |slot| Err(PyIndexError::new_err(format!("no key in slot {slot}"))))
     }
 }
 
@@ -309,6 +306,29 @@ impl FromPyObject<'_, '_> for Count {
     fn extract(number: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
         let signed: i64 = number.extract()?;
         u64::try_from(signed).map(Self).map_err(|_| PyOverflowError::new_err("a count is not negative"))
+    }
+}
+
+/// A key's slot in the low 16 bits, above them the hash of a user of the key, 0 for none; a negative number for no key.
+#[derive(Clone, Copy)]
+pub(super) struct Asker(Who);
+
+impl FromPyObject<'_, '_> for Asker {
+    type Error = PyErr;
+
+    fn extract(number: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match number.extract::<i64>() {
+            Ok(none) if none < 0 => Ok(Self(Who::default())),
+            Ok(small) => Ok(Self::of(small.unsigned_abs().into())),
+            Err(_) => number.extract().map(Self::of),
+        }
+    }
+}
+
+impl Asker {
+    fn of(bits: u128) -> Self {
+        let tag = bits >> 16;
+        Self(Who { key: Some(bits as u16), user: (tag != 0).then_some(tag) })
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) struct KeyState {
     in_flight: u64,
     requests: u64,
     refused: u64,
+    overflows: u64,
     tokens: Vec<u64>,
 }
 
@@ -102,8 +103,8 @@ pub(super) fn endpoint(board: &Board, slot: usize) -> PyResult<EndpointState> {
 /// A key's row.
 pub(super) fn key(board: &Board, slot: usize) -> PyResult<KeyState> {
     check(slot, board.sizes().keys)?;
-    let snapshot::Key { in_flight, requests, refused, tokens } = snapshot::key(board, slot);
-    Ok(KeyState { in_flight, requests, refused, tokens })
+    let snapshot::Key { in_flight, requests, refused, overflows, tokens } = snapshot::key(board, slot);
+    Ok(KeyState { in_flight, requests, refused, overflows, tokens })
 }
 
 /// A model's row.

@@ -125,6 +125,7 @@ impl From<HealthIn> for Policy {
 pub(super) struct TablesIn {
     endpoints: Vec<EndpointIn>,
     keys: Vec<GateIn>,
+    users: Vec<GateIn>,
     models: Vec<GateIn>,
     pools: Vec<PoolIn>,
 }
@@ -141,6 +142,7 @@ impl TryFrom<TablesIn> for Tables {
         Ok(Self {
             endpoints: tables.endpoints.into_iter().enumerate().map(endpoint).collect::<Result<_, TableError>>()?,
             keys: gates("keys", tables.keys)?,
+            users: gates("users", tables.users)?,
             models: gates("models", tables.models)?,
             pools: tables.pools.into_iter().map(PoolTable::from).collect(),
         })

@@ -94,6 +94,7 @@ fn tables(scenario: &Scenario) -> Tables {
             .zip(&scenario.tenants)
             .map(|(slot, tenant)| GateTable { slot, limits: spec(&tenant.limits) })
             .collect(),
+        users: Vec::new(),
         models: vec![GateTable { slot: 0, limits: Spec::default() }],
         pools: vec![PoolTable {
             slot: 0,
