@@ -11,6 +11,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dispatch.errors import Failure
+from dispatch.wire import sse
+from dispatch.wire.sse import Told
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,3 +162,45 @@ def test_a_held_stream_cut_at_any_byte_is_another_ones_or_whole(data: st.DataObj
     else:
         assert commit != "whole"
         assert_error(reply, text, outcomes)
+
+
+def plain(who: str, text: str, size: int) -> list[bytes]:
+    """The events of an answer without the framing of HTTP."""
+    return [part.partition(b"\r\n")[2].removesuffix(b"\r\n") for part in words(who, text, size)]
+
+
+@given(TEXTS, st.integers(1, 9), st.integers(1, 9), st.data())
+def test_what_is_passed_on_of_the_same_answer_is_what_was_missing(text: str, size: int, other: int, data: st.DataObject) -> None:
+    told = Told(sse.CHAT, 10_000)
+    first = plain("a", text, size)
+    before = first[: data.draw(st.integers(1, len(first) - 1))]
+    out = [told.take(part) for part in before]
+    sent = data.draw(
+        st.none() | st.integers(0, len(told.content)).filter(lambda at: told.content[:at].decode(errors="replace").find("\ufffd") < 0)
+    )
+    if sent is None:
+        told.restart(0, 0)
+        after = plain("b", text, other)
+    else:
+        told.resume(sent, 0, 0)
+        after = plain("b", text.encode()[sent:].decode(), other)
+    out += [told.take(part) for part in after]
+
+    deltas = [one["choices"][0]["delta"].get("content") or "" for one in events_of(b"".join(out))]
+    assert "".join(deltas) == text == told.content.decode()
+    assert told.is_aligned
+    assert not told.has_diverged
+
+
+NOISE = st.binary(max_size=40) | st.sampled_from([b"data: ", b"\n\n", b'{"choices":[', b'"delta":{"content":"', b"\\ud83d", b'"}]}', b"\r"])
+
+
+@given(st.lists(st.sampled_from(plain("a", "noise", 2)) | NOISE, max_size=12), st.sampled_from([sse.CHAT, sse.RESPONSES, sse.ANTHROPIC]))
+def test_noise_is_read_without_a_fault(parts: list[bytes], dialect: int) -> None:
+    told = Told(dialect, 100)
+    assert told.take(b"".join(parts)) == b"".join(parts)
+    told.restart(1, 1)
+    told.take(b"".join(parts))
+    told.resume(3, 1, 1)
+    told.take(b"".join(parts))
+    assert told.size <= 100
