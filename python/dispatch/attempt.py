@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
 from dispatch.links import learn
-from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fall_back
+from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fall_back, place_wait_s
 from dispatch.relay import Relay
 from dispatch.replies import refused
 from dispatch.routing import Lease, Refusal
@@ -58,6 +58,7 @@ class Attempts:
     sent_ns = 0
     _barred = 0
     _is_hurried = False
+    _refused_ns = 0
     _again: asyncio.TimerHandle | None = None
     _relay: Relay | None = None
     waiting: Waiting | None = None
@@ -143,9 +144,11 @@ class Attempts:
         if error is None:
             self._give_up(refused(self.pool.name, refusal))
             return
-        wait_s = refusal.retry_after_ns / _NS
-        left_s = (self.call.deadline_ns - monotonic_ns()) / _NS
-        if 0 <= wait_s < left_s:
+        now_ns = monotonic_ns()
+        self._refused_ns = self._refused_ns or now_ns
+        wait_s, since_s = refusal.retry_after_ns / _NS, (now_ns - self._refused_ns) / _NS
+        wait_s = place_wait_s(wait_s, refusal.why, since_s=since_s, draw=random(), retry=self.pool.retry)
+        if 0 <= wait_s < (self.call.deadline_ns - now_ns) / _NS:
             self._retry_in(wait_s)
         else:
             self._give_up(error)
@@ -252,12 +255,13 @@ class Attempts:
     ) -> None:
         call = self.call
         now_ns = monotonic_ns()
+        here = 0 if self.lease is None else 1 << (self.lease.position & MASK_BITS)
         if self.lease is not None:
             cool_ms = 0 if after_s is None else max(1, ceil(after_s * 1000))
             used = NO_USAGE if self._relay is None else self._relay.used()
             self.lease.settle(int(failure), now_ns, used[0], used[1], used[2], cool_ms)
             if REACH[failure] is Reach.ELSEWHERE:
-                self._barred |= 1 << (self.lease.position & MASK_BITS)
+                self._barred |= here
             self.lease = None
             if self.pool.book is not None:
                 self.pool.book(self, failure, used, now_ns, sent=failure is not Failure.CONNECT)
@@ -271,17 +275,13 @@ class Attempts:
         left_s = (call.deadline_ns - now_ns) / _NS
         pool = self.pool
         others = bool(pool.all & ~self.tried)
+        elsewhere = bool(pool.all & ~(pool.cannot[call.door] | self._barred | here))
+        # fmt: off
         verdict = judge(
-            failure,
-            attempt=self.count,
-            committed=call.committed,
-            left_s=left_s,
-            draw=random(),
-            retry=pool.retry,
-            retry_after_s=after_s,
-            others=others,
-            stale=stale,
+            failure, attempt=self.count, committed=call.committed, left_s=left_s, draw=random(), retry=pool.retry,
+            retry_after_s=after_s, others=others, elsewhere=elsewhere, stale=stale,
         )
+        # fmt: on
         # Silence here twice would leave the next plan no time.
         goes_on = failure is Failure.FIRST_TOKEN_TIMEOUT and not others and not pool.is_last
         if self.count > 1:

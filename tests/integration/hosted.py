@@ -133,7 +133,7 @@ class Hosted:
         await until(lambda: not self.dispatcher.under_way and not self.dispatcher.watch)
         await until(lambda: not self.front.connections)
         assert not self.front.reading
-        assert self.front._buffered == 0
+        assert self.front.room.taken == 0
         assert self._held() == {}
         admitted = [(call, failure) for call, failure, error in self.reports if call.attempts or error is None]
         attempts = sum(sum(row.attempts) for row in self.snapshot().endpoints.values())

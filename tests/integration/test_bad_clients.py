@@ -13,13 +13,15 @@ from dispatch.errors import Failure
 from dispatch.testing import MockProvider
 
 from tests.integration.hosted import Hosted, pool, until
-from tests.integration.peer import Peer, Reply, chat, events_of
+from tests.integration.peer import Peer, Reply, body_of, chat, events_of, post
 from tests.integration.sidecar import Sidecar
 from tests.integration.upstream import Upstream, answer, delta, once, stream_head
 
 pytestmark = pytest.mark.anyio
 
 HASTY = {"read_timeout_s": 0.2, "idle_s": 0.2, "write_timeout_s": 0.3}
+BUSY_S = 5.0
+"""By how much a busy machine may be later than a quiet one."""
 HEALTHY = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
 
 
@@ -278,12 +280,51 @@ async def test_bodies_share_a_bounded_room_and_give_it_back(chunked: bool) -> No
     async with Hosted(echo(buffer_bytes=100_000, max_body_bytes=100_000)) as hosted:
         first, second, third = [await hosted.peer() for _ in range(3)]
         await first.send(start)
-        await until(lambda: hosted.front._buffered >= 90_000)
+        await until(lambda: hosted.front.room.taken >= 90_000)
         reply = await second.ask(start)
 
         assert reply.code == (503, "buffers_full")
         assert await second.to_end() == b""
         first.reset()
-        await until(lambda: hosted.front._buffered == 0)
+        await until(lambda: hosted.front.room.taken == 0)
         await third.send(start)
-        await until(lambda: hosted.front._buffered >= 90_000)
+        await until(lambda: hosted.front.room.taken >= 90_000)
+
+
+async def test_a_body_without_room_waits_a_second_for_it() -> None:
+    """What others give back in time is taken; a body that gets none in that second is refused, and not before."""
+    start = post(b" " * 60_000)
+    async with Hosted(echo(buffer_bytes=100_000, max_body_bytes=100_000)) as hosted:
+        first, second, third = [await hosted.peer() for _ in range(3)]
+        await first.send(start[:50_000])
+        await until(lambda: hosted.front.room.taken == 60_000)
+        before = monotonic()
+        await second.send(post(body_of(text="x" * 50_000, model="m"))[:40_000])
+        await until(lambda: hosted.front.room._waiting)
+        first.reset()
+        await until(lambda: 0 < hosted.front.room.taken < 60_000)
+        assert monotonic() - before < 1 + BUSY_S
+        await second.send(post(body_of(text="x" * 50_000, model="m"))[40_000:])
+        assert (await second.reply()).status == 200
+
+        other = await hosted.peer()
+        await other.send(start[:50_000])
+        await until(lambda: hosted.front.room.taken == 60_000)
+        before = monotonic()
+        reply = await third.ask(start[:50_000])
+        assert reply.code == (503, "buffers_full")
+        assert monotonic() - before >= 1
+
+
+async def test_a_client_that_drips_a_request_does_not_hold_its_connection_for_ever() -> None:
+    async with Hosted(echo(read_timeout_s=0.5)) as hosted:
+        peer = await hosted.peer()
+        before = monotonic()
+        for byte in chat():
+            await peer.send(bytes([byte]))
+            await asyncio.sleep(0.05)
+            if not hosted.front.reading:
+                break
+
+        assert (await peer.reply()).code == (408, "request_timeout")
+        assert monotonic() - before < 0.5 + 0.05 * 60 + BUSY_S

@@ -220,7 +220,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_s: Seconds = 75.0
     """A client's connection without a request is closed after this."""
     read_timeout_s: Seconds = 30.0
-    """A client that has begun a request and sends nothing more for this long gets 408."""
+    """A client that has begun a request and sends nothing more for this long gets 408; so does one that sends less than 1000 bytes
+    a second on average beyond it."""
     write_timeout_s: Seconds = 30.0
     """A client that takes nothing for this long is dropped."""
     users_max: Annotated[int, Meta(ge=1, le=65_536)] = 16_384

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dispatch.config import Retry
 
-__all__ = ["REACH", "Again", "GiveUp", "Reach", "backoff_s", "is_stale", "judge", "may_fall_back"]
+__all__ = ["REACH", "Again", "GiveUp", "Reach", "backoff_s", "is_stale", "judge", "may_fall_back", "place_wait_s"]
 
 
 class Reach(IntEnum):
@@ -64,6 +64,11 @@ _STALE_IDLE_S = 1.0
 _STALE_END_S = 0.05
 
 
+# Places that are given back some time, and how often they are looked for.
+_PLACES = frozenset(("capacity", "concurrency"))
+_LOOK_S = 0.05
+
+
 class Again(Struct, frozen=True):
     """Try again."""
 
@@ -88,6 +93,7 @@ def judge(  # noqa: PLR0913  # each is one fact of the attempt, named at the cal
     retry: Retry,
     retry_after_s: float | None = None,
     others: bool = False,
+    elsewhere: bool = False,
     stale: bool = False,
 ) -> Again | GiveUp:
     """Decide whether to try again inside the pool.
@@ -101,6 +107,7 @@ def judge(  # noqa: PLR0913  # each is one fact of the attempt, named at the cal
         retry: the model's settings.
         retry_after_s: what the provider asked for.
         others: an endpoint of the pool that was not tried may take the request.
+        elsewhere: another endpoint of the pool may take it, tried or not. What this one asked for is kept where places are given out.
         stale: the connection ended as a stale one does (`is_stale`).
     """
     if committed:
@@ -112,9 +119,10 @@ def judge(  # noqa: PLR0913  # each is one fact of the attempt, named at the cal
         return GiveUp("unknown")
     if attempt >= retry.attempts:
         return GiveUp("attempts")
-    if reach is Reach.ELSEWHERE and not others:
+    if reach is Reach.ELSEWHERE and not (others or elsewhere):
         return GiveUp("endpoints")
-    after_s = 0.0 if others else max(backoff_s(attempt, draw, retry), retry_after_s or 0.0)
+    floor_s = 0.0 if elsewhere else retry_after_s or 0.0
+    after_s = 0.0 if others else max(backoff_s(attempt, draw, retry), floor_s)
     return Again(after_s) if after_s < left_s else GiveUp("deadline")
 
 
@@ -142,3 +150,18 @@ def backoff_s(attempt: int, draw: float, retry: Retry) -> float:
     """The wait before another try at the same endpoint, after `attempt` tries; arguments as in `judge`."""
     # attempts is at most 16, so the power stays small.
     return draw * min(retry.cap_s, retry.base_s * float(1 << (attempt - 1)))
+
+
+def place_wait_s(known_s: float, why: str, *, since_s: float, draw: float, retry: Retry) -> float:
+    """How long a retry waits before it looks for a place again; negative: not at all.
+
+    Args:
+        known_s: after which one is free; negative where nobody knows.
+        why: `Refusal.why`.
+        since_s: since it was first refused.
+        draw: uniform from [0, 1).
+        retry: the model's settings.
+    """
+    if known_s >= 0 or why not in _PLACES or since_s >= retry.cap_s:
+        return known_s
+    return _LOOK_S * (0.5 + draw)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dispatch.errors import DispatchError
     from dispatch.exchange import Call
 
-__all__ = ["CONTINUE", "STATUS_LINES", "comment", "error_answer", "error_event", "page"]
+__all__ = ["CONTINUE", "STATUS_LINES", "comment", "error_answer", "error_event", "page", "stream_head"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -49,6 +49,28 @@ def page(
 def comment(text: bytes, chunked: bool) -> bytes:
     """A server-sent comment, which every client skips."""
     return framed(b": " + text + b"\n\n", chunked)
+
+
+def stream_head(call: Call, own: bytes) -> bytes:
+    """The head of a stream; `own` are the lines that the connection adds."""
+    answer = call.answer
+    if answer is None:
+        status, lines = 200, b"content-type: text/event-stream; charset=utf-8\r\n"
+    else:
+        status, lines = answer.status, answer.head
+    return (
+        b"%b%b%bcache-control: no-cache\r\nx-dispatch-endpoint: %b\r\nx-dispatch-attempts: %d\r\nx-dispatch-overhead-us: %d\r\n%b%b\r\n"
+        % (
+            STATUS_LINES[status],
+            lines,
+            call.request_id + call.notes,
+            call.endpoint.encode(),
+            call.attempts,
+            call.overhead_ns // 1000,
+            b"transfer-encoding: chunked\r\n" if call.chunked else b"",
+            own,
+        )
+    )
 
 
 def error_event(error: DispatchError, dialect: str, chunked: bool) -> bytes:

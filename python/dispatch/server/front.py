@@ -11,6 +11,7 @@ from dispatch.lane import LOOPBACK_HOSTS
 from dispatch.server import admin, gemini_api, openai_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicDoor
+from dispatch.server.room import Room
 from dispatch.wire.http1 import HAS_ORIGIN, RequestReader
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ __all__ = ["DOORS", "Front"]
 MAX_HEAD_BYTES = 32 * 1024
 MAX_FIELDS = 128
 SWEEP_S = 0.5
-BUFFER_WAIT_S = 1.0
 FLUSH_POLL_S = 0.02
 _NS = 1_000_000_000
 
@@ -85,7 +85,7 @@ class Front:
         self._forwarded: tuple[bytes, ...] = FORWARDED
         self._hosts: frozenset[bytes] = LOOPBACK_HOSTS
         self._origins: frozenset[bytes] = frozenset()
-        self._buffered = 0
+        self.room = Room(self._free_bytes)
         self._request_prefix = b"x-request-id: req-%x-%x-" % (worker, monotonic_ns())
         self._requests = 0
 
@@ -187,15 +187,8 @@ class Front:
     def dialect_of_door(self, door: str) -> str:
         return DIALECTS.get(door, "openai")
 
-    def reserve(self, size: int) -> int:
-        """Make room for a body. Raises `DispatchError` when this worker's buffers are full."""
-        if self._buffered + self.dispatcher.held_bytes + size > self.settings.buffer_bytes:
-            raise BadRequest("this worker's buffers are full", code="buffers_full", status=503)
-        self._buffered += size
-        return size
-
-    def release(self, size: int) -> None:
-        self._buffered -= size
+    def _free_bytes(self) -> int:
+        return self.settings.buffer_bytes - self.dispatcher.held_bytes
 
     def abort_when_flushed(self, client: ClientConnection) -> None:
         """End a connection by a reset, once what was written has left."""
@@ -208,8 +201,8 @@ class Front:
         asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
         now_ns = monotonic_ns()
         settings = self.settings
-        late_ns = now_ns - int(settings.read_timeout_s * _NS)
-        for client in [client for client in self.reading if client.touched_ns < late_ns]:
+        allowed_ns = int(settings.read_timeout_s * _NS)
+        for client in [client for client in self.reading if client.is_late(now_ns, allowed_ns)]:
             client.time_out()
         idle_ns = now_ns - int(settings.idle_s * _NS)
         stuck_ns = now_ns - int(settings.write_timeout_s * _NS)

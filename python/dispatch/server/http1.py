@@ -14,7 +14,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from dispatch.errors import BadRequest, DispatchError
-from dispatch.server.answers import CONTINUE, STATUS_LINES, comment, error_answer, error_event
+from dispatch.server.answers import CONTINUE, STATUS_LINES, comment, error_answer, error_event, stream_head
 from dispatch.server.front import DOORS
 from dispatch.server.openai_api import Door
 from dispatch.server.plain import TAKEN, take
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientConnection"]
 
+BYTE_NS = 1_000_000
+"""What a byte of a request may take on average, `server.read_timeout_s` aside: a thousand bytes a second, as nobody is who means it."""
+
 _AT_ONCE = struct.pack("ii", 1, 0)
 """`SO_LINGER` on, 0 s: closing sends RST."""
 
@@ -36,6 +39,8 @@ class ClientConnection(asyncio.Protocol):
     """See the module. `call` is the request being answered, None between requests."""
 
     __slots__ = (
+        "_begun",
+        "_begun_ns",
         "_head_sent",
         "_keep",
         "_reserved",
@@ -64,6 +69,8 @@ class ClientConnection(asyncio.Protocol):
         self.received_ns = 0
         self.touched_ns = 0
         self.paused_ns = 0
+        self._begun: Inbound | None = None
+        self._begun_ns = 0
         self._head_sent = False
         self._keep = True
         self._reserved = 0
@@ -132,7 +139,15 @@ class ClientConnection(asyncio.Protocol):
         front.check_head(self, inbound)
         if inbound.flags & HAS_BODY:
             self._release()
-            self._reserved = front.reserve(max(inbound.content_length, self.reader.pending))
+            size = max(inbound.content_length, self.reader.pending)
+            if not front.room.take(size):
+                self._begun = inbound
+                self._wait_for_room(size)
+                return
+            self._reserved = size
+        self._begin(inbound)
+
+    def _begin(self, inbound: Inbound) -> None:
         # Only now: where a body is refused, the next request would begin amid it.
         self._keep = bool(inbound.flags & KEEP_ALIVE)
         self._await_more()
@@ -144,14 +159,35 @@ class ClientConnection(asyncio.Protocol):
         self._await_more()
         grown = self.reader.pending - self._reserved
         if grown > 0:
-            try:
-                self._reserved += self.front.reserve(grown)
-            except DispatchError as error:
-                self._keep = False
-                self.refuse(error)
+            if self.front.room.take(grown):
+                self._reserved += grown
+            else:
+                self._wait_for_room(grown)
+
+    def _wait_for_room(self, size: int) -> None:
+        self.transport.pause_reading()
+        self.front.room.wait(size, self)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing more is read here."""
+        return bool(self.transport.is_closing())
+
+    def on_room(self, size: int) -> None:
+        self._reserved += size
+        self.transport.resume_reading()
+        inbound, self._begun = self._begun, None
+        if inbound is not None:
+            self._begin(inbound)
+
+    def on_no_room(self) -> None:
+        self._keep = False
+        self.refuse(BadRequest("this worker's buffers are full", code="buffers_full", status=503))
 
     def _await_more(self) -> None:
         """A request has begun: its sender is watched for silence."""
+        if not self.is_reading:
+            self._begun_ns = self.touched_ns
         self.is_reading = True
         self.front.reading.add(self)
 
@@ -162,7 +198,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _release(self) -> None:
         if self._reserved:
-            self.front.release(self._reserved)
+            self.front.room.give(self._reserved)
             self._reserved = 0
 
     def eof_received(self) -> bool:
@@ -244,26 +280,9 @@ class ClientConnection(asyncio.Protocol):
             self.refuse(error, self.front.dialect_of_door(call.door), call)
 
     def _stream_head(self, call: Call) -> bytes:
-        answer = call.answer
-        if answer is None:
-            status, lines = 200, b"content-type: text/event-stream; charset=utf-8\r\n"
-        else:
-            status, lines = answer.status, answer.head
         if not call.chunked:
             self._keep = False
-        return (
-            b"%b%b%bcache-control: no-cache\r\nx-dispatch-endpoint: %b\r\nx-dispatch-attempts: %d\r\nx-dispatch-overhead-us: %d\r\n%b%b\r\n"
-            % (
-                STATUS_LINES[status],
-                lines,
-                call.request_id + call.notes,
-                call.endpoint.encode(),
-                call.attempts,
-                call.overhead_ns // 1000,
-                b"transfer-encoding: chunked\r\n" if call.chunked else b"",
-                self.cors if self._keep else self.cors + b"connection: close\r\n",
-            )
-        )
+        return stream_head(call, self.own_lines)
 
     def _break(self, call: Call, error: DispatchError) -> None:
         """A stream that cannot go on: the error as an event, and an end that no client takes for a clean one."""
@@ -303,8 +322,12 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.refuse(BadRequest(error.message, code=error.code, status=error.status))
 
+    def is_late(self, now_ns: int, allowed_ns: int) -> bool:
+        """Whether the sender of a request has been silent for as long as is allowed, or is too slow all in all."""
+        return now_ns - self.touched_ns > allowed_ns or now_ns - self._begun_ns > allowed_ns + self.reader.pending * BYTE_NS
+
     def time_out(self) -> None:
-        """The client has begun a request and fell silent."""
+        """The client has begun a request and fell silent, or sends it too slowly."""
         self._keep = False
         self.refuse(BadRequest("the request did not arrive in time", code="request_timeout", status=408))
 
