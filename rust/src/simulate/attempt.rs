@@ -4,7 +4,7 @@ use super::boards::clock;
 use super::job::{Job, Signal};
 use super::line::Waiter;
 use super::record::Ended;
-use super::retry::{Failed, Pauses, judge};
+use super::retry::{Failed, Pauses, judge, pause_s};
 use super::scenario::Client;
 use super::world::{Event, World};
 use super::{seconds, span};
@@ -25,13 +25,27 @@ impl World {
         let wish = Wish { tried: call.tried, tokens, now: clock(now), draw, hash };
         let pool = self.boards.pool(call.worker);
         let taken = pool.acquire(&wish);
-        if taken.is_err() && call.error.is_some() {
-            // Nothing is left that was not tried: what was tried may do.
+        if taken.is_err() && call.error.is_some() && !call.is_hurried {
+            // Nothing is free that was not tried: what was tried may do.
             let taken = pool.acquire(&Wish { tried: 0, ..wish });
             self.calls.get_mut(slot).tried = 0;
             return taken;
         }
         taken
+    }
+
+    /// Nobody else took what was tried again without a wait: what was tried may do, but not without it.
+    fn calm_down(&mut self, slot: usize, now: Nanos) {
+        let after_s = pause_s(self.calls.get(slot).attempts, self.draws.unit(), &self.pauses());
+        let call = self.calls.get_mut(slot);
+        (call.is_hurried, call.tried) = (false, 0);
+        let waiter = self.calls.waiter(slot);
+        self.agenda.plan(now.plus(span(after_s)).plus(TIMER_GRAIN), Event::Again(waiter));
+    }
+
+    const fn pauses(&self) -> Pauses {
+        let Client { attempts, base_s, cap_s, .. } = self.client;
+        Pauses { attempts, base_s, cap_s }
     }
 
     /// Makes a try, or lets it wait for a place.
@@ -75,8 +89,11 @@ impl World {
             }
             return;
         };
+        if self.calls.get(slot).is_hurried {
+            return self.calm_down(slot, now);
+        }
         match refusal.retry_after.map(Nanos) {
-            Some(wait) if seconds(wait) <= self.client.cap_s && seconds(wait) < self.left_s(slot, now) => {
+            Some(wait) if seconds(wait) < self.left_s(slot, now) => {
                 self.agenda.plan(now.plus(wait).plus(TIMER_GRAIN), Event::Again(waiter));
             }
             _ => self.finish(slot, error, now),
@@ -167,9 +184,9 @@ impl World {
             retry_after_s: cool_ms as f64 / 1e3,
             others: pool_mask & !call.tried != 0,
         };
+        call.is_hurried = failed.others;
         let worker = call.worker;
-        let Client { attempts, base_s, cap_s, .. } = self.client;
-        match judge(&failed, &Pauses { attempts, base_s, cap_s }) {
+        match judge(&failed, &self.pauses()) {
             Some(after_s) if self.boards.pool(worker).retry_allowed(clock(now)) => {
                 let waiter = self.calls.waiter(slot);
                 self.agenda.plan(now.plus(span(after_s)), Event::Again(waiter));

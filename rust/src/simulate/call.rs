@@ -21,6 +21,8 @@ pub(super) struct Call {
     pub(super) site: usize,
     pub(super) lease: Option<Lease>,
     pub(super) tried: u128,
+    /// It is tried again without a wait, since somebody else might take it.
+    pub(super) is_hurried: bool,
     pub(super) attempts: u32,
     /// How the last attempt ended.
     pub(super) error: Option<Failure>,
@@ -50,6 +52,7 @@ impl Call {
             site: 0,
             lease: None,
             tried: 0,
+            is_hurried: false,
             attempts: 0,
             error: None,
             first: None,

@@ -55,7 +55,12 @@ pub fn judge(failed: &Failed, pauses: &Pauses) -> Option<f64> {
     if failed.committed || !again || failed.attempt >= pauses.attempts || !(anywhere || failed.others) {
         return None;
     }
-    let longest = pauses.cap_s.min(pauses.base_s * f64::from(1u32 << (failed.attempt - 1).min(31)));
-    let after_s = if failed.others { 0.0 } else { (failed.draw * longest).max(failed.retry_after_s) };
+    let drawn_s = pause_s(failed.attempt, failed.draw, pauses);
+    let after_s = if failed.others { 0.0 } else { drawn_s.max(failed.retry_after_s) };
     (after_s < failed.left_s).then_some(after_s)
+}
+
+/// The wait after so many attempts: full jitter.
+pub(super) fn pause_s(attempts: u32, draw: f64, pauses: &Pauses) -> f64 {
+    draw * pauses.cap_s.min(pauses.base_s * f64::from(1u32 << (attempts - 1).min(31)))
 }
