@@ -1,6 +1,11 @@
 //! What holds whatever is simulated.
 
+use super::super::job::{Job, Out, Part, Signal, Work};
+use super::super::replica::Replica;
+use super::super::seconds;
 use super::*;
+use crate::rng::Rng;
+use crate::units::Nanos;
 
 fn lognormal(mean: f64) -> Spread {
     Spread::Lognormal { a: mean * (-0.5f64).exp(), b: 1.0 }
@@ -29,16 +34,21 @@ fn the_same_seed_gives_the_same_report_to_the_last_bit() {
 
 #[test]
 fn a_full_replica_works_as_fast_as_its_step_allows() {
-    // In saturation a step gives 128 sequences a token and reads the prompts of those that it replaces:
-    // a request costs its prompt, and for each token of its answer its own time and a 128th of a step's.
-    let cost_s = (1_150.0 * 0.04 + 210.0 * (0.05 + 8.0 / 128.0)) / 1e3;
-    let report = run_checked(&chat(1.5 / cost_s, 200.0, 1));
-    // At 1.5 times what it can do, who comes at t waits for t / 2, and then for as many steps as his answer has tokens.
-    let step_s = (8.0 + 128.0 * (0.05 + 1_150.0 * 0.04 / 210.0)) / 1e3;
-    let due_s = 110.0 / 2.0 + 210.0 * step_s;
-    #[expect(clippy::cast_precision_loss, reason = "some thousand requests")]
-    let mean_s = report.whole_s.sum_s / report.whole as f64;
-    assert!((mean_s / due_s - 1.0).abs() < 0.05, "{mean_s} for {due_s}");
+    const JOBS: u32 = 4_000;
+    let (mut replica, mut out, mut rng, mut now) = (Replica::new(BATCHING), Out::default(), Rng::new(1), Nanos(0));
+    for id in 0..JOBS {
+        let (input, output) = (lognormal(1_150.0).count(&mut rng), lognormal(210.0).count(&mut rng));
+        replica.send(Job { id: u64::from(id), input, output, parts: [Part::default(); 2] }, now, &mut out);
+    }
+    while let Some(due) = out.timers.pop() {
+        now = due;
+        replica.tick(now, &mut out);
+    }
+    assert_eq!(out.signals.iter().filter(|(_, signal)| *signal == Signal::Done).count(), JOBS as usize);
+    // A step gives 128 sequences a token and reads the prompts of those that it replaces: a request costs its prompt, and for each
+    // token of its answer its own time and a 128th of a step's.
+    let due_s = f64::from(JOBS) * (1_150.0 * 0.04 + 210.0 * (0.05 + 8.0 / 128.0)) / 1e3;
+    assert!((seconds(now) / due_s - 1.0).abs() < 0.05, "{} for {due_s}", seconds(now));
 }
 
 #[test]
