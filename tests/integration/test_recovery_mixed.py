@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from time import monotonic
 from typing import Any
 
 import pytest
-from dispatch.errors import Failure
+from dispatch import Client
+from dispatch.config import build
+from dispatch.errors import Draining, Failure
 
-from tests.integration.hosted import Hosted, until
+from tests.integration.hosted import ENVIRON, Hosted, until
 from tests.integration.peer import chat, events_of, post
 from tests.integration.test_recovery import DONE, END, TEXT, asked, assert_half, assert_one_answer, broken, recovering, stream, words
 from tests.integration.test_stream_failures import text_of
-from tests.integration.upstream import Line, Upstream, chunk, hang, once, stream_head
+from tests.integration.upstream import Line, Upstream, chunk, hang, once, part, stream_head
 
 pytestmark = pytest.mark.anyio
 
@@ -171,3 +174,26 @@ async def test_the_built_in_model_streams_through_it_as_well() -> None:
 
         assert "say this" in text_of(reply)
         assert reply.is_whole
+
+
+async def test_all_that_follow_one_stream_get_it_taken_over() -> None:
+    async with (
+        Upstream(once(broken(), then="fin")) as first,
+        Upstream(once(stream("b"))) as second,
+        Hosted(recovering(first.base_url, second.base_url, coalesce=True)) as hosted,
+    ):
+        peers = [await hosted.peer() for _ in range(3)]
+        for reply in await asyncio.gather(*(peer.ask(chat(stream=True, temperature=0)) for peer in peers)):
+            assert_one_answer(reply)
+
+
+async def test_a_client_of_the_library_that_closes_ends_a_takeover(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UP_KEY", ENVIRON["UP_KEY"])
+    async with Upstream(once(broken(), then="fin")) as first, Upstream(part(b"")) as second:
+        async with Client(build(recovering(first.base_url, second.base_url), ENVIRON)) as client:
+            deltas = client.stream("m", "hi")
+            await anext(deltas)
+            await second.until(lambda: second.requests)
+        with pytest.raises(Draining):
+            _ = [delta async for delta in deltas]
+        await second.until(lambda: second.left == 1)
