@@ -61,6 +61,10 @@ class Coalescer:
     def run(self, call: Call, failed: Failed) -> None:
         """Join the flight of an identical request, or start one."""
         assert call.body is not None
+        if call.freshness:
+            # What was asked before it came is not fresh to it.
+            self.plan(call, failed)
+            return
         digest, body = identity(call, call.body)
         if self.config.when != "always" and not is_repeatable(call.door, body):
             self.plan(call, failed)
@@ -143,6 +147,9 @@ class Flight:
         """Tell a follower's call what the answer is and where it comes from."""
         branch = self._branch
         call.answer = branch.answer
+        call.dropped = branch.dropped
+        if branch.notes not in call.notes:
+            call.notes += branch.notes
         call.endpoint = branch.endpoint
         if self._followers[0].call is call:
             call.attempts = branch.attempts - self._claimed
@@ -201,10 +208,10 @@ class Flight:
         for follower in followers:
             self.dress(follower.call)
         usage = branch.usage
-        if len(followers) == 1:
+        if len(followers) == 1 and not branch.is_kept:
             followers[0].call.usage = usage
             return
-        total = (usage[0] or branch.tokens_in, usage[1] or branch.tokens_out, usage[2], usage[3])
+        total = usage if branch.is_kept else (usage[0] or branch.tokens_in, usage[1] or branch.tokens_out, usage[2], usage[3])
         for follower, share in zip(followers, split(total, len(followers)), strict=True):
             call = follower.call
             call.usage = share

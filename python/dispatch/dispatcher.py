@@ -71,6 +71,9 @@ class Dispatcher:
             for name, origin in old.origins.items():
                 if generation.origins.get(name) is not origin:
                     origin.close()
+            for model, kept in old.caches.items():
+                if generation.caches.get(model) is not kept and kept.redis is not None:
+                    kept.redis.close()
 
     def dispatch(self, call: Call, model: Model, key_slot: int) -> None:
         """Take a call in: its sink hears of it exactly once. Never raises for what the call contains."""

@@ -113,6 +113,8 @@ class Call:
         first_ns: when the first token of a stream came; 0 before.
         lines: header lines that say which endpoint answered, at which attempt.
         notes: further header lines that say what happened on the way.
+        freshness: 0, or what `Cache-Control` forbids: `policy.sharing.NO_CACHE`, `NO_STORE`.
+        is_kept: the answer was kept from an earlier request, and cost nothing.
         heard_ns: when the client last heard of a stream that has not committed.
         booked: lines of the ledger so far.
         is_delivered: the ledger has the attempt that the key pays for.
@@ -142,7 +144,9 @@ class Call:
     drops = False
     endpoint = ""
     first_ns = 0
+    freshness = 0
     is_delivered = False
+    is_kept = False
     key = ""
     lines = b""
     notes = b""
@@ -188,6 +192,7 @@ class Call:
         part.chunked = self.chunked
         part.credential = self.credential
         part.drops = self.drops
+        part.freshness = self.freshness
         part.key = self.key
         part.request_id = self.request_id
         part.stream = self.stream

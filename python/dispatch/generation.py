@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dispatch.cache.build import stores
+from dispatch.cache.plan import Caching
 from dispatch.coalesce import Coalescer
 from dispatch.config import FROM_CLIENT, Coalesce, pools
 from dispatch.config.plans import Fallback as FallbackPlan
@@ -37,6 +39,7 @@ from dispatch.transport.tls import TlsConfig
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dispatch.cache.build import Stores
     from dispatch.config import Config, Defaults, Endpoint, Secrets
     from dispatch.config.plans import Model as ModelConfig
     from dispatch.config.plans import Plan as PlanConfig
@@ -56,7 +59,7 @@ _NS = 1_000_000_000
 class Model:
     """A callable name."""
 
-    __slots__ = ("deadline_ns", "from_client", "is_pattern", "name", "queue", "run", "slot")
+    __slots__ = ("caches", "deadline_ns", "from_client", "is_pattern", "name", "queue", "run", "slot")
 
     def __init__(self, name: str, slot: int, settings: Defaults, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
         self.name = name
@@ -65,13 +68,14 @@ class Model:
         self.deadline_ns = int(settings.deadline_s * _NS)
         self.queue = settings.queue
         self.from_client = from_client
+        self.caches = settings.cache is not None
         self.run = run
 
 
 class Generation:
     """See the module."""
 
-    __slots__ = ("_patterns", "admit", "by_name", "config", "keys", "lane", "listed", "models", "nobody", "origins", "routing")
+    __slots__ = ("_patterns", "admit", "by_name", "caches", "config", "keys", "lane", "listed", "models", "nobody", "origins", "routing")
 
     def __init__(self, config: Config, routing: Routing) -> None:
         self.config = config
@@ -79,6 +83,7 @@ class Generation:
         self.admit = routing.admit
         self.origins: dict[tuple[object, ...], Owner] = {}
         self.models: dict[str, Model] = {}
+        self.caches: dict[str, Stores] = {}
         self.keys: dict[bytes | None, KeyEntry] = {}
         self.by_name: dict[str, KeyEntry] = {}
         self.lane: Lane | None = None
@@ -118,14 +123,18 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     for model in config.models.values():
         builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model, config.server.max_answer_bytes, ledger)
         plan = builder.plan_of(model.plan)
-        run = _shared(plan.run, model, routing, dispatcher)
-        is_single = model.settings.hedge is None and not model.settings.coalesce
+        old_caches = {} if dispatcher.generation is None else dispatcher.generation.caches
+        reached = {name: links[name].endpoint for pool in pools(model.plan) for name in pool.endpoints}
+        kept = stores(model, [*reached.values()], secrets, old_caches)
+        if kept is not None:
+            generation.caches[model.name] = kept
+        run = _shared(plan.run, model, kept, routing, dispatcher)
+        is_single = model.settings.hedge is None and not model.settings.coalesce and kept is None
         if builder.first is not None and not model.is_pattern and is_single and not isinstance(plan, Hedge):
             deadline_ns = int(model.settings.deadline_s * _NS)
             on_failed = plan.after_first(dispatcher.fail)
             entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
-        uses = {name for pool in pools(model.plan) for name in pool.endpoints}
-        from_client = any(links[name].endpoint.api_key == FROM_CLIENT for name in uses)
+        from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
         generation.models[model.name] = Model(model.name, routing.models[model.name], model.settings, from_client, run)
     named = {key.name: key for key in config.keys}
     for digest, name in secrets.keys.items():
@@ -148,14 +157,18 @@ def _ledger(config: Config, worker: int) -> Book | None:
     return Ledger(path, worker, {endpoint.name: rates(endpoint.price) for endpoint in config.endpoints}).book
 
 
-def _shared(run: Start, model: ModelConfig, routing: Routing, dispatcher: Dispatcher) -> Start:
-    """The plan as it is run for a model whose answers may be shared."""
-    coalesce = Coalesce() if model.settings.coalesce is True else model.settings.coalesce
-    if not coalesce:
-        return run
-    deadline_ns = int(model.settings.deadline_s * _NS)
+def _shared(run: Start, model: ModelConfig, kept: Stores | None, routing: Routing, dispatcher: Dispatcher) -> Start:
+    """The plan as it is run for a model whose answers may be shared: joined before they are looked up, so that one is kept once."""
+    settings = model.settings
     slot = routing.models[model.name]
     count = {name: partial(routing.share, slot, place) for place, name in enumerate(SHARED)}
+    if settings.cache is not None and kept is not None:
+        finish, watch = dispatcher.finish, dispatcher.watch
+        run = Caching(run, settings.cache, kept.memory, kept.redis, finish=finish, watch=watch, count=count).run
+    coalesce = Coalesce() if settings.coalesce is True else settings.coalesce
+    if not coalesce:
+        return run
+    deadline_ns = int(settings.deadline_s * _NS)
     return Coalescer(run, coalesce, deadline_ns=deadline_ns, finish=dispatcher.finish, watch=dispatcher.watch, count=count).run
 
 

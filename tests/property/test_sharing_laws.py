@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dispatch.cache import Kept
+from dispatch.cache.memory import Memory
 from dispatch.coalesce import Coalescer
 from dispatch.config import Coalesce
 from dispatch.exchange import Call
@@ -167,3 +169,36 @@ def test_shares_are_fair_and_their_sum_is_exact(total: tuple[int, int, int, int]
     for kind in range(4):
         column = [share[kind] for share in shares]
         assert max(column) - min(column) <= 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["put", "get"]), st.integers(0, 12), st.integers(0, 900), st.integers(0, 400)),
+        max_size=120,
+    )
+)
+def test_a_cache_stays_within_its_bytes_and_forgets_the_one_unused_for_longest(steps: list[tuple[str, int, int, int]]) -> None:
+    memory = Memory(8192, ttl_s=1e-6)
+    model: dict[bytes, tuple[Kept, int]] = {}
+    now_ns = 1
+    for step, number, size, passed_ns in steps:
+        now_ns += passed_ns
+        key = bytes([number])
+        if step == "get":
+            found = model.get(key)
+            fresh = found if found is not None and now_ns < found[1] else None
+            assert memory.get(key, now_ns) == (None if fresh is None else fresh[0])
+            if found is not None:
+                del model[key]
+                if fresh is not None:
+                    model[key] = fresh
+        else:
+            kept = Kept(200, b"", b"x" * size, False, "a", 0.0)
+            memory.put(key, kept, now_ns)
+            model.pop(key, None)
+            if kept.size <= 1024:
+                while sum(one.size for one, _ in model.values()) + kept.size > 8192:
+                    del model[next(iter(model))]
+                model[key] = (kept, now_ns + 1000)
+        assert memory.used_bytes == sum(one.size for one, _ in model.values()) <= 8192
+        assert len(memory) == len(model)

@@ -249,3 +249,6 @@ class LocalEngine:
         assert generation is not None
         for origin in generation.origins.values():
             await origin.wait_closed()
+        for kept in generation.caches.values():
+            if kept.redis is not None:
+                await kept.redis.wait_closed()

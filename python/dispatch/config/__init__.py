@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.config.answers import Coalesce, Hedge
+from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
 from dispatch.config.plans import Fallback, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
@@ -10,6 +10,7 @@ from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoin
 
 __all__ = [
     "FROM_CLIENT",
+    "Cache",
     "Capabilities",
     "Certificate",
     "Coalesce",

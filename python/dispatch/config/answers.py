@@ -1,4 +1,4 @@
-"""Settings of models that ask twice, or once for many: hedging, coalescing. See `structs`."""
+"""Settings of models that ask twice, or once for many: hedging, coalescing, the cache of answers. See `structs`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-__all__ = ["Coalesce", "Hedge"]
+__all__ = ["Cache", "Coalesce", "Hedge"]
 
 
 class Hedge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,3 +39,22 @@ class Coalesce(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Also join requests of different keys."""
     replay_bytes: Annotated[int, Meta(ge=1)] = 1024 * 1024
     """Kept of a stream for those who join late or read slowly. Beyond it nobody joins, and who is further behind gets an error."""
+
+
+class Cache(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whole good answers are kept and given again to identical requests, streams as streams.
+
+    Identical and repeatable are requests as for `coalesce`. A request with `Cache-Control: no-cache` is asked anew, the answer to one with
+    `no-store` is not kept either. A kept answer costs its key a request, and no tokens.
+    """
+
+    ttl_s: Annotated[float, Meta(gt=0, le=86_400 * 30)] = 3600.0
+    """For how long an answer is kept."""
+    max_bytes: Annotated[int, Meta(ge=4096)] = 64 * 1024 * 1024
+    """Memory of one worker for kept answers; the one unused for longest goes first. An answer longer than an eighth of it is not kept."""
+    scope: Literal["key", "all"] = "key"
+    """Who is given an answer that was kept: requests of the same key, or all."""
+    when: Literal["repeatable", "always"] = "repeatable"
+    """As of `coalesce`."""
+    redis: str = ""
+    """Also keep answers in a Redis that several sidecars share (`dispatch-llm[redis]`): its URL, as `env:NAME` or `file:/path`."""

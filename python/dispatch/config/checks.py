@@ -13,6 +13,7 @@ from dispatch.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dispatch.config.plans import Model
     from dispatch.config.structs import Endpoint, Key, Server
 
 __all__ = ["HEADER_NAME", "HEADER_VALUE", "PROVIDERS", "check_endpoints", "check_keys", "check_server", "is_loopback"]
@@ -103,6 +104,18 @@ def check_keys(keys: tuple[Key, ...], models: Iterable[str]) -> None:
         for number, model in enumerate(key.models or ()):
             if model not in models and not any(_stands_for(pattern, model) for pattern in models):
                 raise ConfigError(f"{path}.models[{number}]", f"found {shown(model)}, expected the name of a model{nearest(model, models)}")
+
+
+def check_stores(models: Iterable[Model]) -> None:
+    """Check where answers are kept outside.
+
+    Raises:
+        ConfigError: an address that is written out: it may hold a password.
+    """
+    for model in models:
+        cache = model.settings.cache
+        if cache is not None and cache.redis:
+            _check_secret(cache.redis, f"{join('models', model.name)}.cache.redis", "env:NAME or file:/path")
 
 
 def check_server(server: Server, *, has_keys: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
-from dispatch.config.checks import check_endpoints, check_keys, check_server
+from dispatch.config.checks import check_endpoints, check_keys, check_server, check_stores
 from dispatch.config.decode import decode, join, nearest, shown
 from dispatch.config.discover import discovered, is_listening
 from dispatch.config.plans import Model, build_models
@@ -134,6 +134,7 @@ def build(raw: Mapping[str, Any], environ: Mapping[str, str] | None = None, over
     )
     check_keys(config.keys, config.models)
     check_server(config.server, has_keys=bool(config.keys))
+    check_stores(config.models.values())
     return config
 
 

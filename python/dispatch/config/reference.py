@@ -14,7 +14,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct, inspect
 
 from dispatch import extensions
-from dispatch.config.answers import Coalesce, Hedge
+from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
 from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
@@ -88,6 +88,7 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`hedge` (in `defaults` and in a model)", Hedge),
     ("`health` (in `defaults` and in a model)", Health),
     ("`coalesce` (in `defaults` and in a model)", Coalesce),
+    ("`cache` (in `defaults` and in a model)", Cache),
     ("`endpoints`, a list", Endpoint),
     ("`limits` (of an endpoint or a model)", Limits),
     ("`price` (of an endpoint)", Price),

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from dispatch.config.checks import HEADER_VALUE
@@ -51,6 +52,8 @@ class Secrets(Struct, frozen=True, kw_only=True):
     """Credentials by endpoint; empty for an endpoint without one and for `from_client`."""
     keys: dict[bytes, str]
     """Names of the clients' keys by the SHA-256 of the key. Looking a digest up takes no longer for a better guess of the key."""
+    stores: dict[str, Secret] = msgspec.field(default_factory=dict)
+    """URLs of the Redis of models that have one."""
 
 
 def resolve(config: Config, environ: Mapping[str, str]) -> Secrets:
@@ -69,7 +72,13 @@ def resolve(config: Config, environ: Mapping[str, str]) -> Secrets:
         if digest in keys:
             raise ConfigError(f"keys[{place}].key", f"key {key.name!r} and key {keys[digest]!r} are the same")
         keys[digest] = key.name
-    return Secrets(endpoints=endpoints, keys=keys)
+    caches = ((name, model.settings.cache) for name, model in config.models.items())
+    stores = {
+        name: Secret(_read(cache.redis, environ, f"models.{name}.cache.redis", f"model {name!r}"))
+        for name, cache in caches
+        if cache is not None and cache.redis
+    }
+    return Secrets(endpoints=endpoints, keys=keys, stores=stores)
 
 
 def _digest(reference: str, environ: Mapping[str, str], path: str, owner: str) -> bytes:

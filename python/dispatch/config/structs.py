@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from dispatch.config.answers import Coalesce, Hedge
+from dispatch.config.answers import Cache, Coalesce, Hedge
 
 __all__ = [
     "AfterTokens",
@@ -185,6 +185,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Breakers, outliers, recovery."""
     limits: Limits = Limits()
     """What may be asked of a model, whoever asks; a request over it gets 429."""
+    cache: Cache | None = None
+    """Keep answers and give them again; left out: never."""
     coalesce: bool | Coalesce = False
     """Ask once for identical requests that are under way at the same time; `true` for the values below."""
     commit: Literal["first", "whole"] | AfterTokens = "first"

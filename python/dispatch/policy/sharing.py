@@ -10,11 +10,16 @@ import msgspec
 if TYPE_CHECKING:
     from dispatch.exchange import Body, Call
 
-__all__ = ["IGNORED_FIELDS", "identity", "is_repeatable", "split"]
+__all__ = ["IGNORED_FIELDS", "NO_CACHE", "NO_STORE", "freshness", "identity", "is_repeatable", "split"]
 
 IGNORED_FIELDS = frozenset((b"content-length", b"idempotency-key", b"traceparent", b"tracestate", b"user-agent", b"x-request-id"))
 """Header fields that reach the provider and leave its answer as it is. SDKs put new ones of most of these into every request."""
 
+
+NO_CACHE = 1
+"""Do not give what was kept."""
+NO_STORE = 2
+"""Neither give nor keep."""
 
 Tokens = tuple[int, int, int, int]
 """Input, output, cached, reasoning."""
@@ -37,7 +42,7 @@ def identity(call: Call, body: Body) -> tuple[bytes, bytes]:
     """
     head, _, text = body.compose(b"", b"", False).partition(b"\r\n\r\n")
     lines = sorted(line for line in head.split(b"\r\n") if line.partition(b":")[0] not in IGNORED_FIELDS)
-    form = f"{call.door} {call.stream:d}{call.chunked:d} {call.upstream_name} {call.model}".encode()
+    form = f"{call.door} {call.stream:d}{call.chunked:d}{call.drops:d} {call.upstream_name} {call.model}".encode()
     digest = hashlib.sha256()
     for part in (form, call.credential, *lines, text):
         digest.update(b"%d:%b" % (len(part), part))
@@ -58,6 +63,16 @@ def is_repeatable(door: str, body: bytes) -> bool:
     if told.background or told.conversation is not None or told.store or (door == "responses" and told.store is None):
         return False
     return told.temperature == 0
+
+
+def freshness(cache_control: bytes | None) -> int:
+    """What a request's `Cache-Control` forbids (RFC 9111 section 5.2.1): 0, `NO_CACHE` or `NO_STORE`."""
+    if cache_control is None:
+        return 0
+    told = {part.strip() for part in cache_control.lower().split(b",")}
+    if b"no-store" in told:
+        return NO_STORE
+    return NO_CACHE if told & {b"no-cache", b"max-age=0"} else 0
 
 
 def split(total: Tokens, parts: int) -> list[Tokens]:

@@ -15,6 +15,7 @@ from dispatch.errors import BadRequest, InvalidKey
 from dispatch.exchange import Call
 from dispatch.lane import door_generates
 from dispatch.policy.cost import estimate_tokens, expect_output_tokens
+from dispatch.policy.sharing import freshness
 from dispatch.policy.users import user_named
 from dispatch.queue import CLASSES
 from dispatch.server.answers import page
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dispatch.exchange import Body
-    from dispatch.generation import KeyEntry
+    from dispatch.generation import KeyEntry, Model
     from dispatch.server.front import Front
     from dispatch.server.http1 import ClientConnection
     from dispatch.wire.http1 import Inbound, Scan
@@ -83,8 +84,8 @@ class Door:
             call.request_id = b"x-request-id: %b\r\n" % (inbound.header(b"x-request-id") or b"")
         else:
             call.request_id = front.request_id()
-        if model.from_client:
-            call.credential = inbound.credential() or b""
+        if model.from_client or model.caches:
+            _read_for(model, call, inbound)
         client.call = call
         if key.secret:
             call.asker = key.asker(_user(inbound, scan))
@@ -93,6 +94,13 @@ class Door:
 
 def _user(inbound: Inbound, scan: Scan) -> bytes:
     return inbound.header(b"x-dispatch-user") or user_named(scan.body(b"", False))  # positional in the core
+
+
+def _read_for(model: Model, call: Call, inbound: Inbound) -> None:
+    """What only some models want to know."""
+    if model.from_client:
+        call.credential = inbound.credential() or b""
+    call.freshness = freshness(inbound.header(b"cache-control"))
 
 
 def _read_hints(call: Call, inbound: Inbound) -> None:

@@ -116,6 +116,7 @@ def _shared(snapshot: Snapshot) -> Iterator[Iterator[str]]:
     rows = [(name, dict(zip(SHARED, row.shared, strict=True))) for name, row in snapshot.models.items()]
     families = (
         ("dispatch_coalesced_total", ("joined", "dropped"), "Requests that joined an identical one; dropped: read too slowly to go on."),
+        ("dispatch_cache_total", ("hit", "miss", "bypass"), "Requests for kept answers; bypass: not looked up, not kept."),
     )
     for family, outcomes, text in families:
         samples = [((("model", name), ("outcome", at)), row[at]) for name, row in rows for at in outcomes if row[at]]
