@@ -37,6 +37,8 @@ class Case(Struct, frozen=True, kw_only=True):
     """What the faulty endpoint says is the request's answer: another one would say the same, and none is asked."""
     after_commit: bool = False
     """A stream has content when it breaks: with `commit: first` that is told, not mended."""
+    is_budgeted: bool = False
+    """Each break costs a retry of the budget at once: with more clients than it holds, some get an error."""
     unknown: bool = False
     """Whether the request was executed is not known, so it is not sent again by default."""
 
@@ -78,7 +80,7 @@ CASES: Final = (
     _of("cut_rst", after_commit=True),
     _of("cut_mid_event", after_commit=True),
     _of("cut_before_finish", after_commit=True),
-    _of("cut_after_finish", heals=True),
+    _of("cut_after_finish", heals=True, model={"retry": {"unknown": True}}),
     _of("end_early", after_commit=True),
     _of("no_finish_reason", after_commit=True),
     _of("no_done", heals=True),
@@ -92,8 +94,11 @@ CASES: Final = (
     _of("wrong_content_type"),
     _of("redirect"),
     _of("huge_answer", set={"huge_bytes": 1_500_000}, is_answer=True),
-    *(_of(fault, name=f"{fault}, commit: whole", model={"commit": "whole"}) for fault in ("hang_mid_stream", "cut_rst", "error_event")),
-    *(_of(fault, name=f"{fault}, recover: [restart]", model={"recover": ["restart"]}) for fault in BREAKS),
+    *(
+        _of(fault, name=f"{fault}, commit: whole", model={"commit": "whole"}, is_budgeted=True)
+        for fault in ("hang_mid_stream", "cut_rst", "error_event")
+    ),
+    *(_of(fault, name=f"{fault}, recover: [restart]", model={"recover": ["restart"]}, is_budgeted=True) for fault in BREAKS),
 )
 
 
@@ -115,7 +120,7 @@ class Run(Struct, frozen=True):
         case = self.case
         if case.heals and not (case.drops and self.kind == "whole"):
             return True
-        is_final = case.is_answer or case.unknown or (case.after_commit and self.kind == "stream")
+        is_final = case.is_answer or case.unknown or ((case.after_commit or case.is_budgeted) and self.kind == "stream")
         return self.variant == "one" and not is_final
 
 

@@ -20,6 +20,7 @@ from dispatch.transport.tls import connect_tls
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dispatch.transport.connection import UpstreamConnection
     from dispatch.transport.pool import Origin
     from dispatch.transport.tls import TlsConfig
 
@@ -90,8 +91,7 @@ class Connector:
             if target.proxy and target.scheme == "https":
                 await _ask_proxy(loop, sock, target)
             if self._tls is None:
-                transport, _ = await loop.create_connection(origin.protocol, sock=sock)
-                hand_over(transport, sock)
+                await _take_over(loop, origin.protocol(), sock)
                 return
             await connect_tls(loop, origin.protocol, server_name=target.host, config=self._tls, timeout_s=origin.connect_s, sock=sock)
         except BaseException:
@@ -110,6 +110,17 @@ class Connector:
             proxy = urlsplit(target.proxy)
             host, port = proxy.hostname or "", proxy.port or 80
         return await _open_any(await self._resolver.resolve(host, port))
+
+
+async def _take_over(loop: asyncio.AbstractEventLoop, connection: UpstreamConnection, sock: socket.socket) -> None:
+    """Let `connection` have a connected socket. Raises `OSError`."""
+    try:
+        transport, _ = await loop.create_connection(lambda: connection, sock=sock)
+    except BaseException:
+        # Out of time in the very round in which it was made: uvloop closes it and tells nobody, and it would serve as an idle one.
+        connection.connection_lost(None)
+        raise
+    hand_over(transport, sock)
 
 
 async def _open_any(addresses: list[tuple[socket.AddressFamily, Address]]) -> socket.socket:
