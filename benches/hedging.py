@@ -51,7 +51,7 @@ async def _run(requests: int) -> None:
     sent: dict[str, int] = {"without": 0, "with": 0}
     for turn in range(ROUNDS):
         for name, hedge in (("without", None), ("with", HEDGE)):
-            slow = {"first_token_s": "lognormal:0.03,1.0", "output_tokens": 2}
+            slow: dict[str, Any] = {"first_token_s": "lognormal:0.03,1.0", "output_tokens": 2}
             async with MockProvider(scenario={"seed": turn}, **slow) as one, MockProvider(scenario={"seed": 100 + turn}, **slow) as two:
                 urls = {"a": one.base_url, "b": two.base_url}
                 endpoints = [{"name": at, "provider": "openai_compatible", "model": "x", "base_url": url} for at, url in urls.items()]
