@@ -29,16 +29,28 @@ EVENTS = {
 PROSE = "a few words " * 60
 ANSWERS: dict[str, Any] = {
     "messages": {
-        "id": "i", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn", "stop_sequence": None,
-        "content": [{"type": "text", "text": PROSE}], "usage": {"input_tokens": 9, "output_tokens": 200},
+        "id": "i",
+        "type": "message",
+        "role": "assistant",
+        "model": "m",
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "content": [{"type": "text", "text": PROSE}],
+        "usage": {"input_tokens": 9, "output_tokens": 200},
     },
     "chat": {
-        "id": "i", "object": "chat.completion", "created": 1, "model": "m", "usage": {"prompt_tokens": 9, "completion_tokens": 200},
+        "id": "i",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "usage": {"prompt_tokens": 9, "completion_tokens": 200},
         "choices": [{"index": 0, "message": {"role": "assistant", "content": PROSE}, "finish_reason": "stop"}],
     },
     "generate": {
         "candidates": [{"content": {"parts": [{"text": PROSE}], "role": "model"}, "finishReason": "STOP", "index": 0}],
-        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 200}, "modelVersion": "m", "responseId": "r",
+        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 200},
+        "modelVersion": "m",
+        "responseId": "r",
     },
 }
 REQUEST = {

@@ -59,7 +59,10 @@ _NS = 1_000_000_000
 class Model:
     """A callable name."""
 
-    __slots__ = ("caches", "deadline_ns", "from_client", "is_pattern", "name", "queue", "run", "slot")
+    __slots__ = ("caches", "deadline_ns", "doors", "from_client", "is_pattern", "name", "queue", "run", "slot")
+
+    doors: frozenset[str]
+    """What its endpoints offer, together."""
 
     def __init__(self, name: str, slot: int, settings: Defaults, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
         self.name = name
@@ -135,7 +138,9 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
             on_failed = plan.after_first(dispatcher.fail)
             entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
         from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
-        generation.models[model.name] = Model(model.name, routing.models[model.name], model.settings, from_client, run)
+        callable_name = Model(model.name, routing.models[model.name], model.settings, from_client, run)
+        callable_name.doors = frozenset(door for name in reached for door in links[name].heads)
+        generation.models[model.name] = callable_name
     named = {key.name: key for key in config.keys}
     for digest, name in secrets.keys.items():
         key = named[name]

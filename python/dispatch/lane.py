@@ -149,7 +149,7 @@ class Lane:
 
 def door_generates(door: str) -> bool:
     """Whether the answers of a door are generated token by token."""
-    return door != "embeddings"
+    return door not in {"embeddings", "count_tokens", "gemini_count", "gemini_embed", "gemini_embed_batch"}
 
 
 def _is_own(link: Link) -> bool:

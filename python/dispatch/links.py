@@ -33,14 +33,21 @@ if TYPE_CHECKING:
 
 __all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
 
-DOORS = ("chat", "completions", "embeddings", "responses", "messages", "generate", "generate_stream")
+DOORS = (
+    *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
+    *("gemini_count", "gemini_embed", "gemini_embed_batch"),
+)
 DIALECTS = {
     "chat": sse.CHAT,
     "completions": sse.CHAT,
     "embeddings": sse.CHAT,
     "responses": sse.RESPONSES,
     "messages": sse.ANTHROPIC,
+    "count_tokens": sse.ANTHROPIC,
     "generate": sse.CHAT,
+    "gemini_count": sse.CHAT,
+    "gemini_embed": sse.CHAT,
+    "gemini_embed_batch": sse.CHAT,
     "generate_stream": sse.CHAT,
 }
 _WITH_USAGE = frozenset(("chat", "completions"))

@@ -256,3 +256,31 @@ async def test_googles_sdk_reads_our_errors() -> None:
 
     assert unknown.value.code == 404
     assert "NOT_FOUND" in str(unknown.value)
+
+
+async def test_tokens_are_counted_by_the_provider_or_estimated() -> None:
+    counted = once(answer({"input_tokens": 77}))
+    async with Upstream(counted) as upstream, Hosted(config(upstream, "anthropic")) as hosted, claude(hosted) as sdk:
+        assert (await sdk.messages.count_tokens(model="m", messages=TURN)).input_tokens == 77
+    async with Upstream(GOOD) as upstream, Hosted(config(upstream, "openai_compatible")) as hosted, claude(hosted) as sdk:
+        estimate = await sdk.messages.with_raw_response.count_tokens(model="m", messages=TURN)
+        total = await gemini(hosted).aio.models.count_tokens(model="m", contents="hello")
+
+    assert estimate.headers["x-dispatch-estimated"] == "true"
+    assert (await estimate.parse()).input_tokens == (total.total_tokens or 0) > 0
+    assert not upstream.requests
+
+
+async def test_models_are_listed_for_anthropics_sdk() -> None:
+    async with Upstream(GOOD) as upstream, Hosted(config(upstream, "anthropic")) as hosted, claude(hosted) as sdk:
+        assert [model.id async for model in sdk.models.list()] == ["m"]
+
+
+async def test_gemini_embeds_for_its_own_clients() -> None:
+    embedded = {"embeddings": [{"values": [0.5, 0.25]}]}
+    async with Upstream(once(answer(embedded))) as upstream, Hosted(config(upstream, "gemini")) as hosted:
+        got = await gemini(hosted).aio.models.embed_content(model="m", contents="hello")
+
+    assert got.embeddings is not None
+    assert got.embeddings[0].values == [0.5, 0.25]
+    assert sent(upstream)[0].startswith("post /v1beta/models/up-5:batchembedcontents http/1.1")

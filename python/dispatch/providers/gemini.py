@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["PROVIDER"]
 
 BASE_URL = "https://generativelanguage.googleapis.com"
-_VERBS = {"generate": "generateContent", "generate_stream": "streamGenerateContent?alt=sse"}
+_VERBS = {
+    "generate": "generateContent",
+    "generate_stream": "streamGenerateContent?alt=sse",
+    "gemini_count": "countTokens",
+    "gemini_embed": "embedContent",
+    "gemini_embed_batch": "batchEmbedContents",
+}
 
 
 class Gemini:

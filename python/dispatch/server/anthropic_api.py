@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dispatch.server.counting import Counting
 from dispatch.server.openai_api import Door
 
 if TYPE_CHECKING:
     from dispatch.exchange import Body
     from dispatch.wire.http1 import Inbound, Scan
 
-__all__ = ["AnthropicDoor"]
+__all__ = ["AnthropicCount", "AnthropicDoor"]
 
 _VERSION = b"anthropic-version: 2023-06-01\r\n"
 """The only version since that day; the API refuses requests without one, and so would a client of ours without an SDK be."""
@@ -29,6 +30,13 @@ class AnthropicDoor(Door):
     def body_of(inbound: Inbound, scan: Scan) -> Body:
         """The body, and the version that a client has not named."""
         return scan if inbound.header(b"anthropic-version") else _Versioned(scan)
+
+
+class AnthropicCount(Counting, AnthropicDoor):
+    """How many tokens a request would have."""
+
+    __slots__ = ()
+    member = "input_tokens"
 
 
 class _Versioned:

@@ -10,7 +10,7 @@ from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
 from dispatch.server import admin, gemini_api, openai_api
 from dispatch.server.answers import page
-from dispatch.server.anthropic_api import AnthropicDoor
+from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
 from dispatch.server.room import Room
 from dispatch.wire.http1 import HAS_ORIGIN, RequestReader
 
@@ -54,12 +54,16 @@ DOORS: dict[bytes, Door] = {
     b"POST /v1/embeddings": openai_api.Door("embeddings"),
     b"POST /v1/responses": openai_api.Door("responses"),
     b"POST /v1/messages": AnthropicDoor("messages"),
+    b"POST /v1/messages/count_tokens": AnthropicCount("count_tokens"),
     b"GET /v1/models": openai_api.models,
     b"GET /healthz": admin.healthz,
     b"GET /readyz": admin.readyz,
     b"GET /metrics": admin.metrics,
 }
-DIALECTS = {"messages": "anthropic", "count_tokens": "anthropic", "generate": "gemini", "generate_stream": "gemini"}
+DIALECTS = {
+    **dict.fromkeys(("messages", "count_tokens"), "anthropic"),
+    **dict.fromkeys(("generate", "generate_stream", "gemini_count", "gemini_embed", "gemini_embed_batch"), "gemini"),
+}
 """In which dialect a door refuses, where that is not OpenAI's."""
 
 METHODS: dict[bytes, list[bytes]] = {}

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from dispatch.errors import BadRequest
+from dispatch.server.counting import Counting
 from dispatch.server.openai_api import Door
 from dispatch.wire.http1 import Scan
 
@@ -44,7 +45,7 @@ class GeminiDoor(Door):
             raise BadRequest("streams are given as server-sent events: add ?alt=sse", code="unsupported_parameter", param="alt")
         path = inbound.line.partition(b"/models/")[2].rpartition(b":")[0]
         named = msgspec.json.encode(unquote(path.decode("latin-1")))
-        body = inbound.body.lstrip()
+        body = _unnamed(inbound.body).lstrip()
         if not body.startswith(b"{"):
             # Not JSON, or no object: the scan says what is wrong with it.
             body = inbound.body or b"nothing"
@@ -52,12 +53,30 @@ class GeminiDoor(Door):
             inside = body[1:].lstrip()
             given = b'{"model":%b%b' % (named, b',"stream":true' if is_stream else b"")
             body = given + (inside if inside.startswith(b"}") else b"," + inside)
-        super().__call__(front, client, inbound, Scan(body))
+        self.take(front, client, inbound, Scan(body))
+
+    def take(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan) -> None:
+        """Go on as at any door."""
+        super().__call__(front, client, inbound, scan)
 
     @staticmethod
     def body_of(inbound: Inbound, scan: Scan) -> _Body:
         """The body for an endpoint of the same dialect, and for a translation."""
         return _Body(inbound, scan)
+
+
+def _unnamed(body: bytes) -> bytes:
+    """A body without the `model` that some clients write into it as well; the path's is meant."""
+    if b'"model"' not in body:
+        return body
+    try:
+        tree = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body
+    if not isinstance(tree, dict) or "model" not in tree:
+        return body
+    del tree["model"]
+    return msgspec.json.encode(tree)
 
 
 class _Body:
@@ -76,4 +95,27 @@ class _Body:
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, self._inbound.forward, len(body), body)
 
 
-_DOORS = {b"generateContent": GeminiDoor("generate"), b"streamGenerateContent": GeminiDoor("generate_stream")}
+class GeminiCount(GeminiDoor):
+    """How many tokens a request would have."""
+
+    __slots__ = ()
+
+    def take(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan) -> None:
+        """Let the counting door have it."""
+        _COUNTING(front, client, inbound, scan)
+
+
+class _Counting(Counting):
+    __slots__ = ()
+    member = "totalTokens"
+    body_of = GeminiDoor.body_of
+
+
+_COUNTING = _Counting("gemini_count")
+_DOORS: dict[bytes, GeminiDoor] = {
+    b"generateContent": GeminiDoor("generate"),
+    b"streamGenerateContent": GeminiDoor("generate_stream"),
+    b"countTokens": GeminiCount("gemini_count"),
+    b"embedContent": GeminiDoor("gemini_embed"),
+    b"batchEmbedContents": GeminiDoor("gemini_embed_batch"),
+}

@@ -156,6 +156,12 @@ def models(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     generation = front.dispatcher.generation
     assert generation is not None
     names = [name for name in generation.listed if key.models is None or name in key.models]
-    data = [{"id": name, "object": "model", "created": _STARTED, "owned_by": "dispatch"} for name in names]
-    body = msgspec.json.encode({"object": "list", "data": data})
+    if inbound.header(b"anthropic-version"):
+        # Anthropic's SDK asks at the same path.
+        shown = [{"id": name, "type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z"} for name in names]
+        ends = {"has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None}
+        body = msgspec.json.encode({"data": shown, **ends})
+    else:
+        data = [{"id": name, "object": "model", "created": _STARTED, "owned_by": "dispatch"} for name in names]
+        body = msgspec.json.encode({"object": "list", "data": data})
     client.answer(page(200, body, keep=client.keeps))
