@@ -392,3 +392,20 @@ async def test_the_library_shares_and_closes(tmp_path: Path, monkeypatch: pytest
         await client.__aexit__(None, None, None)
         assert {type(error).__name__ for error in await asyncio.gather(*waiting, return_exceptions=True)} == {"Draining"}
         await mock.until(lambda journal: journal[-1].left)
+
+
+async def test_those_that_wait_in_the_queue_are_answered_in_their_turn() -> None:
+    async with MockProvider(first_token_s=0.2, reply="one two") as mock:
+        config = shared(mock.base_url)
+        config["endpoints"][0]["limits"] = {"concurrency": 1}
+        async with Hosted(config) as hosted:
+            busy, first, second = [await hosted.peer() for _ in range(3)]
+            await busy.send(ask(max_tokens=5))
+            await mock.until(lambda journal: len(journal) == 1)
+            await first.send(ask())
+            await second.send(ask())
+            replies = [await peer.reply() for peer in (busy, first, second)]
+
+            assert [reply.is_whole for reply in replies] == [True] * 3
+            assert replies[1].status == replies[2].status == 200
+            assert len(mock.journal) <= 3
