@@ -71,6 +71,8 @@ class Worker:
         """Take a validated configuration for all requests from here on. Requests under way finish on the one before."""
         self.dispatcher.use(build(config, secrets, slots, self.board, self.index, self.dispatcher))
         self.front.configure()
+        # The tables before the last ones hold each other, and the collector's own full round is hours away.
+        gc.collect()
 
     async def listen(self, listener: Listener) -> None:
         """Serve the connections that `listener` accepts."""
