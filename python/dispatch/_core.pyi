@@ -477,14 +477,18 @@ class Turns:
     def hide(self) -> None:
         """Tell all workers that this one has nothing to serve."""
 
-    def serve(self, flow: int, tokens: int, weight: int, /) -> None:
+    def serve(self, flow: int, tokens: int, weight: int, waited_ns: int, /) -> None:
         """Move a flow on by a request that got its place.
 
         Args:
             flow: whose it was.
             tokens: what it cost.
             weight: share of the flow, against others' weights.
+            waited_ns: how long it waited.
         """
+
+    def block(self, more: int, /) -> None:
+        """So many more (or fewer) flows are left out at this worker until some key has a place more, of which its bell tells."""
 
     @property
     def is_next(self) -> bool:
@@ -757,6 +761,10 @@ class ModelState:
     @property
     def outcomes(self) -> list[int]:
         """Ended requests, by the number of `Failure`; the last is `REFUSED`."""
+
+    @property
+    def waits(self) -> Histogram:
+        """How long requests waited for a place, of those that got one."""
 
     @property
     def shared(self) -> list[int]:

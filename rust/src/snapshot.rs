@@ -106,6 +106,8 @@ pub struct Model {
     pub outcomes: Vec<u64>,
     /// Answers given more than once, in the order of [`crate::engine::SHARED`].
     pub shared: Vec<u64>,
+    /// How long requests waited for a place, of those that got one.
+    pub waits: Histogram,
 }
 
 /// One pool.
@@ -183,6 +185,7 @@ pub fn model(board: &Board, slot: usize) -> Model {
         queued: held(board, row.queued()),
         outcomes: words(row.outcomes()),
         shared: counters(row.shared()),
+        waits: histogram(row.waits(), FIRST_TOKEN_US.len()),
     }
 }
 

@@ -96,7 +96,7 @@ class Waiting(RuleBasedStateMachine):
             other.joined_ns for other in self.waiting if self.turns[0].start(other.number) == start and other.number == request.number
         )
         self.take(request)
-        self.turns[worker].serve(request.number, request.tokens, self.weights[request.number])
+        self.turns[worker].serve(request.number, request.tokens, self.weights[request.number], 0)
         self.served += request.tokens
         self.show(worker)
         for other, turns in enumerate(self.turns):
@@ -119,6 +119,12 @@ class Waiting(RuleBasedStateMachine):
         assert line.first() is not flow
         line.unblock(self.now_ns + 5)
         assert line.blocked_until_ns == 0
+        line.block(flow, -1)
+        line.unblock(self.now_ns * 2)
+        assert line.first() is not flow
+        assert line.blocked == 1
+        line.unblock_all()
+        assert line.blocked == 0
         self.show(worker)
 
     @invariant()

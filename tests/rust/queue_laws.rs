@@ -68,7 +68,7 @@ fn check(flows: &[Flow]) -> Result<(), TestCaseError> {
         let (worker, at) = turn(flows, &queues);
         let flow = &flows[at];
         let tokens = flow.tokens[asked[at] % flow.tokens.len()];
-        queues[worker].serve(at, u64::from(tokens), flow.weight);
+        queues[worker].serve(at, u64::from(tokens), flow.weight, Nanos(0));
         for other in (0..WORKERS).filter(|other| *other == worker || queues[*other].take_ring()) {
             show(flows, &queues[other], other);
         }

@@ -37,6 +37,7 @@ CONTRACT = {
     "dispatch_queue_depth": ({"model"}, "gauge"),
     "dispatch_time_to_first_token_seconds": ({"model", "endpoint"}, "histogram"),
     "dispatch_request_duration_seconds": ({"model", "endpoint"}, "histogram"),
+    "dispatch_queue_wait_seconds": ({"model"}, "histogram"),
     "dispatch_overhead_seconds": (set[str](), "histogram"),
     "dispatch_limit_remaining": ({"endpoint", "limit"}, "gauge"),
     "dispatch_breaker_state": ({"endpoint"}, "gauge"),
@@ -62,6 +63,7 @@ def serve_one(routing: Routing, *, key: int, failure: Failure = Failure.NONE, mo
     assert isinstance(lease, Lease)
     lease.settle(failure, NOW_NS + 30_000_000, 11, 21, 5, 0)
     ticket.settle(failure, NOW_NS + 30_000_000, 60_000, 11, 21, 5)
+    routing.turns(routing.models[model]).serve(1, 30, 1, 10_000_000)
 
 
 @pytest.fixture

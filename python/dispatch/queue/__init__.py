@@ -79,10 +79,9 @@ class Queues:
         assert self._bell is not None
         self._bell.silence()
         for slot, line in [*self._lines.items()]:
-            if line.turns.take_ring():
+            if line.on_bell():
                 # The next time others come first: models that wait for the same endpoint take turns.
                 self._lines[slot] = self._lines.pop(slot)
-                line.kick()
 
     def enter(self, call: Call, error: DispatchError, model: Served, caller: Caller) -> DispatchError | None:
         """Let a call wait that found no place, or what is told to its client if it may not.

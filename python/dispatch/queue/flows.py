@@ -51,7 +51,7 @@ class Flow(Generic[W]):
     """Requests of one key and one priority.
 
     Attributes:
-        blocked_ns: its key may not be asked again before; 0 for a flow that may be served.
+        blocked_ns: its key may not be asked again before; 0 for a flow that may be served, -1 for nobody knows when.
     """
 
     __slots__ = ("blocked_ns", "is_listed", "number", "tokens", "waiting", "weight")
@@ -154,20 +154,32 @@ class Flows(Generic[W]):
             del self._flows[flow.number]
 
     def block(self, flow: Flow[W], until_ns: int) -> None:
-        """Leave a flow out until its key may be asked again."""
+        """Leave a flow out until its key may be asked again; -1: until `unblock_all`."""
         flow.blocked_ns = until_ns
 
     def unblock(self, now_ns: int) -> None:
         """Take up the flows whose time has come."""
         for flow in self._flows.values():
-            if flow.blocked_ns and flow.blocked_ns <= now_ns:
+            if 0 < flow.blocked_ns <= now_ns:
+                flow.blocked_ns = 0
+                self._list(flow)
+
+    def unblock_all(self) -> None:
+        """Take up the flows of which nobody knew when."""
+        for flow in self._flows.values():
+            if flow.blocked_ns < 0:
                 flow.blocked_ns = 0
                 self._list(flow)
 
     @property
+    def blocked(self) -> int:
+        """Flows of which nobody knows when their keys may be asked again."""
+        return sum(flow.blocked_ns < 0 for flow in self._flows.values())
+
+    @property
     def blocked_until_ns(self) -> int:
         """When the first blocked flow may be asked again; 0 when none is blocked."""
-        return min((flow.blocked_ns for flow in self._flows.values() if flow.blocked_ns), default=0)
+        return min((flow.blocked_ns for flow in self._flows.values() if flow.blocked_ns > 0), default=0)
 
     @property
     def is_one(self) -> bool:

@@ -35,8 +35,6 @@ __all__ = ["Desk", "Line", "Served"]
 _NS = 1_000_000_000
 TIMER_GRAIN_S = 0.001
 """The loop's timers may be early by this."""
-BLOCKED_NS = 100_000_000
-"""How long a flow is left out whose key is at a limit that cannot say for how long."""
 BROKEN_S = 2.0
 """Longest wait where breakers hold all endpoints back: they are broken, not busy. Long enough for a first look at whether they are back."""
 HOPELESS = frozenset(("draining", "tried"))
@@ -85,6 +83,7 @@ class Line:
         self._rate = Rate()
         self._service_s = 0.0
         self._is_broken = False
+        self._blocked = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_kick_due = False
         self._trying: Waiter | None = None
@@ -211,6 +210,16 @@ class Line:
             self._is_kick_due = True
             asyncio.get_running_loop().call_soon(self.kick)
 
+    def on_bell(self) -> bool:
+        """Look for a place if the bell was for this model, or for a key that was at a limit of its own. Returns whether it was."""
+        is_rung = self.turns.take_ring()
+        if self._blocked:
+            self._flows.unblock_all()
+        elif not is_rung:
+            return False
+        self.kick()
+        return True
+
     def kick(self) -> None:
         """Serve who is next, for as long as there are places."""
         self._is_kick_due = False
@@ -232,6 +241,7 @@ class Line:
         """The coarse timer: a bell may have been lost. Learns how fast the queue moves."""
         self._rate.observe(self.turns.served, now_ns)
         self._flows.unblock(now_ns)
+        self._flows.unblock_all()
         self._show()
         if self.turns.is_next:
             self.kick()
@@ -245,7 +255,7 @@ class Line:
             waiter.refusal = ticket
             if ticket.whose == "key":
                 # Only this flow has to wait for it.
-                self._flows.block(waiter.flow, now_ns + (ticket.retry_after_ns if ticket.retry_after_ns >= 0 else BLOCKED_NS))
+                self._flows.block(waiter.flow, now_ns + ticket.retry_after_ns if ticket.retry_after_ns >= 0 else -1)
                 return True
             self._wake_in(ticket.retry_after_ns)
             return False
@@ -272,12 +282,16 @@ class Line:
         self._desk.watch.discard(waiter)
         self._flows.remove(waiter, flow)
         self.turns.leave()
-        self.turns.serve(flow.number, waiter.tokens, flow.weight)
+        self.turns.serve(flow.number, waiter.tokens, flow.weight, max(0, now_ns - waiter.joined_ns))
         call.place = None
         # The attempt took the time since the request came for our own.
         call.overhead_ns = max(0, call.overhead_ns - (now_ns - waiter.joined_ns))
 
     def _show(self) -> None:
+        blocked = self._flows.blocked
+        if blocked != self._blocked:
+            self.turns.block(blocked - self._blocked)
+            self._blocked = blocked
         flow = self._flows.first()
         if flow is None:
             self.turns.hide()

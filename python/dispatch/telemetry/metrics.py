@@ -159,6 +159,12 @@ def _histograms(snapshot: Snapshot) -> Iterator[Iterator[str]]:
         DURATION_BOUNDS_S,
         ((labels, row.duration) for labels, row in pairs),
     )
+    yield _histogram_family(
+        "dispatch_queue_wait_seconds",
+        "Wait for a place, of the requests that found none when they came and got one.",
+        FIRST_TOKEN_BOUNDS_S,
+        (((("model", name),), row.waits) for name, row in snapshot.models.items()),
+    )
     overhead: list[tuple[_Labels, Histogram]] = [((), snapshot.overhead)]
     help_text = "Time spent in dispatch itself per request, waiting not counted."
     yield _histogram_family("dispatch_overhead_seconds", help_text, OVERHEAD_BOUNDS_S, overhead)

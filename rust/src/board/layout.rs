@@ -1,16 +1,16 @@
 //! Where each thing stands on the board: sections of equal rows, each row a whole number of cache lines.
 //!
 //! ```text
-//! header   magic, version, sizes | overhead histogram | waiting
+//! header   magic, version, sizes | overhead histogram | waiting | blocked
 //! endpoint in flight | prefill | decode | probes | cells x2 | counters | attempts x3
 //! key      in flight | cells | counters
-//! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | turns x128
+//! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | waits x3 | turns x128
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
 //! pool     cursor, retry budget | hedges
 //! user     in flight | cell                            (a user of a key; after them one shared cell for each key)
 //! ```
 //!
-//! Lines up to the first `cells`, and `waiting`, are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
+//! Lines up to the first `cells`, and `waiting` and `blocked`, are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
 //! that all workers share: cells are state (buckets, breaker, averages), counters only grow and survive their writers.
 
 use std::ops::Range;
@@ -23,6 +23,8 @@ pub const HEADER_LINES: usize = 8;
 pub const OVERHEAD: usize = 2;
 /// The line of the header that says how many requests wait for a place, at any model.
 pub const WAITING: usize = 5;
+/// The line of the header that says how many keys at limits of their own have requests that wait.
+pub const BLOCKED: usize = 6;
 /// Lines in which a model keeps whose turn it is.
 pub const TURN_LINES: usize = 128;
 /// Lines of one endpoint.
@@ -30,7 +32,7 @@ pub const ENDPOINT_LINES: usize = 10;
 /// Lines of one key.
 pub const KEY_LINES: usize = 3;
 /// Lines of one model.
-pub const MODEL_LINES: usize = 10 + TURN_LINES;
+pub const MODEL_LINES: usize = 13 + TURN_LINES;
 /// Lines of one pair.
 pub const PAIR_LINES: usize = 6;
 /// Lines of one pool.
@@ -43,7 +45,7 @@ pub const HELD: [usize; 4] = [4, 1, 5, 1];
 /// First word of every board: `dispatch` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"dispatch");
 /// Grows with every change of what stands where.
-pub const VERSION: u64 = 4;
+pub const VERSION: u64 = 5;
 
 /// How much room a board has. Fixed for its life; a configuration that needs more needs a new board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +148,6 @@ impl Sizes {
         let rows = sections.into_iter().flat_map(|(start, rows, lines, held)| {
             (0..rows).map(move |row| start + row * lines..start + row * lines + held)
         });
-        rows.chain(std::iter::once(WAITING..WAITING + 1))
+        rows.chain(std::iter::once(WAITING..BLOCKED + 1))
     }
 }

@@ -168,6 +168,12 @@ impl Board {
         self.lines()[layout::WAITING].narrow()
     }
 
+    /// Keys at limits of their own that have requests waiting.
+    #[must_use]
+    pub fn blocked(&self) -> &Columns {
+        self.lines()[layout::BLOCKED].narrow()
+    }
+
     #[inline]
     fn row<const N: usize>(&self, start: usize, slot: usize, rows: u32) -> &[Line; N] {
         assert!(slot < rows as usize, "tables are checked before they are used");
@@ -194,7 +200,7 @@ mod tests {
     fn rows_do_not_overlap_and_fill_the_board() {
         let board = Board::heap(SIZES).unwrap();
         let held: usize = SIZES.held().map(|range| range.len()).sum();
-        assert_eq!(held, 3 * 4 + 4 + 2 * 5 + (3 + 4) + 1);
+        assert_eq!(held, 3 * 4 + 4 + 2 * 5 + (3 + 4) + 2);
         for slot in 0..3 {
             board.endpoint(slot).attempts().at(23).fetch_add(1, Relaxed);
             board.endpoint(slot).in_flight()[15].fetch_add(1, Relaxed);

@@ -232,10 +232,15 @@ impl<'a> ModelRow<'a> {
     pub fn outcomes(self) -> Words<'a> {
         Words(&self.0[7..10])
     }
+    /// Histogram of the wait for a place.
+    #[must_use]
+    pub fn waits(self) -> Words<'a> {
+        Words(&self.0[10..13])
+    }
     /// For each flow, the virtual start of its next request.
     #[must_use]
     pub fn turns(self) -> Words<'a> {
-        Words(&self.0[10..])
+        Words(&self.0[13..])
     }
 }
 

@@ -85,6 +85,9 @@ impl Ticket {
         }
         snapshot::observe(self.engine.board.overhead(), &OVERHEAD_US, outcome.overhead);
         turns::freed(&self.engine.board, &[self.charged.model]);
+        if self.charged.key.is_some() {
+            turns::key_freed(&self.engine.board);
+        }
         true
     }
 

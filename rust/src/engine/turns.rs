@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crate::board::layout::TURN_LINES;
 use crate::board::{Board, ModelRow};
 use crate::limit::inflight;
+use crate::snapshot::{self, FIRST_TOKEN_US};
 use crate::units::Nanos;
 
 /// How many flows a model tells apart. Numbers beyond share a start with one below, and their weighted share.
@@ -90,8 +91,9 @@ impl Turns {
     /// A request of a flow got its place: the flow moves on by what it cost.
     ///
     /// A worker that shows the same flow may have another one that comes first now: it is told to look.
-    pub fn serve(&self, flow: usize, tokens: u64, weight: u32) {
+    pub fn serve(&self, flow: usize, tokens: u64, weight: u32, waited: Nanos) {
         let row = self.row();
+        snapshot::observe(row.waits(), &FIRST_TOKEN_US, waited);
         let cost = tokens.max(1).saturating_mul(PARTS).div_ceil(u64::from(weight.max(1)));
         let start = row.turns().at(flow % FLOWS).fetch_add(cost, Relaxed);
         row.virtual_time().fetch_max(start, Relaxed);
@@ -100,6 +102,12 @@ impl Turns {
         for worker in others.filter(|worker| is_first_of_more(row.head()[*worker].load(SeqCst), flow)) {
             wake(&self.board, self.model, worker);
         }
+    }
+
+    /// So many more (or fewer) flows are left out here because their key is at a limit of its own that no time lifts.
+    #[expect(clippy::cast_sign_loss, reason = "adding a negative number wraps to subtracting it")]
+    pub fn block(&self, more: i32) {
+        self.board.blocked()[self.column].fetch_add(more as u32, SeqCst);
     }
 
     /// Whether no other worker has a request that comes before the one shown here.
@@ -148,6 +156,17 @@ pub(super) fn freed(board: &Board, models: &[u16]) {
     if inflight::any(board.waiting(), board.sizes().workers as usize) {
         for model in models {
             ring(board, usize::from(*model));
+        }
+    }
+}
+
+/// A key has a place more: those who wait for one at any key look again.
+#[inline]
+pub(super) fn key_freed(board: &Board) {
+    let workers = board.sizes().workers as usize;
+    if inflight::any(board.waiting(), workers) {
+        for worker in (0..workers).filter(|worker| board.blocked()[*worker].load(SeqCst) != 0) {
+            board.ring_bell(worker);
         }
     }
 }
@@ -221,15 +240,15 @@ mod tests {
             queue.show(Some(head(flow, Nanos(ms * MS))));
         }
         assert!(a.is_next() && !b.is_next() && !c.is_next());
-        a.serve(1, 100, 1);
+        a.serve(1, 100, 1, Nanos(0));
         assert!(b.is_next() && !a.is_next());
-        b.serve(2, 100, 4);
+        b.serve(2, 100, 4, Nanos(0));
         assert!(b.is_next());
         // A third that comes now begins where the last one was served, not at the beginning.
         c.join(3);
         c.show(Some(head(3, Nanos(7 * MS))));
         assert_eq!(c.start(3), 0);
-        b.serve(2, 100, 4);
+        b.serve(2, 100, 4, Nanos(0));
         c.join(4);
         assert_eq!((c.start(4), c.served(), c.depth()), (25 << 16, 300, 4));
     }
@@ -265,9 +284,9 @@ mod tests {
         let [a, b, c] = queues();
         b.show(Some(Head { flow: 2, since: Nanos(0), alone: false }));
         c.show(Some(head(2, Nanos(0))));
-        a.serve(2, 10, 1);
+        a.serve(2, 10, 1, Nanos(0));
         assert!(b.take_ring() && !c.take_ring() && !a.take_ring());
-        a.serve(3, 10, 1);
+        a.serve(3, 10, 1, Nanos(0));
         assert!(!b.take_ring());
     }
 
@@ -292,7 +311,7 @@ mod tests {
         a.row().head()[1].store(u32::MAX, SeqCst);
         assert!(a.is_next() && b.is_next());
         a.join(FLOWS + 2);
-        a.serve(FLOWS + 2, 0, 0);
+        a.serve(FLOWS + 2, 0, 0, Nanos(0));
         assert_eq!(a.start(2), 1 << 16);
     }
 }

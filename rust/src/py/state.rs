@@ -49,6 +49,7 @@ pub(super) struct ModelState {
     queued: u64,
     outcomes: Vec<u64>,
     shared: Vec<u64>,
+    waits: Histogram,
 }
 
 #[pyclass(frozen, get_all, module = "dispatch._core")]
@@ -110,8 +111,8 @@ pub(super) fn key(board: &Board, slot: usize) -> PyResult<KeyState> {
 /// A model's row.
 pub(super) fn model(board: &Board, slot: usize) -> PyResult<ModelState> {
     check(slot, board.sizes().models)?;
-    let snapshot::Model { in_flight, queued, outcomes, shared } = snapshot::model(board, slot);
-    Ok(ModelState { in_flight, queued, outcomes: outcomes[..OUTCOMES].to_vec(), shared })
+    let snapshot::Model { in_flight, queued, outcomes, shared, waits } = snapshot::model(board, slot);
+    Ok(ModelState { in_flight, queued, outcomes: outcomes[..OUTCOMES].to_vec(), shared, waits: waits.into() })
 }
 
 /// A pool's row.

@@ -34,9 +34,14 @@ impl PyTurns {
         self.0.show(None);
     }
 
-    #[pyo3(signature = (flow, tokens, weight, /))]
-    fn serve(&self, flow: usize, tokens: Count, weight: u32) {
-        self.0.serve(flow, tokens.0, weight);
+    #[pyo3(signature = (flow, tokens, weight, waited_ns, /))]
+    fn serve(&self, flow: usize, tokens: Count, weight: u32, waited_ns: Count) {
+        self.0.serve(flow, tokens.0, weight, Nanos(waited_ns.0));
+    }
+
+    #[pyo3(signature = (more, /))]
+    fn block(&self, more: i32) {
+        self.0.block(more);
     }
 
     #[getter]
