@@ -99,7 +99,7 @@ async def test_every_door_is_measured(door: str, stream: bool) -> None:
         ({"faults": {Fault.CLOSE_BEFORE_HEAD: 1}}, "closed_before_answer", "closed_before_answer"),
         ({"faults": {Fault.CUT_FIN: 1}}, "cut", "cut"),
         ({"faults": {Fault.END_EARLY: 1}}, "incomplete", "malformed"),
-        ({"faults": {Fault.NO_FINISH_REASON: 1}}, "incomplete", ""),
+        ({"faults": {Fault.NO_FINISH_REASON: 1}}, "incomplete", "malformed"),
         ({"faults": {Fault.NO_DONE: 1}}, "", ""),
         ({"faults": {Fault.ERROR_EVENT: 1}}, "error_event", ""),
         ({"faults": {Fault.HANG_MID_STREAM: 1}}, "timeout", "timeout"),
