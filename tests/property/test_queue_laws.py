@@ -91,10 +91,9 @@ class Waiting(RuleBasedStateMachine):
         request = flow.first
         start = self.turns[0].start(request.number)
         assert start == min(self.turns[0].start(other.number) for other in self.waiting)
-        # Among those of its flow the oldest, wherever it waits.
-        assert request.joined_ns == min(
-            other.joined_ns for other in self.waiting if self.turns[0].start(other.number) == start and other.number == request.number
-        )
+        # Of its flow the oldest that a worker shows: one that shows another flow, which is as due as this one, has its turn next.
+        shown = [line.first() for line in self.lines]
+        assert request.joined_ns == min(flow.first.joined_ns for flow in shown if flow is not None and flow.number == request.number)
         self.take(request)
         self.turns[worker].serve(request.number, request.tokens, self.weights[request.number], 0)
         self.served += request.tokens
