@@ -16,15 +16,16 @@ from dispatch.cache.build import stores
 from dispatch.cache.plan import Caching
 from dispatch.coalesce import Coalescer
 from dispatch.config import FROM_CLIENT, Coalesce, pools
-from dispatch.config.plans import Fallback as FallbackPlan
 from dispatch.config.plans import Pool as PoolPlan
 from dispatch.errors import ModelNotAllowed, ModelNotFound
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.links import Link
+from dispatch.plans.base import Site
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
 from dispatch.plans.recover import Recover
 from dispatch.plans.single import Single
+from dispatch.plans.table import KINDS
 from dispatch.policy.cost import rates
 from dispatch.pools import Pool
 from dispatch.providers import echo
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
 
     from dispatch.cache.build import Stores
     from dispatch.config import Config, Defaults, Endpoint, Secrets
+    from dispatch.config.plans import Composite
     from dispatch.config.plans import Model as ModelConfig
     from dispatch.config.plans import Plan as PlanConfig
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Call
-    from dispatch.plans.base import Failed, Start
+    from dispatch.plans.base import Failed, Plan, Start
     from dispatch.pools import Book
     from dispatch.routing import Board, Router, Slots
     from dispatch.schema import Origin as Address
@@ -133,7 +135,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
             generation.caches[model.name] = kept
         run = _shared(plan.run, model, kept, routing, dispatcher)
         is_single = model.settings.hedge is None and not model.settings.coalesce and kept is None
-        if builder.first is not None and not model.is_pattern and is_single and not isinstance(plan, Hedge):
+        if builder.first is not None and not model.is_pattern and is_single and isinstance(plan, (Single, Fallback)):
             deadline_ns = int(model.settings.deadline_s * _NS)
             on_failed = plan.after_first(dispatcher.fail)
             entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
@@ -195,22 +197,44 @@ class _PlanBuilder:
         self._model = model
         self._max_answer_bytes = max_answer_bytes
         self._book = book
+        self._pools: list[Pool] = []
         self.first: Pool | None = None
 
-    def plan_of(self, plan: PlanConfig, *, is_last: bool = True) -> Single | Fallback | Hedge:
+    def plan_of(self, plan: PlanConfig, *, is_last: bool = True, path: str = "") -> Plan:
         """Build the plan; `first` is its first pool, if that is its first step. `is_last`: nothing is asked after it."""
-        if isinstance(plan, FallbackPlan):
-            last = len(plan.steps) - 1
-            steps = [self.plan_of(step, is_last=is_last and at == last) for at, step in enumerate(plan.steps)]
-            if not isinstance(plan.steps[0], PoolPlan):
-                # A fallback inside a fallback has a way of its own to go on.
-                self.first = None
-            return Fallback(*(step.run for step in steps))
+        if not isinstance(plan, PoolPlan):
+            return self._composed(plan, is_last=is_last, path=path)
         router = next(self._routers)
         settings = self._model.settings
         pool = self._pool(plan, router, settings, is_last=is_last)
         self.first = self.first or pool
+        self._pools.append(pool)
         return self._hedged(pool, plan, router)
+
+    def _composed(self, plan: Composite, *, is_last: bool, path: str) -> Plan:
+        kind = plan.__struct_config__.tag
+        here = f"{path}.{kind}".removeprefix(".")
+        parts: list[Start] = []
+        reached: list[list[Pool]] = []
+        for place, part in enumerate(plan.parts):
+            before = len(self._pools)
+            parts.append(self.plan_of(part, is_last=is_last and plan.is_end(place), path=f"{here}[{place}]").run)
+            reached.append(self._pools[before:])
+        if kind != "fallback" or not isinstance(plan.parts[0], PoolPlan):
+            # Whatever else chooses its own way to begin, and to go on.
+            self.first = None
+        dispatcher, model = self._dispatcher, self._model
+        site = Site(
+            model=model.name,
+            settings=model.settings,
+            path=here,
+            pools=reached,
+            finish=dispatcher.finish,
+            watch=dispatcher.watch,
+            room=dispatcher,
+            max_bytes=self._max_answer_bytes,
+        )
+        return KINDS[type(plan)](plan, parts, site)
 
     def _hedged(self, pool: Pool, plan: PoolPlan, router: Router) -> Single | Hedge:
         settings = self._model.settings

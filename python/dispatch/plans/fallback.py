@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, UpstreamError
 
 if TYPE_CHECKING:
-    from dispatch.exchange import Call
-    from dispatch.plans.base import Failed, Start
+    from collections.abc import Sequence
 
-__all__ = ["PLAN", "Fallback"]
+    from dispatch.config import Fallback as Config
+    from dispatch.exchange import Call
+    from dispatch.plans.base import Failed, Site, Start
+
+__all__ = ["Fallback", "build"]
 
 
 class Fallback:
@@ -64,4 +67,6 @@ def _may_go_on(call: Call, error: DispatchError) -> bool:
     return not isinstance(error, BadRequest) or error.code == "unsupported_parameter"
 
 
-PLAN = Fallback
+def build(plan: Config, parts: Sequence[Start], site: Site) -> Fallback:
+    """Join the steps."""
+    return Fallback(*parts)

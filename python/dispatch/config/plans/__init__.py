@@ -1,0 +1,54 @@
+"""What a model does with a request: pools, and the plans that compose them, as data.
+
+A model is written as one name, a bare pool, or a mapping with one plan kind as its key:
+
+    chat: gpt4o-east
+    chat: {strategy: least_work, endpoints: [gpt4o-east, gpt4o-west]}
+    chat: {fallback: [gpt4o-east, {endpoints: [phi-a, phi-b]}, other-model], deadline_s: 60}
+
+To add a kind `vote`: a module here with its struct (tagged by the kind; `parts` are the plans in it, left to right, `is_end(place)` says
+whether nothing is asked after that part has failed) and `build(builder, form, path)`; a member of `Composite` below; a line in
+`builder.KINDS`; and a module `dispatch.plans.vote` with `build(plan, parts, site)`, with a line in `dispatch.plans.table.KINDS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dispatch.config.plans.fallback import Fallback
+from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, STRATEGIES, Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Composite = Fallback
+Plan = Pool | Composite
+
+# The builder's table holds every kind, and the kinds' structs name `Plan`.
+from dispatch.config.plans.builder import KINDS, Builder, Model, build_models  # noqa: E402
+
+__all__ = [
+    "ALIASES",
+    "CHOICES",
+    "HASHED",
+    "HASH_SOURCES",
+    "KINDS",
+    "STRATEGIES",
+    "Builder",
+    "Composite",
+    "Fallback",
+    "Model",
+    "Plan",
+    "Pool",
+    "build_models",
+    "pools",
+]
+
+
+def pools(plan: Plan) -> Iterator[Pool]:
+    """Yield the pools of a plan, left to right."""
+    if isinstance(plan, Pool):
+        yield plan
+        return
+    for part in plan.parts:
+        yield from pools(part)
