@@ -1070,7 +1070,7 @@ class ResponseReader:
         Args:
             inject: the usage event was asked for by us alone: withhold it, and the `usage: null` fields.
             chunked: frame the output as chunks (the client speaks HTTP/1.1).
-            dialect: CHAT, RESPONSES, ANTHROPIC or RAW of `dispatch.wire.sse`.
+            dialect: a number of a dialect of `dispatch.wire.sse`.
 
         Raises:
             ValueError: no dialect has this number.

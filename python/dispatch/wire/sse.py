@@ -14,6 +14,7 @@ __all__ = [
     "BAD_FRAMING",
     "CHAT",
     "CLOSED",
+    "COHERE",
     "COMMITTED",
     "COMPLETE",
     "CUT_CALL",
@@ -21,6 +22,7 @@ __all__ = [
     "ERROR",
     "FINISHED",
     "LAST_CHUNK",
+    "OLLAMA",
     "RAW",
     "RESPONSES",
     "TERMINATED",
@@ -37,6 +39,11 @@ ANTHROPIC: Final = 2
 """Anthropic messages."""
 RAW: Final = 3
 """No server-sent events: the core takes the framing off, and whoever reads the bytes knows the rest."""
+
+OLLAMA: Final = 4
+"""Ollama's own API: each line is an event."""
+COHERE: Final = 5
+"""Cohere's chat, version 2."""
 
 # Bits of ResponseReader.state; the core has them in sse::state.
 COMMITTED: Final = 1

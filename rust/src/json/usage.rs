@@ -60,7 +60,9 @@ fn count(name: &[u8]) -> Count {
         b"prompt_tokens_details"
         | b"input_tokens_details"
         | b"completion_tokens_details"
-        | b"output_tokens_details" => Count::Details,
+        | b"output_tokens_details"
+        // Cohere's, beside what it bills.
+        | b"tokens" => Count::Details,
         _ => Count::Ignored,
     }
 }
@@ -91,6 +93,7 @@ pub fn read_answer(body: &[u8]) -> Result<Option<Usage>, JsonError> {
 pub fn read_whole(body: &[u8]) -> Result<(Option<Usage>, Span), JsonError> {
     let mut cursor = Cursor::new(body)?;
     let (mut usage, mut choices) = (None, Span::default());
+    let mut bare = Usage::default();
     if cursor.peek()? == b'{' {
         cursor.open()?;
         let mut first = true;
@@ -99,14 +102,25 @@ pub fn read_whole(body: &[u8]) -> Result<(Option<Usage>, Span), JsonError> {
             match key.decode(body).as_deref() {
                 Some(b"usage" | b"usageMetadata") => usage = read_usage(&mut cursor)?,
                 Some(b"choices") => choices = cursor.skip()?,
+                // Ollama's counts have no object of their own.
+                Some(b"prompt_eval_count") => bare.input = number(&mut cursor)?,
+                Some(b"eval_count") => bare.output = number(&mut cursor)?,
                 _ => drop(cursor.skip()?),
             }
+        }
+        if bare != Usage::default() {
+            usage = usage.or(Some(bare));
         }
     } else {
         cursor.skip()?;
     }
     cursor.end()?;
     Ok((usage, choices))
+}
+
+fn number(cursor: &mut Cursor<'_>) -> Result<u64, JsonError> {
+    let value = cursor.skip()?;
+    Ok(whole(value.of(cursor.text())).unwrap_or(0))
 }
 
 /// Reads the value under the cursor as a `usage` object; `None` when it is not one, or has no count that is known.

@@ -1,5 +1,9 @@
 //! What an event means, by dialect: a table of the events' types for those that have types, one rule for the one that has not.
 
+use super::event::Facts;
+use super::lines;
+use crate::json::JsonError;
+
 /// Effects of an event, as bits.
 pub mod effect {
     /// Part of the answer's substance: the client has something that cannot be taken back.
@@ -27,13 +31,24 @@ pub struct Rule {
     effects: u32,
 }
 
+/// How the events of a stream are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Server-sent events.
+    Events,
+    /// Each line is an event: JSON lines.
+    Lines,
+    /// Bytes go through as they are, and the caller reads them.
+    Raw,
+}
+
 /// A way to write a stream of events.
 #[derive(Debug)]
 pub struct Dialect {
     /// Whether events are chunks with `choices` instead of types.
     pub has_choices: bool,
-    /// Whether it is no stream of server-sent events: bytes go through as they are, and the caller reads them.
-    pub is_raw: bool,
+    /// How its events are told apart.
+    pub framing: Framing,
     rules: &'static [Rule],
 }
 
@@ -41,13 +56,13 @@ pub struct Dialect {
 pub const DONE: &[u8] = b"[DONE]";
 
 /// `OpenAI` chat and text completions, everybody's copies of them, and Gemini, whose members have other names.
-pub static CHAT: Dialect = Dialect { has_choices: true, is_raw: false, rules: &[] };
+pub static CHAT: Dialect = Dialect { has_choices: true, framing: Framing::Events, rules: &[] };
 
 /// `OpenAI` Responses: <https://platform.openai.com/docs/api-reference/responses-streaming>.
 /// `[DONE]` may follow the terminator (`DeepSeek`), so it closes nothing.
 pub static RESPONSES: Dialect = Dialect {
     has_choices: false,
-    is_raw: false,
+    framing: Framing::Events,
     rules: &[
         Rule { name: ".delta", effects: DELTA },
         Rule { name: "response.image_generation_call.partial_image", effects: DELTA },
@@ -61,7 +76,7 @@ pub static RESPONSES: Dialect = Dialect {
 /// Anthropic messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
 pub static ANTHROPIC: Dialect = Dialect {
     has_choices: false,
-    is_raw: false,
+    framing: Framing::Events,
     rules: &[
         Rule { name: "content_block_delta", effects: DELTA },
         Rule { name: "message_delta", effects: FINISH_IF_STOPPED | USAGE },
@@ -70,10 +85,40 @@ pub static ANTHROPIC: Dialect = Dialect {
     ],
 };
 
-/// JSON lines, AWS event streams: what the core only unframes.
-pub static RAW: Dialect = Dialect { has_choices: false, is_raw: true, rules: &[] };
+/// What the core only takes the HTTP framing off.
+pub static RAW: Dialect = Dialect { has_choices: false, framing: Framing::Raw, rules: &[] };
+
+/// Ollama's own API: <https://docs.ollama.com/api/streaming>. Its lines have no type; [`super::lines`] reads them.
+pub static OLLAMA: Dialect = Dialect { has_choices: true, framing: Framing::Lines, rules: &[] };
+
+/// Cohere's chat, version 2: <https://docs.cohere.com/v2/docs/streaming>. `[DONE]` follows the last event.
+pub static COHERE: Dialect = Dialect {
+    has_choices: false,
+    framing: Framing::Events,
+    rules: &[
+        Rule { name: "content-delta", effects: DELTA },
+        Rule { name: "tool-plan-delta", effects: DELTA },
+        Rule { name: "tool-call-start", effects: DELTA },
+        Rule { name: "tool-call-delta", effects: DELTA },
+        Rule { name: "message-end", effects: FINISH | USAGE },
+    ],
+};
 
 impl Dialect {
+    /// What an event's data says.
+    ///
+    /// # Errors
+    /// When `data` is not JSON.
+    pub fn read(&self, data: &[u8]) -> Result<Facts, JsonError> {
+        if self.framing == Framing::Lines { lines::read(data) } else { Facts::read(data) }
+    }
+
+    /// The line ends that an event lacks at the end of a stream, so that whatever follows at the client is not part of it.
+    #[must_use]
+    pub const fn end_of_event(&self) -> &'static [u8] {
+        if matches!(self.framing, Framing::Lines) { b"\n" } else { b"\n\n" }
+    }
+
     /// Effects of an event of this type.
     #[must_use]
     pub fn effects(&self, kind: &[u8]) -> u32 {

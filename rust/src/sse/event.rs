@@ -25,6 +25,8 @@ pub struct Facts {
     pub has_delta: bool,
     /// `delta.stop_reason` (Anthropic) is there and not null.
     pub has_stop_reason: bool,
+    /// Further effects, where nothing follows an event that finishes.
+    pub end: u32,
     /// `choices` is there and empty.
     pub has_no_choices: bool,
     /// A member that is not known and not empty: content filter results, provider extras.
@@ -137,7 +139,7 @@ impl Facts {
             Member::Usage => self.usage(cursor)?,
             Member::Envelope if cursor.peek()? == b'{' => self.envelope(cursor)?,
             Member::Choices if cursor.peek()? == b'[' => self.choices(cursor)?,
-            Member::Delta if cursor.peek()? == b'{' => self.stop_reason(cursor)?,
+            Member::Delta if cursor.peek()? == b'{' => self.typed_delta(cursor)?,
             Member::PromptFeedback if cursor.peek()? == b'{' => self.feedback(cursor)?,
             Member::Statistics => drop(cursor.skip()?),
             _ => {
@@ -186,11 +188,16 @@ impl Facts {
         })
     }
 
-    fn stop_reason(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+    fn typed_delta(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
         self.has_payload = true;
         each_member(cursor, |name, cursor| {
-            let value = cursor.skip()?;
-            self.has_stop_reason |= name == Some(b"stop_reason") && value.of(cursor.text()) != b"null";
+            if name == Some(b"usage") {
+                return self.usage(cursor);
+            }
+            let is_set = cursor.skip()?.of(cursor.text()) != b"null";
+            self.has_stop_reason |= name == Some(b"stop_reason") && is_set;
+            // Cohere tells usage and error in the delta of its last event.
+            self.has_error |= name == Some(b"error") && is_set;
             Ok(())
         })
     }

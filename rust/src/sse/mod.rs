@@ -4,12 +4,14 @@
 //! - [`stream`]: what may go out, what is held, withheld or dropped, and what is known of the stream by now;
 //! - [`told`]: what a client has of a stream that broke, and what another answer adds to it, read by [`piece`];
 //! - [`tools`]: whether the arguments of tool calls came whole;
+//! - [`lines`]: what a line of a stream of JSON lines says;
 //! - [`split`]: where events end (WHATWG HTML, 9.2 "Server-sent events"); [`event`]: what one says; [`dialect`]: what that means.
 //!
 //! Where the network cuts the bytes never matters: the concatenation of all output and the final state are the same.
 
 pub mod dialect;
 pub mod event;
+pub mod lines;
 pub mod piece;
 pub mod relay;
 pub mod split;
@@ -21,7 +23,7 @@ pub mod told;
 mod told_tests;
 pub mod tools;
 
-pub use dialect::{ANTHROPIC, CHAT, Dialect, RAW, RESPONSES};
+pub use dialect::{ANTHROPIC, CHAT, COHERE, Dialect, OLLAMA, RAW, RESPONSES};
 pub use relay::{Output, Relay};
 pub use stream::{Stream, state};
 pub use told::Told;

@@ -28,9 +28,17 @@ pub struct Splitter {
     line: usize,
     /// What was looked at.
     at: usize,
+    /// Whether each line is an event.
+    is_lines: bool,
 }
 
 impl Splitter {
+    /// A search for lines instead of blocks: each is an event, all of it data.
+    #[must_use]
+    pub fn of_lines(is_lines: bool) -> Self {
+        Self { is_lines, ..Self::default() }
+    }
+
     /// The block that `bytes` begins with, once it is whole; call again with the bytes after it, or with more bytes.
     /// `is_end`: no byte will follow, so that a `CR` at the end is decided.
     #[inline]
@@ -48,6 +56,10 @@ impl Splitter {
             let line = Span { start: self.line, end };
             self.line = next;
             self.at = next;
+            if self.is_lines {
+                self.block = Block { data_lines: 1, data: line, ..Block::default() };
+                return Some(self.take(next));
+            }
             if line.is_empty() {
                 return Some(self.take(next));
             }
@@ -59,15 +71,18 @@ impl Splitter {
 
     /// The rest of the stream as a block, as if its empty line had come.
     pub fn rest(&mut self, bytes: &[u8]) -> Block {
-        if self.line < bytes.len() {
-            self.block.take_line(bytes, Span { start: self.line, end: bytes.len() });
+        let line = Span { start: self.line, end: bytes.len() };
+        if self.is_lines {
+            self.block = Block { data_lines: 1, data: line, ..Block::default() };
+        } else if !line.is_empty() {
+            self.block.take_line(bytes, line);
         }
         self.take(bytes.len())
     }
 
     fn take(&mut self, length: usize) -> Block {
         let block = Block { length, ..self.block };
-        *self = Self::default();
+        *self = Self::of_lines(self.is_lines);
         block
     }
 }

@@ -3,7 +3,7 @@
 //! Until the first delta everything is held: another endpoint may still answer instead (CONTRACT 4, "committed"). Bytes of
 //! events are never written anew; they are passed on, cut, or left out.
 
-use super::dialect::{DONE, Dialect, effect};
+use super::dialect::{DONE, Dialect, Framing, effect};
 use super::event::Facts;
 use super::split::{Block, Splitter};
 use super::tools::Calls;
@@ -115,7 +115,7 @@ impl Stream {
         Self {
             dialect,
             inject,
-            splitter: Splitter::default(),
+            splitter: Splitter::of_lines(dialect.framing == Framing::Lines),
             tail: Vec::new(),
             is_begun: false,
             held: Vec::new(),
@@ -135,7 +135,7 @@ impl Stream {
 
     /// Takes a piece of the stream; afterwards `out.run` is a range of `piece`.
     pub fn push(&mut self, piece: &[u8], out: &mut Out) {
-        if self.dialect.is_raw {
+        if self.dialect.framing == Framing::Raw {
             return out.keep(piece, Span { start: 0, end: piece.len() });
         }
         if !self.tail.is_empty() {
@@ -154,8 +154,7 @@ impl Stream {
         if used < tail.len() {
             tail.drain(..used);
             let mut block = self.splitter.rest(&tail);
-            // The line ends that are missing, so that whatever follows at the client is not part of it.
-            tail.extend_from_slice(b"\n\n");
+            tail.extend_from_slice(self.dialect.end_of_event());
             block.length = tail.len();
             self.block(&tail, 0, block, out);
             out.settle(&tail);
@@ -281,7 +280,7 @@ impl Stream {
             }
             _ => {}
         }
-        let Ok(facts) = Facts::read(data) else {
+        let Ok(facts) = self.dialect.read(data) else {
             self.dropped += 1;
             return Verdict::Leave;
         };
@@ -355,7 +354,7 @@ impl Stream {
             effects |= effect::DELTA;
         }
         if self.seen != 0 && self.finished == self.seen {
-            effects |= effect::FINISH;
+            effects |= effect::FINISH | facts.end;
         } else {
             // A choice that was not seen before may come after all others have finished.
             self.state &= !state::FINISHED;

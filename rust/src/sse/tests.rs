@@ -1,4 +1,4 @@
-use super::{ANTHROPIC, CHAT, Dialect, Output, RAW, RESPONSES, Relay, state};
+use super::{ANTHROPIC, CHAT, COHERE, Dialect, OLLAMA, Output, RAW, RESPONSES, Relay, state};
 use crate::http1::body::{Decoder, Framing};
 
 const ROLE: &str =
@@ -309,4 +309,56 @@ fn a_raw_stream_is_only_unframed() {
     let mut relay = Relay::new(Decoder::new(Framing::Chunked), false, false, &RAW);
     assert_eq!(forward(&mut relay, "3\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n"), "{\"a\":1}");
     assert_eq!(relay.stream.state, state::ENDED);
+}
+
+#[test]
+fn each_line_of_ollama_is_an_event_and_the_last_one_says_so() {
+    let mut relay = bare(false, &OLLAMA);
+    assert_eq!(forward(&mut relay, "{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n"), "");
+    assert_eq!(relay.stream.state, 0, "an empty message commits nothing");
+    let first = "{\"message\":{\"content\":\"\",\"thinking\":\"x\"},\"done\":false}\n";
+    assert!(forward(&mut relay, first).ends_with(first));
+    assert_eq!(relay.stream.state, state::COMMITTED);
+    let last = "{\"done\":true,\"prompt_eval_count\":4,\"eval_count\":2}";
+    assert_eq!(forward(&mut relay, last), "");
+    assert_eq!(forward(&mut relay, "\n"), format!("{last}\n"));
+    assert_eq!(relay.stream.state & (state::COMPLETE | state::USAGE), state::COMPLETE | state::USAGE);
+    assert_eq!((relay.stream.usage.input, relay.stream.usage.output, relay.stream.deltas), (4, 2, 1));
+}
+
+#[test]
+fn a_line_of_ollama_may_be_cut_anywhere_and_an_empty_one_is_left_out() {
+    let mut relay = bare(false, &OLLAMA);
+    assert_eq!(forward(&mut relay, "\n{\"resp"), "");
+    assert_eq!(forward(&mut relay, "onse\":\"y\"}\r"), "");
+    assert_eq!(forward(&mut relay, "\n"), "{\"response\":\"y\"}\r\n");
+    assert_eq!(relay.stream.deltas, 1);
+}
+
+#[test]
+fn an_error_in_a_line_of_ollama_is_kept_back() {
+    let mut relay = bare(false, &OLLAMA);
+    forward(&mut relay, "{\"response\":\"y\"}\n");
+    assert_eq!(forward(&mut relay, "{\"error\":\"out of memory\"}\n"), "");
+    assert_eq!(relay.stream.state & state::ERROR, state::ERROR);
+    assert_eq!(relay.stream.error_event, b"{\"error\":\"out of memory\"}");
+}
+
+#[test]
+fn cohere_tells_usage_and_errors_in_the_delta_of_its_last_event() {
+    let begin = "data: {\"type\":\"content-delta\",\"delta\":{\"message\":{\"content\":{\"text\":\"x\"}}}}\n\n";
+    let mut relay = bare(false, &COHERE);
+    assert_eq!(forward(&mut relay, begin), begin);
+    let end = "data: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"COMPLETE\",\"usage\":{\"billed_units\":{\"input_tokens\":1,\"output_tokens\":1},\"tokens\":{\"input_tokens\":69,\"output_tokens\":89},\"cached_tokens\":16}}}\n\n";
+    forward(&mut relay, end);
+    assert_eq!(relay.stream.state, state::COMMITTED | state::FINISHED | state::USAGE);
+    let usage = relay.stream.usage;
+    assert_eq!((usage.input, usage.output, usage.cached), (69, 89, 16));
+    let mut relay = bare(false, &COHERE);
+    forward(&mut relay, begin);
+    forward(
+        &mut relay,
+        "data: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\",\"error\":\"gone\"}}\n\n",
+    );
+    assert_eq!(relay.stream.state & state::ERROR, state::ERROR);
 }

@@ -11,7 +11,7 @@ use crate::http1::Names;
 use crate::http1::response as http1;
 use crate::json::{self, Usage};
 use crate::limit::Use;
-use crate::sse::{ANTHROPIC, CHAT, Dialect, Output, RAW, RESPONSES};
+use crate::sse::{ANTHROPIC, CHAT, COHERE, Dialect, OLLAMA, Output, RAW, RESPONSES};
 
 /// Input, output, cached and reasoning tokens.
 type Tokens = (u64, u64, u64, u64);
@@ -131,6 +131,8 @@ pub(super) fn named(dialect: u8) -> PyResult<&'static Dialect> {
         1 => Ok(&RESPONSES),
         2 => Ok(&ANTHROPIC),
         3 => Ok(&RAW),
+        4 => Ok(&OLLAMA),
+        5 => Ok(&COHERE),
         other => Err(pyo3::exceptions::PyValueError::new_err(format!("no dialect has the number {other}"))),
     }
 }
