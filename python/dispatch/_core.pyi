@@ -44,6 +44,7 @@ __all__ = [
     "__version__",
     "affinity",
     "read_answer",
+    "sign_rs256",
     "simulate",
     "simulated_retry",
 ]
@@ -125,6 +126,13 @@ class TlsSession:
     @property
     def version(self) -> str:
         """`TLSv1.3`, `TLSv1.2`, or empty while not agreed on."""
+
+def sign_rs256(key: bytes, text: bytes, /) -> bytes:
+    """Sign `text` with an RSA key in DER, PKCS #8 or PKCS #1 (rust/src/rs256.rs); used through dispatch.transport.credentials.
+
+    Raises:
+        ValueError: it is no key, or one of less than 2,048 bits. Nothing of it is repeated.
+    """
 
 # --- Routing (rust/src/engine.rs); used through dispatch.routing ---
 #

@@ -9,7 +9,7 @@
 //!  select                                    strategies, one a file
 //!  limit | health | ring | maglev            one algorithm a file
 //!  board | json | sse | http1 | tls          shared memory; bytes in, facts out
-//!  units | rng | error | signal              signal: what a prompt is
+//!  units | rng | error | signal | rs256      signal: what a prompt is; rs256: a signature
 //! ```
 //!
 //! Nothing here reads a clock, draws from the system's randomness, waits, or calls back.
@@ -29,6 +29,7 @@ pub mod maglev;
 mod py;
 pub mod ring;
 pub mod rng;
+pub mod rs256;
 pub mod select;
 pub mod signal;
 pub mod simulate;

@@ -17,10 +17,12 @@ __all__ = [
     "COHERE",
     "COMMITTED",
     "COMPLETE",
+    "CONVERSE",
     "CUT_CALL",
     "ENDED",
     "ERROR",
     "FINISHED",
+    "FRAMED_ANTHROPIC",
     "LAST_CHUNK",
     "OLLAMA",
     "RAW",
@@ -39,11 +41,14 @@ ANTHROPIC: Final = 2
 """Anthropic messages."""
 RAW: Final = 3
 """No server-sent events: the core takes the framing off, and whoever reads the bytes knows the rest."""
-
 OLLAMA: Final = 4
 """Ollama's own API: each line is an event."""
 COHERE: Final = 5
 """Cohere's chat, version 2."""
+CONVERSE: Final = 6
+"""Bedrock's ConverseStream: frames of AWS event streams, given out as server-sent events with the event's name around its payload."""
+FRAMED_ANTHROPIC: Final = 7
+"""Anthropic messages in the frames of Bedrock's InvokeModelWithResponseStream; given out as at Anthropic."""
 
 # Bits of ResponseReader.state; the core has them in sse::state.
 COMMITTED: Final = 1

@@ -1,8 +1,9 @@
-//! `TlsConfig`, `TlsSession` and `TlsError` of `dispatch._core`.
+//! `TlsConfig`, `TlsSession`, `TlsError` and `sign_rs256` of `dispatch._core`.
 
 use crate::error::TableError;
+use crate::rs256;
 use crate::tls::{Config, Options, Session, TlsError as Fault};
-use pyo3::exceptions::PyConnectionError;
+use pyo3::exceptions::{PyConnectionError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -106,9 +107,17 @@ impl TlsSession {
     }
 }
 
+#[pyfunction]
+#[pyo3(signature = (key, text, /))]
+fn sign_rs256<'py>(py: Python<'py>, key: &[u8], text: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let signature = rs256::sign(key, text).map_err(PyValueError::new_err)?;
+    Ok(PyBytes::new(py, &signature))
+}
+
 /// Add this area's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<TlsConfig>()?;
     module.add_class::<TlsSession>()?;
+    module.add_function(wrap_pyfunction!(sign_rs256, module)?)?;
     module.add("TlsError", module.py().get_type::<TlsError>())
 }

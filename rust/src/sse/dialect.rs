@@ -38,6 +38,8 @@ pub enum Framing {
     Events,
     /// Each line is an event: JSON lines.
     Lines,
+    /// Frames of an AWS event stream; [`super::frames`] makes server-sent events of them.
+    Frames,
     /// Bytes go through as they are, and the caller reads them.
     Raw,
 }
@@ -74,13 +76,27 @@ pub static RESPONSES: Dialect = Dialect {
 };
 
 /// Anthropic messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
-pub static ANTHROPIC: Dialect = Dialect {
+pub static ANTHROPIC: Dialect = Dialect { has_choices: false, framing: Framing::Events, rules: ANTHROPIC_RULES };
+
+const ANTHROPIC_RULES: &[Rule] = &[
+    Rule { name: "content_block_delta", effects: DELTA },
+    Rule { name: "message_delta", effects: FINISH_IF_STOPPED | USAGE },
+    Rule { name: "message_stop", effects: FINISH | TERMINATOR | CLOSE },
+    Rule { name: "error", effects: ERROR },
+];
+
+/// The same in the frames of Bedrock's `InvokeModelWithResponseStream`.
+pub static FRAMED_ANTHROPIC: Dialect = Dialect { has_choices: false, framing: Framing::Frames, rules: ANTHROPIC_RULES };
+
+/// Bedrock's `ConverseStream`: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>.
+/// The usage follows the reason to end, so that only the message's end is the stream's.
+pub static CONVERSE: Dialect = Dialect {
     has_choices: false,
-    framing: Framing::Events,
+    framing: Framing::Frames,
     rules: &[
-        Rule { name: "content_block_delta", effects: DELTA },
-        Rule { name: "message_delta", effects: FINISH_IF_STOPPED | USAGE },
-        Rule { name: "message_stop", effects: FINISH | TERMINATOR | CLOSE },
+        Rule { name: "contentBlockDelta", effects: DELTA },
+        Rule { name: "messageStop", effects: FINISH },
+        Rule { name: "metadata", effects: USAGE },
         Rule { name: "error", effects: ERROR },
     ],
 };

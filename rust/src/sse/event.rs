@@ -67,8 +67,8 @@ fn member(name: &[u8]) -> Member {
         b"type" => Member::Kind,
         b"delta" => Member::Delta,
         b"error" => Member::Error,
-        // Anthropic, `OpenAI` Responses, Groq.
-        b"message" | b"response" | b"x_groq" => Member::Envelope,
+        // Anthropic, `OpenAI` Responses, Groq, Bedrock.
+        b"message" | b"response" | b"x_groq" | b"metadata" => Member::Envelope,
         // llama.cpp's server: how long the tokens of `usage` took.
         b"timings" => Member::Statistics,
         _ => Member::Other,

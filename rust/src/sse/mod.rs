@@ -5,12 +5,16 @@
 //! - [`told`]: what a client has of a stream that broke, and what another answer adds to it, read by [`piece`];
 //! - [`tools`]: whether the arguments of tool calls came whole;
 //! - [`lines`]: what a line of a stream of JSON lines says;
+//! - [`frames`]: AWS event streams, as the events that they hold;
 //! - [`split`]: where events end (WHATWG HTML, 9.2 "Server-sent events"); [`event`]: what one says; [`dialect`]: what that means.
 //!
 //! Where the network cuts the bytes never matters: the concatenation of all output and the final state are the same.
 
 pub mod dialect;
 pub mod event;
+pub mod frames;
+#[cfg(test)]
+mod frames_tests;
 pub mod lines;
 pub mod piece;
 pub mod relay;
@@ -23,7 +27,7 @@ pub mod told;
 mod told_tests;
 pub mod tools;
 
-pub use dialect::{ANTHROPIC, CHAT, COHERE, Dialect, OLLAMA, RAW, RESPONSES};
+pub use dialect::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED_ANTHROPIC, OLLAMA, RAW, RESPONSES};
 pub use relay::{Output, Relay};
 pub use stream::{Stream, state};
 pub use told::Told;

@@ -2,7 +2,8 @@
 //!
 //! When nothing changes, and both sides use chunks, and the input is exactly one of them, the output *is* the input.
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Framing};
+use super::frames::Frames;
 use super::stream::{Out, Stream, state};
 use crate::http1::body::Decoder;
 use crate::json::Span;
@@ -68,10 +69,23 @@ fn size_line(length: usize) -> ([u8; 18], usize) {
     (line, digits + 2)
 }
 
+/// Takes a piece of a stream of frames; what they hold are whole events.
+fn unframe(frames: &mut Frames, piece: &[u8], stream: &mut Stream, out: &mut Out) {
+    let mut text = Vec::new();
+    let read = frames.push(piece, &mut text);
+    stream.push(&text, out);
+    out.settle(&text);
+    if read.is_err() {
+        stream.state |= state::BAD_FRAMING;
+    }
+}
+
 /// One stream between two connections.
 #[derive(Debug)]
 pub struct Relay {
     decoder: Decoder,
+    /// Of a stream whose events come in frames.
+    frames: Option<Box<Frames>>,
     /// What is known of the stream.
     pub stream: Stream,
     chunked: bool,
@@ -86,7 +100,8 @@ impl Relay {
     #[must_use]
     pub fn new(decoder: Decoder, inject: bool, chunked: bool, dialect: &'static Dialect) -> Self {
         let stream = Stream::new(inject, dialect);
-        Self { decoder, stream, chunked, out: Out::default(), is_given: false, is_dirty: false }
+        let frames = (dialect.framing == Framing::Frames).then(Box::default);
+        Self { decoder, frames, stream, chunked, out: Out::default(), is_given: false, is_dirty: false }
     }
 
     /// Whether the upstream's message has ended by its own rules.
@@ -111,7 +126,10 @@ impl Relay {
             self.out.settle(last.of(data));
             last = piece;
             pieces += 1;
-            self.stream.push(piece.of(data), &mut self.out);
+            match &mut self.frames {
+                None => self.stream.push(piece.of(data), &mut self.out),
+                Some(frames) => unframe(frames, piece.of(data), &mut self.stream, &mut self.out),
+            }
         }
         if self.decoder.is_done() && self.stream.state & state::ENDED == 0 {
             self.out.settle(last.of(data));

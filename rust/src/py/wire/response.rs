@@ -11,7 +11,7 @@ use crate::http1::Names;
 use crate::http1::response as http1;
 use crate::json::{self, Usage};
 use crate::limit::Use;
-use crate::sse::{ANTHROPIC, CHAT, COHERE, Dialect, OLLAMA, Output, RAW, RESPONSES};
+use crate::sse::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED_ANTHROPIC, OLLAMA, Output, RAW, RESPONSES};
 
 /// Input, output, cached and reasoning tokens.
 type Tokens = (u64, u64, u64, u64);
@@ -133,6 +133,8 @@ pub(super) fn named(dialect: u8) -> PyResult<&'static Dialect> {
         3 => Ok(&RAW),
         4 => Ok(&OLLAMA),
         5 => Ok(&COHERE),
+        6 => Ok(&CONVERSE),
+        7 => Ok(&FRAMED_ANTHROPIC),
         other => Err(pyo3::exceptions::PyValueError::new_err(format!("no dialect has the number {other}"))),
     }
 }
