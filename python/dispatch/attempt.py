@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
 from dispatch.links import learn
-from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fall_back, place_wait_s
+from dispatch.patience import Patient
+from dispatch.policy.retry import BUDGET_POLL_S, REACH, VAIN_RETRIES, Again, Reach, backoff_s, judge, may_fall_back, place_wait_s
 from dispatch.relay import Relay
 from dispatch.replies import refused
-from dispatch.routing import Lease, Refusal
+from dispatch.routing import MASK_BITS, Lease, Refusal
 from dispatch.translating import Translating
 from dispatch.wire.http1 import ENCODED, GOOD, NEAR_LIMIT
 
@@ -28,46 +29,28 @@ if TYPE_CHECKING:
     from dispatch.links import Link
     from dispatch.plans.base import Failed
     from dispatch.pools import Pool
-    from dispatch.transport.connection import UpstreamConnection
-    from dispatch.transport.pool import Waiting
 
-__all__ = ["MASK_BITS", "Attempts"]
+__all__ = ["Attempts"]
 
 _NS = 1_000_000_000
 NO_USAGE = (0, 0, 0, 0)
-BUDGET_POLL_S = 0.1
-"""How often a retry asks whether the budget has one for it: the budget earns ten a second."""
-VAIN_RETRIES = 8
-"""So many failed retries in a row, and nothing waits for the budget any more: there is no better endpoint, and errors should be prompt."""
 TIMER_GRAIN_S = 0.001
 """The loop's timers may be early by this."""
-MASK_BITS = 127
-"""The engine keeps what was tried in 128 bits; in larger pools two endpoints may share one."""
 
 
-class Attempts:
+class Attempts(Patient):
     """See the module. Ends by delivering to the call's sink, or by `on_failed`."""
 
-    # On the class for the same reason as those of `Call`.
-    connection: UpstreamConnection | None = None
-    count = 0
     error: UpstreamError | None = None
-    lease: Lease | None = None
     link: Link
-    patience_ns = 0
-    sent_ns = 0
     _barred = 0
     _is_hurried = False
     _refused_ns = 0
     _again: asyncio.TimerHandle | None = None
-    _relay: Relay | None = None
-    waiting: Waiting | None = None
 
     def __init__(self, call: Call, pool: Pool, on_failed: Failed) -> None:
-        self.call = call
-        self.pool = pool
+        super().__init__(call, pool)
         self.on_failed = on_failed
-        self.tried = pool.cannot.get(call.door, -1)
 
     def start(self) -> None:
         """Make the first try."""
@@ -201,7 +184,7 @@ class Attempts:
             return
         answer = plain or answer
         failure, reason, after_s = self.link.explain(answer)
-        self._failed(failure, reason, answer, after_s=after_s)
+        self.fail(failure, reason, answer, after_s=after_s)
 
     def on_head(self, answer: Answer) -> None:
         """A stream begins."""
@@ -215,13 +198,13 @@ class Attempts:
             failure, reason, after_s = self.link.explain(answer)
             if not self.call.stream:
                 reason += ": a stream that was not asked for"
-            self._failed(failure, reason, after_s=after_s)
+            self.fail(failure, reason, after_s=after_s)
             return
         if answer.flags & NEAR_LIMIT and self.lease is not None:
             learn(self.lease, answer, monotonic_ns())
         translation = self.link.translations.get(self.call.door) if self.link.translations else None
         relay = Relay(self, connection, answer) if translation is None else Translating(self, connection, answer, translation)
-        self._relay = relay
+        self.relay = relay
         relay.begin()
 
     def on_bytes(self, data: bytes) -> None:
@@ -233,39 +216,33 @@ class Attempts:
         connection = self.connection
         self.connection = None
         stale = failure is Failure.UNKNOWN_EXECUTION and connection is not None and connection.looks_stale(self.sent_ns)
-        self._failed(failure, reason, stale=stale)
+        self.fail(failure, reason, stale=stale)
 
     def stream_failed(self, failure: Failure, reason: str, after_s: float | None) -> None:
         """The stream ended badly; after commit that is final for this pool."""
         self.connection = None
-        self._failed(failure, reason, after_s=after_s)
+        self.fail(failure, reason, after_s=after_s)
 
     def stream_ended(self) -> None:
         """The stream was delivered whole."""
         self.connection = None
         self.lease = None
-        self._relay = None
+        self.relay = None
         self.pool.vain = 0
         self.pool.watch.discard(self)
         self.call.run = None
         self.pool.finish(self.call, Failure.NONE)
 
-    def _failed(
+    def fail(
         self, failure: Failure, reason: str, answer: Answer | None = None, *, after_s: float | None = None, stale: bool = False
     ) -> None:
-        call = self.call
-        now_ns = monotonic_ns()
+        """This try is over: try again, or give up."""
+        call, pool, now_ns = self.call, self.pool, monotonic_ns()
         here = 0 if self.lease is None else 1 << (self.lease.position & MASK_BITS)
-        if self.lease is not None:
-            cool_ms = 0 if after_s is None else max(1, ceil(after_s * 1000))
-            used = NO_USAGE if self._relay is None else self._relay.used()
-            self.lease.settle(int(failure), now_ns, used[0], used[1], used[2], cool_ms)
-            if REACH[failure] is Reach.ELSEWHERE:
-                self._barred |= here
-            self.lease = None
-            if self.pool.book is not None:
-                self.pool.book(self, failure, used, now_ns, sent=failure is not Failure.CONNECT)
-        self._relay = None
+        if REACH[failure] is Reach.ELSEWHERE:
+            self._barred |= here
+        self._settle(failure, now_ns, cool_ms=0 if after_s is None else max(1, ceil(after_s * 1000)), sent=failure is not Failure.CONNECT)
+        self.relay = None
         self.waiting = None
         self.patience_ns = 0
         error = self.link.error(failure, reason, answer, after_s)
@@ -273,29 +250,50 @@ class Attempts:
         self.error = error
         call.endpoint = self.link.name
         left_s = (call.deadline_ns - now_ns) / _NS
-        pool = self.pool
         others = bool(pool.all & ~self.tried)
-        elsewhere = bool(pool.all & ~(pool.cannot[call.door] | self._barred | here))
-        # fmt: off
         verdict = judge(
-            failure, attempt=self.count, committed=call.committed, left_s=left_s, draw=random(), retry=pool.retry,
-            retry_after_s=after_s, others=others, elsewhere=elsewhere, stale=stale,
+            failure,
+            attempt=self.count,
+            committed=call.committed,
+            left_s=left_s,
+            draw=random(),
+            retry=pool.retry,
+            retry_after_s=after_s,
+            others=others,
+            elsewhere=bool(pool.all & ~(pool.cannot[call.door] | self._barred | here)),
+            stale=stale,
         )
-        # fmt: on
-        # Silence here twice would leave the next plan no time.
-        goes_on = failure is Failure.FIRST_TOKEN_TIMEOUT and not others and not pool.is_last
         if self.count > 1:
             pool.vain += 1
-        if isinstance(verdict, Again) and not goes_on and call.body is not None:
-            self._is_hurried = others
-            if pool.retry_allowed(now_ns):
-                self._retry_in(verdict.after_s)
-                return
-            if others and pool.is_last and pool.vain < VAIN_RETRIES:
-                self._await_budget(now_ns + int(pool.retry.cap_s * _NS))
-                return
-        error.may_fall_back = may_fall_back(failure, committed=call.committed, left_s=left_s, retry=pool.retry, stale=stale)
-        self._give_up(error)
+        # Silence here twice would leave the next plan no time.
+        goes_on = failure is Failure.FIRST_TOKEN_TIMEOUT and not others and not pool.is_last
+        if goes_on or not isinstance(verdict, Again) or not self._tries_again(verdict.after_s, others, now_ns):
+            error.may_fall_back = may_fall_back(failure, committed=call.committed, left_s=left_s, retry=pool.retry, stale=stale)
+            self._give_up(error)
+
+    def _tries_again(self, after_s: float, others: bool, now_ns: int) -> bool:  # whether an endpoint is left untried
+        """Have the next try made, if the body is still there and the budget has one, now or soon."""
+        pool = self.pool
+        if self.call.body is None:
+            return False
+        self._is_hurried = others
+        if pool.retry_allowed(now_ns):
+            self._retry_in(after_s)
+        elif others and pool.is_last and pool.vain < VAIN_RETRIES:
+            self._await_budget(now_ns + int(pool.retry.cap_s * _NS))
+        else:
+            return False
+        return True
+
+    def _settle(self, failure: Failure, now_ns: int, *, cool_ms: int = 0, sent: bool) -> None:
+        """Give back the place of a try that failed, if it has one. What a stream has given until then stays charged."""
+        lease, self.lease = self.lease, None
+        if lease is None:
+            return
+        used = NO_USAGE if self.relay is None else self.relay.used()
+        lease.settle(int(failure), now_ns, used[0], used[1], used[2], cool_ms)
+        if self.pool.book is not None:
+            self.pool.book(self, failure, used, now_ns, sent=sent)
 
     def _await_budget(self, until_ns: int) -> None:
         """Wait for a retry of the budget: an endpoint that was not tried is worth a wait, as long as retries do not fail as well."""
@@ -324,75 +322,22 @@ class Attempts:
             self._again.cancel()
         if self.waiting is not None:
             self.waiting.cancel()
-        used = NO_USAGE if self._relay is None else self._relay.used()
         connection, self.connection = self.connection, None
+        self._settle(failure, monotonic_ns(), sent=connection is not None)
         if connection is not None:
             connection.cancel()
-        if self.lease is not None:
-            now_ns = monotonic_ns()
-            self.lease.settle(int(failure), now_ns, used[0], used[1], used[2], 0)
-            self.lease = None
-            if self.pool.book is not None:
-                self.pool.book(self, failure, used, now_ns, sent=connection is not None)
 
     def pause(self) -> None:
         """The client takes no more: stop reading from upstream, and stop its stall clock."""
-        if self._relay is not None:
-            self._relay.pause()
+        if self.relay is not None:
+            self.relay.pause()
 
     def resume(self) -> None:
-        if self._relay is not None:
-            self._relay.resume()
+        if self.relay is not None:
+            self.relay.resume()
 
-    def check(self, now_ns: int) -> None:
-        """Look at the clock. Called by the worker's coarse timer for everything under way."""
-        if now_ns >= self.call.deadline_ns:
-            self._expire()
-        elif self._relay is not None:
-            self._relay.check(now_ns)
-        elif self.lease is not None:
-            if self.waiting is not None and self.connection is None and now_ns - self.sent_ns > self.pool.connect_ns:
-                self.time_out(f"no connection within {self.pool.connect_ns / _NS:g} s")
-            elif self.is_late(now_ns):
-                self.time_out(f"no answer within {self.waited_s(now_ns)} s")
-
-    def is_late(self, now_ns: int) -> bool:
-        """Whether this try has had its time to begin its answer."""
-        patience_ns = self.patience_ns
-        if not patience_ns:
-            call, sent_ns = self.call, self.sent_ns
-            patience_ns = self.pool.patience_ns(call.deadline_ns - sent_ns, stream=call.stream, tries=self.count, tried=self.tried)
-            self.patience_ns = max(patience_ns, 1)
-        return now_ns - self.sent_ns > patience_ns
-
-    def waited_s(self, now_ns: int) -> str:
-        """How long this try has taken, for people."""
-        return f"{(now_ns - self.sent_ns) / _NS:.3g}"
-
-    def keep_awake(self, now_ns: int, silent_since_ns: int) -> None:
-        """Send a comment to the client of a stream that has not begun for long."""
-        call = self.call
-        # The look at the clock may just have ended the call, and its sink may serve another one by now.
-        if call.stream and not call.committed and call.heard_ns < silent_since_ns and call.run is not None:
-            call.heard_ns = now_ns
-            call.sink.on_silence(call)
-
-    def as_call(self) -> Call:
-        """The call that is tried for."""
-        return self.call
-
-    def time_out(self, reason: str, failure: Failure = Failure.FIRST_TOKEN_TIMEOUT) -> None:
-        """Give this try up for its silence."""
-        connection, self.connection = self.connection, None
-        if self.waiting is not None:
-            self.waiting.cancel()
-            if connection is None:
-                failure = Failure.CONNECT
-        if connection is not None:
-            connection.cancel()
-        self._failed(failure, reason)
-
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """See the base."""
         call = self.call
         self._stop(Failure.DEADLINE)
         late = DeadlineExceeded(f"no whole answer within the deadline, after {call.attempts} attempts")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from dispatch.attempt import MASK_BITS, Attempts
+from dispatch.attempt import Attempts
+from dispatch.routing import MASK_BITS
 
 if TYPE_CHECKING:
     from dispatch.config import Defaults

@@ -5,13 +5,14 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
-from dispatch.attempt import MASK_BITS, Attempts
 from dispatch.policy.prefill import KINDS, continued
+from dispatch.routing import MASK_BITS
 from dispatch.wire.http1 import HAS_FORMAT, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dispatch.attempt import Attempts
     from dispatch.config.structs import Recovery
     from dispatch.exchange import Call
     from dispatch.pools import Pool

@@ -19,7 +19,25 @@ if TYPE_CHECKING:
 
     from dispatch.config import Retry
 
-__all__ = ["REACH", "Again", "GiveUp", "Reach", "backoff_s", "is_stale", "judge", "may_fall_back", "place_wait_s"]
+__all__ = [
+    "BUDGET_POLL_S",
+    "REACH",
+    "VAIN_RETRIES",
+    "Again",
+    "GiveUp",
+    "Reach",
+    "backoff_s",
+    "is_stale",
+    "judge",
+    "may_fall_back",
+    "place_wait_s",
+]
+
+
+BUDGET_POLL_S = 0.1
+"""How often a retry asks whether the budget has one for it: the budget earns ten a second."""
+VAIN_RETRIES = 8
+"""So many failed retries in a row, and nothing waits for the budget any more: there is no better endpoint, and errors should be prompt."""
 
 
 class Reach(IntEnum):
