@@ -327,6 +327,32 @@ class Board:
         Only after the worker has been reaped, and before a successor gets its column.
         """
 
+    def count_check(self, slot: int, passed: bool, /) -> None:
+        """Count a check of an endpoint (`dispatch.checks`).
+
+        Raises:
+            IndexError: there is no such row.
+        """
+
+    def lose(self, slot: int, time_ms: int, now_ns: int, /) -> None:
+        """Open an endpoint's breaker, or keep it open: a check found nobody there.
+
+        Args:
+            slot: of the endpoint.
+            time_ms: for how long, at least, unless it is said again; at most 300 000.
+            now_ns: now.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+
+    def find(self, slot: int, now_ns: int, /) -> None:
+        """Let requests try an endpoint whose breaker is open: a check found somebody there.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+
     def endpoint(self, slot: int, /) -> EndpointState:
         """Read an endpoint's row.
 
@@ -718,6 +744,10 @@ class EndpointState:
     @property
     def retries(self) -> int:
         """Attempts that followed another one of the same request."""
+
+    @property
+    def checks(self) -> list[int]:
+        """Checks that passed, and that failed."""
 
     @property
     def trips(self) -> int:

@@ -76,6 +76,8 @@ pub struct Endpoint {
     pub panics: u64,
     /// Malformed events of its streams that were left out.
     pub dropped: u64,
+    /// Checks that passed, and that failed.
+    pub checks: Vec<u64>,
     /// Input, output, cached.
     pub tokens: Vec<u64>,
 }
@@ -159,6 +161,7 @@ pub fn endpoint(board: &Board, slot: usize) -> Endpoint {
         trips: row.trips().load(Relaxed),
         panics: row.panics().load(Relaxed),
         dropped: row.dropped().load(Relaxed),
+        checks: counters(row.checks()),
         tokens: counters(row.tokens()),
     }
 }

@@ -6,13 +6,14 @@ from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
 from dispatch.config.plans import Fallback, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
-from dispatch.config.structs import Capabilities, Certificate, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
+from dispatch.config.structs import Capabilities, Certificate, Check, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
 
 __all__ = [
     "FROM_CLIENT",
     "Cache",
     "Capabilities",
     "Certificate",
+    "Check",
     "Coalesce",
     "Config",
     "Defaults",

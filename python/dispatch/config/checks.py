@@ -29,6 +29,7 @@ HEADER_VALUE = re.compile(r"[!-~]([ -~\t]*[!-~])?")
 # Names stand in header fields, metric labels and log lines, so they are visible ASCII without quotes, commas or backslashes.
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:/@+-]{0,126}[A-Za-z0-9._:/@+-])?")
 _PATTERN = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,126})?\*")
+_TARGET = re.compile(r"/[!-~]*")
 _SECRET = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
 _DIGEST = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
@@ -166,11 +167,24 @@ def _check_at_provider(endpoint: Endpoint, path: str) -> None:
     provider: Any = extensions.load(PROVIDERS, endpoint.provider, "PROVIDER")
     try:
         provider.check(endpoint)
+        _check_question(endpoint, provider)
     except ConfigError as error:
         raise ConfigError(f"{path}.{error.path}" if error.path else path, error.reason) from None
     except ValueError as error:
         # The provider's last guard against a header field that could end its line.
         raise ConfigError(path, str(error)) from None
+
+
+def _check_question(endpoint: Endpoint, provider: object) -> None:
+    if endpoint.check is False:
+        return
+    path = "" if endpoint.check is True else endpoint.check.path
+    if endpoint.provider == "echo":
+        raise ConfigError("check", "the built-in model is always there")
+    if path and not _TARGET.fullmatch(path):
+        raise ConfigError("check.path", f"found {shown(path)}, expected a path from the root of the host, such as /health")
+    if not path and not hasattr(provider, "free_target"):
+        raise ConfigError("check", f"nothing is free at {endpoint.provider}; write `check: {{path: ...}}`")
 
 
 def _check_headers(endpoint: Endpoint, path: str) -> None:

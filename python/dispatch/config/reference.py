@@ -21,6 +21,7 @@ from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
 from dispatch.config.structs import (
     Capabilities,
     Certificate,
+    Check,
     Defaults,
     Endpoint,
     Health,
@@ -91,6 +92,7 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`cache` (in `defaults` and in a model)", Cache),
     ("`endpoints`, a list", Endpoint),
     ("`limits` (of an endpoint or a model)", Limits),
+    ("`check` (of an endpoint)", Check),
     ("`price` (of an endpoint)", Price),
     ("`capabilities` (of an endpoint)", Capabilities),
     ("`tls` (of the server), `client_cert` (of an endpoint)", Certificate),

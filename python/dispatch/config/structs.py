@@ -15,6 +15,7 @@ __all__ = [
     "AfterTokens",
     "Capabilities",
     "Certificate",
+    "Check",
     "Count",
     "Defaults",
     "Endpoint",
@@ -140,6 +141,26 @@ class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When less of a pool is usable and has no room, each endpoint with an open breaker is asked once a second all the same; 0: never."""
 
 
+class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether an endpoint is there, asked without a request of a client: by a GET that costs nothing, never by a prompt.
+
+    One process of the sidecar asks for all workers, and once for all endpoints that share host, path and credential. What it does not find
+    gets no request; what it finds again is tried by requests before it has its share back.
+    """
+
+    path: str = ""
+    """What is asked for, from the root of the host, such as `/health`. Left out: its provider's list of models.
+    No answer in time, 5xx, and a refused credential (401, 402, 403) are failures; any other answer says that somebody is there."""
+    interval_s: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
+    """Time between the end of a check and the next one, less up to a tenth by chance."""
+    timeout_s: Annotated[float, Meta(ge=0.01, le=60)] = 5.0
+    """Longest wait for an answer, connecting included."""
+    unhealthy: Annotated[int, Meta(ge=1, le=100)] = 2
+    """Failures in a row that open the breaker; it stays open as long as they go on."""
+    healthy: Annotated[int, Meta(ge=1, le=100)] = 1
+    """Passes in a row, after a failure, that let requests try an open breaker at once."""
+
+
 class AfterTokens(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A commit that waits for some content."""
 
@@ -263,6 +284,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     adaptive: bool = True
     """Find what it bears where `limits` do not say it, or say too much: a 429 cuts the rates that are configured by a tenth, else the
     requests in flight; both grow back with time. So does a time to first token that is several seconds and four times the usual one."""
+    check: bool | Check = False
+    """Ask from time to time whether it is there, without traffic; `true` for the values below."""
     price: Price | None = None
     """What it costs."""
     profile: dict[str, Annotated[float, Meta(ge=0, le=1)]] = field(default_factory=dict)

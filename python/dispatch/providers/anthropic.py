@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta, Struct
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import build_head, options_of, origin_of, plain_target, require_model
+from dispatch.providers.base import below, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class Anthropic:
         """Tell what a translated request must know of the endpoint."""
         options = options_of(endpoint, Options)
         return plain_target(self.name, endpoint, default_max_tokens=options.max_tokens, thinking=options.thinking)
+
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        return below(endpoint.base_url or BASE_URL, "/v1/models")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

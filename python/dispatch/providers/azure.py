@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from msgspec import Meta, Struct
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import PATHS, build_head, options_of, origin_of, plain_target, require_model, split_url
+from dispatch.providers.base import PATHS, below, build_head, options_of, origin_of, plain_target, require_model, split_url
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -80,6 +80,13 @@ class Azure:
         """Tell what a translated request must know of the endpoint."""
         return plain_target(self.name, endpoint, max_tokens_field="max_completion_tokens")
 
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        version = options_of(endpoint, Options).api_version
+        if _is_v1(endpoint):
+            return below(endpoint.base_url, "/models" + (f"?api-version={version}" if version else ""))
+        return below(endpoint.base_url, f"{_root(endpoint)}/models?api-version={version or API_VERSION}")
+
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""
         return origin_of(endpoint.base_url)
@@ -91,6 +98,10 @@ class Azure:
 
 def _is_v1(endpoint: Endpoint) -> bool:
     return split_url(endpoint.base_url).path.endswith("/openai/v1")
+
+
+def _root(endpoint: Endpoint) -> str:
+    return "" if split_url(endpoint.base_url).path.endswith("/openai") else "/openai"
 
 
 def _is_segment(name: str) -> bool:
@@ -105,7 +116,7 @@ def _target(endpoint: Endpoint, options: Options, door: str) -> str | None:
     if _is_v1(endpoint):
         return PATHS[door] + (f"?api-version={version}" if version else "")
     version = version or API_VERSION
-    root = "" if split_url(endpoint.base_url).path.endswith("/openai") else "/openai"
+    root = _root(endpoint)
     if door == "responses":
         # Not below a deployment: there the body's `model` names it.
         return f"{root}/responses?api-version={version}" if version >= _RESPONSES_SINCE else None

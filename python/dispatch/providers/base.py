@@ -35,8 +35,11 @@ __all__ = [
     "PATHS",
     "NoOptions",
     "Provider",
+    "below",
     "build_head",
+    "fields_of",
     "find_provider",
+    "free_target",
     "has_capability",
     "options_of",
     "origin_of",
@@ -145,6 +148,24 @@ def target_of(provider: Provider, endpoint: Endpoint) -> Target:
     """The same by the provider's own word, if it has a method `target`."""
     own = getattr(provider, "target", None)
     return plain_target(provider.name, endpoint) if own is None else cast("Target", own(endpoint))
+
+
+def free_target(provider: Provider, endpoint: Endpoint) -> str:
+    """Path and query of what can be asked for without cost: the endpoint's own, else its provider's, which has a method `free_target`."""
+    if not isinstance(endpoint.check, bool) and endpoint.check.path:
+        return endpoint.check.path
+    return cast("str", cast("Any", provider).free_target(endpoint))
+
+
+def below(base_url: str, target: str) -> str:
+    """Path and query of `target` below a base URL."""
+    return split_url(base_url).path + target
+
+
+def fields_of(head: bytes) -> dict[str, str]:
+    """The header fields of a head, its host and what belongs to a body's coding left out."""
+    lines = (line.partition(": ") for line in head.decode("ascii").split("\r\n")[1:-1])
+    return {name: value for name, _, value in lines if name not in ("host", "accept-encoding")}
 
 
 def options_of(endpoint: Endpoint, kind: type[T]) -> T:

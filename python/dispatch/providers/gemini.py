@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import NoOptions, build_head, options_of, origin_of, require_model
+from dispatch.providers.base import NoOptions, below, build_head, options_of, origin_of, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class Gemini:
         model = endpoint.model.removeprefix("models/")
         target = f"/v1beta/{model}:{verb}" if model.startswith("tunedModels/") else f"/v1beta/models/{quote(model)}:{verb}"
         return build_head(endpoint.base_url or BASE_URL, target, [("x-goog-api-key", secret)] if secret else [], endpoint)
+
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        return below(endpoint.base_url or BASE_URL, "/v1beta/models")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec import Meta, Struct
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import PATHS, build_head, options_of, origin_of, plain_target, require_model
+from dispatch.providers.base import PATHS, below, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class OpenAI:
     def target(self, endpoint: Endpoint) -> Target:
         """Tell what a translated request must know of the endpoint."""
         return plain_target(self.name, endpoint, max_tokens_field="max_completion_tokens")
+
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        return below(endpoint.base_url or BASE_URL, "/models")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dispatch.providers.base import PATHS, NoOptions, build_head, options_of, origin_of, plain_target, require_model
+from dispatch.providers.base import PATHS, NoOptions, below, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ class OpenAICompatible:
     def target(self, endpoint: Endpoint) -> Target:
         """Tell what a translated request must know of the endpoint: servers of many makes have many fields more."""
         return plain_target(self.name, endpoint, unknown_ok=True)
+
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        return below(endpoint.base_url, "/models")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

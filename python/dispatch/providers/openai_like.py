@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import PATHS, NoOptions, build_head, options_of, origin_of, plain_target, require_model
+from dispatch.providers.base import PATHS, NoOptions, below, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class OpenAILike:
         usage = endpoint.capabilities.stream_usage
         stream_usage = "stream_usage" in self.capabilities if usage is None else usage
         return plain_target(self.name, endpoint, stream_usage=stream_usage, **self._fields)
+
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        return below(endpoint.base_url or self._base_url, self._prefix + "/models")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

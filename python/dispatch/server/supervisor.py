@@ -25,6 +25,7 @@ from dispatch._core import __version__
 from dispatch.errors import ConfigError
 from dispatch.routing import Board, bell
 from dispatch.server.channel import Applied, Apply, Closed, Drain, FromWorker, Load, Mean, Ready, Refused, Settings, Setup
+from dispatch.server.checks import Checks
 from dispatch.server.listen import address_of, open_sockets, remove_unix
 from dispatch.server.process import Process, raise_descriptors
 from dispatch.server.source import WATCH_S, Source, needs_restart
@@ -95,6 +96,7 @@ class Supervisor:
         self._log = log
         self._address = address_of(settings.config.server, sockets[0])
         self._board = Board.create(settings.slots.sizes)
+        self._checks = Checks(self._board, Log(log.form))
         self._bells = [bell.make() for _ in sockets]
         self._processes = [Process(index, sock, monotonic) for index, sock in enumerate(sockets)]
         self._selector = selectors.DefaultSelector()
@@ -209,6 +211,7 @@ class Supervisor:
             if not self._was_ready:
                 self._was_ready = True
                 self._announce()
+                self._checks.use(self._settings)
         elif isinstance(message, Applied):
             process.generation = message.generation
             self._on_applied()
@@ -268,6 +271,7 @@ class Supervisor:
         self._apply()
 
     def _apply(self) -> None:
+        self._checks.use(self._settings)
         for process in self._processes:
             self._send(process, Apply(settings=self._settings))
         self._on_applied()
@@ -344,6 +348,7 @@ class Supervisor:
 
     def _end(self) -> None:
         """Leave nothing behind, however the end came."""
+        self._checks.close()
         for process in self._processes:
             process.kill()
             process.reap()

@@ -33,11 +33,8 @@ _Sample = tuple[_Labels, float]
 
 def exposition(snapshot: Snapshot) -> bytes:
     """Return the text for one scrape."""
-    return "".join(
-        line
-        for family in (*_counters(snapshot), *_hedges(snapshot), *_shared(snapshot), *_gauges(snapshot), *_histograms(snapshot))
-        for line in family
-    ).encode()
+    parts = (_counters, _checks, _hedges, _shared, _gauges, _histograms)
+    return "".join(line for part in parts for family in part(snapshot) for line in family).encode()
 
 
 def _counters(snapshot: Snapshot) -> Iterator[Iterator[str]]:
@@ -92,6 +89,18 @@ def _counters(snapshot: Snapshot) -> Iterator[Iterator[str]]:
         "Tokens delivered to a key; cached ones are input as well.",
         (((("key", name), ("kind", kind)), count) for name, row in keys for kind, count in zip(_TOKEN_KINDS, row.tokens, strict=True)),
     )
+
+
+def _checks(snapshot: Snapshot) -> Iterator[Iterator[str]]:
+    """Only where endpoints are checked."""
+    samples = [
+        ((("endpoint", name), ("outcome", outcome)), count)
+        for name, row in snapshot.endpoints.items()
+        if any(row.checks)
+        for outcome, count in zip(("passed", "failed"), row.checks, strict=True)
+    ]
+    if samples:
+        yield _family("dispatch_checks_total", "counter", "Checks of endpoints without a request.", samples)
 
 
 def _hedges(snapshot: Snapshot) -> Iterator[Iterator[str]]:

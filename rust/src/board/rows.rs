@@ -103,6 +103,11 @@ impl<'a> EndpointRow<'a> {
     pub const fn usual_latency(self) -> &'a AtomicU64 {
         &self.0[5].wide()[4]
     }
+    /// Checks that passed, and that failed (`health::check`).
+    #[must_use]
+    pub fn checks(self) -> &'a [AtomicU64] {
+        &self.0[5].wide()[5..7]
+    }
     /// Attempts that were retries.
     #[must_use]
     pub const fn retries(self) -> &'a AtomicU64 {

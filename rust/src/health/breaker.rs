@@ -18,6 +18,7 @@
 //!
 //! Bits: stamp 32 (window's begin, or end of the open time, ms) | seen 11 | failed 11 | ramping 1 | consecutive 4 | trips 4 | open 1.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Verdict;
@@ -179,6 +180,20 @@ pub fn record(cell: &AtomicU64, policy: &Policy, ended: &Ended) -> bool {
 /// Opens it whatever it has counted. True if it was closed.
 pub fn eject(cell: &AtomicU64, policy: &Policy, ended: &Ended) -> bool {
     change(cell, |word| if word.is_open { word } else { open(word, policy, ended) })
+}
+
+/// Keeps it open for so long at least, whatever it has counted: something other than a request found nobody there. True if it was closed.
+pub fn hold(cell: &AtomicU64, time_ms: u32, now: Nanos) -> bool {
+    let time_ms = time_ms.min(LONGEST_MS);
+    let was_open = Cell::new(false);
+    let changed = change(cell, |word| {
+        was_open.set(word.is_open);
+        if word.is_open && left_ms(word.stamp, now) >= time_ms {
+            return word;
+        }
+        Word { stamp: now.millis32().wrapping_add(time_ms), trips: word.trips, is_open: true, ..Word::default() }
+    });
+    changed && !was_open.get()
 }
 
 /// Lets probes through at once, where it is open: something else says that the endpoint may be well again.

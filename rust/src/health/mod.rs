@@ -1,6 +1,7 @@
 //! How well an endpoint does: averages of its speed, a circuit breaker, and what each way of ending an attempt means for both.
 
 pub mod breaker;
+pub mod check;
 pub mod ewma;
 pub mod outlier;
 pub mod silence;

@@ -8,6 +8,8 @@ use pyo3::prelude::*;
 use super::state;
 use super::tables::SizesIn;
 use crate::board::Board;
+use crate::health::check;
+use crate::units::Nanos;
 
 /// The memory that all workers share.
 #[pyclass(frozen, name = "Board", module = "dispatch._core")]
@@ -50,6 +52,27 @@ impl PyBoard {
     #[pyo3(signature = (worker, /))]
     fn reclaim(&self, worker: usize) {
         self.0.reclaim(worker);
+    }
+
+    #[pyo3(signature = (slot, passed, /))]
+    fn count_check(&self, slot: usize, passed: bool) -> PyResult<()> {
+        state::check(slot, self.0.sizes().endpoints)?;
+        check::count(self.0.endpoint(slot), passed);
+        Ok(())
+    }
+
+    #[pyo3(signature = (slot, time_ms, now_ns, /))]
+    fn lose(&self, slot: usize, time_ms: u32, now_ns: u64) -> PyResult<()> {
+        state::check(slot, self.0.sizes().endpoints)?;
+        check::lose(self.0.endpoint(slot), time_ms, Nanos(now_ns));
+        Ok(())
+    }
+
+    #[pyo3(signature = (slot, now_ns, /))]
+    fn find(&self, slot: usize, now_ns: u64) -> PyResult<()> {
+        state::check(slot, self.0.sizes().endpoints)?;
+        check::find(self.0.endpoint(slot), Nanos(now_ns));
+        Ok(())
     }
 
     #[pyo3(signature = (slot, /))]

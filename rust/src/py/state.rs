@@ -31,6 +31,7 @@ pub(super) struct EndpointState {
     trips: u64,
     panics: u64,
     dropped: u64,
+    checks: Vec<u64>,
     tokens: Vec<u64>,
 }
 
@@ -97,6 +98,7 @@ pub(super) fn endpoint(board: &Board, slot: usize) -> PyResult<EndpointState> {
         trips: read.trips,
         panics: read.panics,
         dropped: read.dropped,
+        checks: read.checks,
         tokens: read.tokens,
     })
 }
@@ -155,7 +157,8 @@ impl From<Gauges> for Gauge {
     }
 }
 
-fn check(slot: usize, rows: u32) -> PyResult<()> {
+/// Refuses a row that is none.
+pub(super) fn check(slot: usize, rows: u32) -> PyResult<()> {
     if slot < rows as usize { Ok(()) } else { Err(PyIndexError::new_err(format!("slot {slot} of {rows}"))) }
 }
 

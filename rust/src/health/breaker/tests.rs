@@ -193,6 +193,31 @@ fn an_outlier_is_opened_once_and_a_check_lets_probes_through_without_forgetting(
 }
 
 #[test]
+fn what_a_check_holds_stays_open_as_long_as_it_is_said_again_and_no_longer() {
+    let cell = AtomicU64::new(0);
+    assert!(hold(&cell, 2_000, at(1_000)));
+    assert_eq!(open_ms(&cell, 1_000), 2_000);
+    assert!(!hold(&cell, 2_000, at(2_500)), "it was open: no second opening");
+    assert_eq!(open_ms(&cell, 2_500), 2_000);
+    assert!(!hold(&cell, 500, at(2_600)));
+    assert_eq!(open_ms(&cell, 2_600), 1_900, "never shorter than what was said");
+    assert_eq!(now_is(&cell, at(4_500)), State::HalfOpen);
+    tell(&cell, Verdict::Good, true, at(4_600));
+    assert_eq!(now_is(&cell, at(4_600)), State::Closed);
+}
+
+#[test]
+fn a_check_does_not_shorten_or_forget_how_often_requests_failed() {
+    let cell = AtomicU64::new(0);
+    fail(&cell, POLICY.consecutive, at(1_000));
+    hold(&cell, u32::MAX, at(1_000));
+    assert_eq!(open_ms(&cell, 1_000), u64::from(LONGEST_MS));
+    half_open(&cell, at(2_000));
+    tell(&cell, Verdict::Bad, true, at(2_000));
+    assert!(open_ms(&cell, 2_000) >= 3_000, "the second opening is longer than the first");
+}
+
+#[test]
 fn it_opens_and_closes_across_the_wrap_of_milliseconds() {
     let (cell, wrap) = (AtomicU64::new(0), 1u64 << 32);
     fail(&cell, POLICY.consecutive, at(wrap - 500));
