@@ -81,10 +81,11 @@ _encode = msgspec.json.encode
 class ChatReader:
     """Chunks in, events out."""
 
-    __slots__ = ("_calls", "_started", "_tier")
+    __slots__ = ("_calls", "_has_thought", "_started", "_tier")
 
     def __init__(self) -> None:
         self._started = False
+        self._has_thought = False
         self._tier = ""
         self._calls: dict[int, list[tuple[int | None, str]]] = {}
         """Per choice, the provider's index and id of each call."""
@@ -119,9 +120,10 @@ class ChatReader:
         index = choice.index
         thought = delta.reasoning_content or delta.reasoning
         if isinstance(thought, str) and thought:
+            self._has_thought = True
             events.append(ThinkingDelta(thought, index))
         for detail in delta.reasoning_details or ():
-            _read_detail(events, detail, index, has_text=bool(thought))
+            _read_detail(events, detail, index, has_text=self._has_thought)
         content = delta.content
         if content:
             logprobs = choice.logprobs.get("content") if isinstance(choice.logprobs, dict) else None
@@ -158,7 +160,7 @@ class ChatReader:
 
 
 def _read_detail(events: list[Event], detail: Any, choice: int, *, has_text: bool) -> None:
-    """OpenRouter repeats the text of `reasoning` here, then only what signs it is new; MiniMax has it nowhere else."""
+    """OpenRouter repeats the text of `reasoning` here, and we do, once it is signed; MiniMax has it nowhere else."""
     if not isinstance(detail, dict):
         return
     if not has_text and detail.get("text"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dispatch.dialects.form import Media, Message, Raw, Refusal, Text, Thinking, ToolResult, ToolUse
+from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ _REASONS = re.compile(
 )
 """Models that take `reasoning_effort`; the others' servers answer 400."""
 
+_KEEPS = frozenset(("name", "detail", "strict", "custom", "description", "thinking", "unsigned_thinking", "thoughtSignature"))
 _PLAIN = ("temperature", "top_p", "n", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_logprobs", "metadata")
 _WORDS = ("service_tier", "user", "verbosity")
 _FORMATS = {"audio/mpeg": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
@@ -49,6 +51,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     Raises:
         BadRequest: something has no equal here.
     """
+    name_unsaid(request, "chat", _KEEPS, losses)
     messages: list[Tree] = []
     for message in request.messages:
         messages += _message(message, losses)

@@ -28,7 +28,12 @@ from dispatch.errors import BadRequest
 if TYPE_CHECKING:
     from dispatch.dialects import Tree
 
-__all__ = ["media_of", "plain_schema", "read_request"]
+__all__ = ["UNSIGNED", "WRAPPERS", "media_of", "plain_schema", "read_request"]
+
+UNSIGNED = "skip_thought_signature_validator"
+"""Google's own word for calls that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures."""
+WRAPPERS = ("result", "output", "error")
+"""A result has to be an object: under these names stands what is none."""
 
 _PLACED = frozenset(("model", "stream", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig"))
 _CONFIG = frozenset(
@@ -113,14 +118,14 @@ def _system(tree: Any) -> list[Message]:
         return []
     if isinstance(tree, str):
         return [Message(role="system", parts=[Text(text=tree)])]
-    found = _parts(expect(tree, dict, "systemInstruction"), "systemInstruction", [])
+    found = _parts(expect(tree, dict, "systemInstruction"), "systemInstruction", _Calls())
     return [Message(role="system", parts=found)]
 
 
 def _contents(given: list[Any]) -> list[Message]:
     if not given:
         raise BadRequest("contents: expected at least one", code="missing_parameter", param="contents")
-    calls: list[ToolUse] = []
+    calls = _Calls()
     messages = []
     for at, one in enumerate(given):
         where = f"contents[{at}]"
@@ -130,21 +135,44 @@ def _contents(given: list[Any]) -> list[Message]:
     return messages
 
 
-def _parts(tree: Tree, where: str, calls: list[ToolUse]) -> list[Part]:
-    """The parts of a turn. Calls need no id here; where there is none, their place among all stands for it."""
+class _Calls:
+    """The calls of a conversation. They need no id here; where there is none, their place among all stands for it."""
+
+    __slots__ = ("_made", "_open")
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._open: list[ToolUse] = []
+
+    def add(self, call: ToolUse) -> None:
+        """A call was made."""
+        call.id = call.id or f"call_{self._made}"
+        self._made += 1
+        self._open.append(call)
+
+    def answered(self, known: str, name: str) -> str:
+        """The id of the call that a result belongs to: the first of that name that has none yet, unless the result says it."""
+        place = known or next((call.id for call in self._open if call.name == name), name)
+        at = next((at for at, call in enumerate(self._open) if call.id == place), None)
+        if at is not None:
+            del self._open[at]
+        return place
+
+
+def _parts(tree: Tree, where: str, calls: _Calls) -> list[Part]:
     found: list[Part] = []
     for at, one in enumerate(items(tree, "parts", where)):
         place = f"{where}.parts[{at}]"
         part = _part(expect(one, dict, place), place, calls)
         if isinstance(part, ToolUse):
-            part.id = part.id or f"call_{len(calls)}"
-            calls.append(part)
+            calls.add(part)
         found.append(part)
     return found
 
 
-def _part(tree: Tree, where: str, calls: list[ToolUse]) -> Part:
+def _part(tree: Tree, where: str, calls: _Calls) -> Part:
     signature = text(tree, "thoughtSignature", where)
+    signature = "" if signature == UNSIGNED else signature
     if "text" in tree:
         shown = text(tree, "text", where)
         if flag(tree, "thought", where):
@@ -163,21 +191,16 @@ def _part(tree: Tree, where: str, calls: list[ToolUse]) -> Part:
     return Raw(dialect="generate", kind=kind, value=tree)
 
 
-def _result(tree: Tree, where: str, calls: list[ToolUse]) -> ToolResult:
+def _result(tree: Tree, where: str, calls: _Calls) -> ToolResult:
     name = text(tree, "name", where)
-    place = text(tree, "id", where)
-    if not place:
-        # The first call of that name that has no result yet.
-        place = next((call.id for call in calls if call.name == name), name)
-    known = next((at for at, call in enumerate(calls) if call.id == place), None)
-    if known is not None:
-        del calls[known]
+    place = calls.answered(text(tree, "id", where), name)
     response = tree.get("response")
-    inside = response.get("result", response.get("output")) if isinstance(response, dict) and len(response) == 1 else None
-    shown = inside if isinstance(inside, str) else msgspec.json.encode(response).decode()
+    wrapper, inside = next(iter(response.items())) if isinstance(response, dict) and len(response) == 1 else ("", None)
+    plain = inside if wrapper in WRAPPERS and isinstance(inside, str) else None
+    shown = msgspec.json.encode(response).decode() if plain is None else plain
     parts: list[Part] = [Text(text=shown)]
     parts += [media_of(one) for one in items(tree, "parts", where) if isinstance(one, dict)]
-    return ToolResult(id=place, name=name, parts=parts)
+    return ToolResult(id=place, name=name, parts=parts, is_error=plain is not None and wrapper == "error")
 
 
 def media_of(tree: Tree) -> Part:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dispatch.dialects.form import Media, Refusal, Text, Thinking, ToolResult, ToolUse
+from dispatch.dialects.generate.read_request import UNSIGNED, WRAPPERS
 from dispatch.dialects.shape import json_object
+from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,14 +50,13 @@ _PLAIN = {
     "frequency_penalty": "frequencyPenalty",
 }
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
+_KEEPS = frozenset(("is_error", "thoughtSignature", "text.thoughtSignature"))
 _HINTED = ("user", "metadata", "service_tier", "verbosity")
 
 _BY_LEVEL = re.compile(r"gemini-([3-9]|\d\d)")
 """Models that are told how much to think by a level, not in tokens, and that want signatures back with calls."""
 _LEVELS = {"none": "minimal", "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 _BUDGETS = {"none": 0, "minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
-_UNSIGNED = "skip_thought_signature_validator"
-"""Google's own word for calls that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures."""
 
 
 def write_request(request: Request, target: Target, losses: Losses) -> bytes:
@@ -65,6 +66,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
         BadRequest: something has no equal here.
     """
     signs = _BY_LEVEL.search(target.model or request.model) is not None
+    name_unsaid(request, "generate", _KEEPS, losses)
     system, contents = _contents(request.messages, losses, signs=signs)
     body: Tree = {"contents": contents}
     if system:
@@ -170,34 +172,42 @@ def _tool_choice(choice: ToolChoice) -> Tree:
 def _contents(messages: Iterable[Message], losses: Losses, *, signs: bool) -> tuple[list[Tree], list[Tree]]:
     """The system instruction, and turns in which what follows each other from one side is one."""
     system: list[Tree] = []
-    turns: list[Tree] = []
-    names: dict[str, str] = {}
+    turns: list[tuple[str, list[Part]]] = []
+    calls: dict[str, tuple[int, str]] = {}
     for message in messages:
+        if message.role == "system":
+            system += _parts(message.parts, calls, losses)
+            continue
         for part in message.parts:
             if isinstance(part, ToolUse):
-                names[part.id] = part.name
-        parts = _parts(message.parts, names, losses)
-        if message.role == "system":
-            system += parts
-            continue
+                calls[part.id] = (len(calls), part.name)
         role = "model" if message.role == "assistant" else "user"
-        if role == "model" and signs:
-            _sign(parts)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["parts"] += parts
-        elif parts:
-            turns.append({"role": role, "parts": parts})
-    return system, turns
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(message.parts)
+        else:
+            turns.append((role, [*message.parts]))
+    contents = [{"role": role, "parts": written} for role, parts in turns if (written := _turn(role, parts, calls, losses, signs=signs))]
+    return system, contents
+
+
+def _turn(role: str, parts: list[Part], calls: dict[str, tuple[int, str]], losses: Losses, *, signs: bool) -> list[Tree]:
+    if role == "user":
+        # Results have no id here: their order says to which call they belong.
+        parts.sort(key=lambda part: calls.get(part.id, (-1, ""))[0] if isinstance(part, ToolResult) else len(calls))
+    written = _parts(parts, calls, losses)
+    if role == "model" and signs:
+        _sign(written)
+    return written
 
 
 def _sign(parts: list[Tree]) -> None:
     """Only the first call of a turn needs its signature; a turn that another model made has none."""
     first = next((part for part in parts if "functionCall" in part), None)
     if first is not None and "thoughtSignature" not in first:
-        first["thoughtSignature"] = _UNSIGNED
+        first["thoughtSignature"] = UNSIGNED
 
 
-def _parts(parts: Iterable[Part], names: dict[str, str], losses: Losses) -> list[Tree]:
+def _parts(parts: Iterable[Part], calls: dict[str, tuple[int, str]], losses: Losses) -> list[Tree]:
     """Parts; the signature of reasoning whose text is not sent back goes to the part that it led to."""
     found: list[Tree] = []
     signature = ""
@@ -206,7 +216,7 @@ def _parts(parts: Iterable[Part], names: dict[str, str], losses: Losses) -> list
             # A signature is opaque: only Google's own, which come back from other dialects without a text, are told by that.
             signature = part.signature if not part.text and not part.is_redacted else ""
             continue
-        for tree in _part(part, names, losses):
+        for tree in _part(part, calls, losses):
             own = part.signature if isinstance(part, Text | ToolUse) else ""
             if own or signature:
                 tree["thoughtSignature"] = own or signature
@@ -215,7 +225,7 @@ def _parts(parts: Iterable[Part], names: dict[str, str], losses: Losses) -> list
     return found
 
 
-def _part(part: Part, names: dict[str, str], losses: Losses) -> list[Tree]:
+def _part(part: Part, calls: dict[str, tuple[int, str]], losses: Losses) -> list[Tree]:
     if isinstance(part, Text | Refusal):
         return [{"text": part.text}] if part.text or (isinstance(part, Text) and part.signature) else []
     if isinstance(part, Media):
@@ -223,7 +233,7 @@ def _part(part: Part, names: dict[str, str], losses: Losses) -> list[Tree]:
     if isinstance(part, ToolUse):
         return [{"functionCall": {"name": part.name, "args": json_object(part.arguments)}}]
     if isinstance(part, ToolResult):
-        return _result(part, names, losses)
+        return _result(part, calls, losses)
     if isinstance(part, Thinking):
         return []
     if part.dialect == "generate":
@@ -232,14 +242,16 @@ def _part(part: Part, names: dict[str, str], losses: Losses) -> list[Tree]:
     return []
 
 
-def _result(part: ToolResult, names: dict[str, str], losses: Losses) -> list[Tree]:
+def _result(part: ToolResult, calls: dict[str, tuple[int, str]], losses: Losses) -> list[Tree]:
     texts = [one.text for one in part.parts if isinstance(one, Text)]
     response: Any = {"error" if part.is_error else "result": "\n".join(texts)}
     if len(texts) == 1 and not part.is_error:
         found = json_object(texts[0]) if texts[0].lstrip().startswith("{") else {}
-        response = found if found and "_raw" not in found else response
+        # What is an object already is not put into another, unless it looks like one of ours.
+        is_ours = len(found) == 1 and not found.keys().isdisjoint(WRAPPERS)
+        response = found if found and "_raw" not in found and not is_ours else response
     shown = [tree for one in part.parts if isinstance(one, Media) for tree in _media(one, losses)]
-    return [{"functionResponse": {"name": part.name or names.get(part.id) or part.id, "response": response}}, *shown]
+    return [{"functionResponse": {"name": part.name or calls.get(part.id, (0, part.id))[1], "response": response}}, *shown]
 
 
 def _media(part: Media, losses: Losses) -> list[Tree]:

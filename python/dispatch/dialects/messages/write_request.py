@@ -10,6 +10,7 @@ import msgspec
 
 from dispatch.dialects.form import Media, Reasoning, Refusal, Text, Thinking, ToolResult, ToolUse
 from dispatch.dialects.shape import json_object
+from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +46,7 @@ MIN_BUDGET = 1_024
 _BY_BUDGET = re.compile(r"claude-(3|(opus|sonnet|haiku)-4(-[015]\b|-[015]-|-2|@|$))")
 """Models before adaptive thinking: Claude 3.7 to 4.5."""
 
+_KEEPS = frozenset(("cache_control", "is_error", "strict", "thinking", "signature", "redacted_thinking", "extra"))
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
 _UNSUPPORTED = ("logit_bias", "seed", "top_logprobs", "verbosity")
@@ -57,6 +59,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     Raises:
         BadRequest: something has no equal here.
     """
+    name_unsaid(request, "messages", _KEEPS, losses)
     body: Tree = {"model": target.model or request.model}
     body["max_tokens"] = request.max_tokens or target.default_max_tokens
     system, turns = _turns(request.messages, losses)
