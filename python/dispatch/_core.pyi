@@ -614,6 +614,10 @@ class Lease:
         """The endpoint's place in the pool."""
 
     @property
+    def account(self) -> int:
+        """Places of the pool on the endpoint's account as bits, its own included: what a 429 here speaks for."""
+
+    @property
     def is_panic(self) -> bool:
         """Whether it was given out although the endpoint's breaker was open."""
 

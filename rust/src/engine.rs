@@ -276,6 +276,7 @@ fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> 
         .filter_map(|slot| tables.endpoints.iter().find(|endpoint| endpoint.slot == *slot))
         .collect();
     let places = rows.iter().zip(&table.pairs).map(|(row, pair)| pool::Place {
+        owner: row.account,
         slot: row.slot,
         pair: *pair,
         limits: Limits::new(&row.limits),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 
 use super::pool::{Pool, Wish};
+use super::view::bit;
 use crate::board::EndpointRow;
 use crate::health::breaker::{self, Ended};
 use crate::health::{Failure, Verdict, ewma, outlier};
@@ -89,6 +90,17 @@ impl Lease {
     #[must_use]
     pub const fn position(&self) -> usize {
         self.at
+    }
+
+    /// The positions of the pool on its account, its own included: what a 429 here speaks for.
+    #[must_use]
+    pub fn account(&self) -> u128 {
+        self.mates().fold(0, |mask, at| mask | bit(at))
+    }
+
+    fn mates(&self) -> impl Iterator<Item = usize> {
+        let places = &self.pool.places;
+        (0..places.len()).filter(|at| places[*at].owner == places[self.at].owner)
     }
 
     /// Whether it was given out although the endpoint's breaker held it back.
@@ -248,7 +260,16 @@ impl Lease {
         let pause_ms =
             if ending.cool_ms == 0 { ending.failure.cool_ms() } else { ending.cool_ms.min(LONGEST_PAUSE_MS) };
         if pause_ms > 0 {
-            row.not_before().fetch_max(ending.now.plus(Nanos(pause_ms * 1_000_000)).0, Relaxed);
+            self.pause(ending.failure, ending.now.plus(Nanos(pause_ms * 1_000_000)));
+        }
+    }
+
+    /// Leaves the endpoint alone until then; after a refusal for want of quota all of its account, which shares it.
+    #[cold]
+    fn pause(&self, failure: Failure, until: Nanos) {
+        let is_quota = matches!(failure, Failure::RateLimited | Failure::QuotaExhausted);
+        for at in self.mates().filter(|at| is_quota || *at == self.at) {
+            self.pool.endpoint(at).not_before().fetch_max(until.0, Relaxed);
         }
     }
 

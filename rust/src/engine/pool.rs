@@ -31,6 +31,8 @@ pub(super) struct Place {
     pub(super) draining: bool,
     /// Endpoints of its account, whose capacity is found together, the first of them keeping it; none: it is not looked for.
     pub(super) account: Box<[u16]>,
+    /// The number of its account, whether capacity is looked for or not.
+    pub(super) owner: u16,
     /// The models that a place here may serve: who waits for one of them hears of it.
     pub(super) models: Box<[u16]>,
 }

@@ -172,6 +172,11 @@ impl PyLease {
     }
 
     #[getter]
+    fn account(&self) -> u128 {
+        self.0.account()
+    }
+
+    #[getter]
     fn is_panic(&self) -> bool {
         self.0.is_panic()
     }

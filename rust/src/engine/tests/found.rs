@@ -103,3 +103,18 @@ fn endpoints_of_one_account_find_their_capacity_together() {
     }
     assert_ne!(acquire(&engine, later + 200).ok().unwrap().slot(), 2);
 }
+
+#[test]
+fn a_429_leaves_the_whole_account_alone_and_names_it() {
+    let board = Arc::new(Board::heap(SIZES).unwrap());
+    let mut tables = tables(&[Spec::default(); 4]);
+    (tables.endpoints[2].account, tables.endpoints[2].adaptive) = (0, false);
+    let engine = Arc::new(Engine::new(&board, 0, &tables).unwrap());
+    let held: Vec<Lease> = (0..4).map(|ns| acquire(&engine, ns).ok().unwrap()).collect();
+    let of = |slot: u16| held.iter().find(|lease| lease.slot() == slot).unwrap();
+    assert_eq!([0, 1, 2, 3].map(|slot| of(slot).account()), [0b101, 0b10, 0b101, 0b1000]);
+    of(2).settle(&Ending { cool_ms: 500, ..ending(Failure::RateLimited, 10) });
+    of(1).settle(&Ending { cool_ms: 500, ..ending(Failure::Overloaded, 10) });
+    let cooling: Vec<bool> = engine.gauges(Nanos(START + 11)).iter().map(|gauge| gauge.cooling > Nanos(0)).collect();
+    assert_eq!(cooling, [true, true, true, false]);
+}
