@@ -203,7 +203,12 @@ class Attempts(Patient):
         if answer.flags & NEAR_LIMIT and self.lease is not None:
             learn(self.lease, answer, monotonic_ns())
         translation = self.link.translations.get(self.call.door) if self.link.translations else None
-        relay = Relay(self, connection, answer) if translation is None else Translating(self, connection, answer, translation)
+        if translation is None:
+            relay = Relay(self, connection, answer)
+        elif translation.is_same:
+            relay = Relay(self, connection, translation.head(self.call, answer))
+        else:
+            relay = Translating(self, connection, answer, translation)
         self.relay = relay
         relay.begin()
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dispatch.config import FROM_CLIENT
+from dispatch.dialects.table import HOSTED
 from dispatch.errors import BadRequest, Failure, UpstreamError
 from dispatch.policy.mask import masked
 from dispatch.policy.prefill import prefill_of
@@ -20,7 +21,7 @@ from dispatch.policy.provider_limits import left
 from dispatch.policy.retry_after import retry_after_s
 from dispatch.providers.base import has_capability, target_of
 from dispatch.providers.classify import describe
-from dispatch.translation import Translated, Translation, native_door
+from dispatch.translation import Translated, native_door, translation_of
 from dispatch.wire import sse
 from dispatch.wire.http1 import COMPLETE, CUT_CALL, ENCODED, JSON_OK, read_answer
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dispatch.exchange import Answer, Call
     from dispatch.providers.base import Provider
     from dispatch.routing import Lease
+    from dispatch.translation import Translation
     from dispatch.transport.connection import Owner
 
 __all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
@@ -36,6 +38,7 @@ __all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
 DOORS = (
     *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
     *("gemini_count", "gemini_embed", "gemini_embed_batch"),
+    *(place for name in HOSTED for place in (name, f"{name}_stream")),
 )
 DIALECTS = {
     "chat": sse.CHAT,
@@ -49,6 +52,9 @@ DIALECTS = {
     "gemini_embed": sse.CHAT,
     "gemini_embed_batch": sse.CHAT,
     "generate_stream": sse.CHAT,
+    "invoke": sse.FRAMED_ANTHROPIC,
+    "predict": sse.ANTHROPIC,
+    "converse": sse.CONVERSE,
 }
 _WITH_USAGE = frozenset(("chat", "completions"))
 
@@ -107,7 +113,7 @@ class Link:
         target = target_of(self.provider, self.endpoint)
         stand_ins = {door: native for door in DOORS if door not in self.heads and (native := native_door(door, self.heads)) is not None}
         for door, native in stand_ins.items():
-            self.translations[door] = Translation(door, native, target, self.endpoint.forward_headers)
+            self.translations[door] = translation_of(door, native, target, self.endpoint.forward_headers)
             self.heads[door] = self.heads[native]
 
     def request(self, call: Call) -> bytes:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from dispatch.relay import Relay
 from dispatch.replies import framed
-from dispatch.translation import Headed
 from dispatch.wire import sse
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Translating(Relay):
 
     def __init__(self, attempts: Attempts, connection: UpstreamConnection, answer: Answer, translation: Translation) -> None:
         super().__init__(attempts, connection, answer)
-        self._call.answer = Headed(answer, self._call.dropped)
+        self._call.answer = translation.head(self._call, answer)
         self._translator = translation.stream(self._call)
 
     def begin(self) -> None:

@@ -5,12 +5,17 @@ Chosen once, when the tables are built; a link whose provider has the door never
 
 from __future__ import annotations
 
+import re
+from secrets import token_hex
 from time import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dispatch.dialects.form import Unknown
+from dispatch.dialects.messages.write_request import hosted_body
 from dispatch.dialects.shape import MalformedAnswer
-from dispatch.dialects.table import DIALECTS
+from dispatch.dialects.table import DIALECTS, HOSTED, Hosted
 from dispatch.dialects.target import Losses
 from dispatch.errors import BadRequest
 from dispatch.wire.http1 import COMPLETE, GOOD, JSON_OK
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from dispatch.dialects.target import Target
     from dispatch.exchange import Answer, Call
 
-__all__ = ["Headed", "Translated", "Translation", "Translator", "native_door"]
+__all__ = ["Headed", "Rewriting", "Translated", "Translation", "Translator", "native_door", "translation_of"]
 
 PREFERRED = {
     "chat": ("messages", "generate"),
@@ -31,21 +36,30 @@ PREFERRED = {
     "generate": ("chat", "messages"),
     "generate_stream": ("chat", "messages"),
 }
-"""For a door that a provider lacks: those that can stand in, best first."""
+"""For a door that a provider lacks: those that can stand in, best first; after them what is in `HOSTED`."""
 
 _KEPT = (b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"idempotency-key")
 """Of a client's header lines, those that mean the same to every provider."""
-_STREAMS = {"generate": "generate_stream"}
+_STREAMS = {"generate": "generate_stream", **{name: f"{name}_stream" for name in HOSTED}}
 """Where streams have a door of their own."""
-_OWN = {"messages": (b"anthropic-beta",), "chat": (b"openai-beta",)}
+_OWN = {"messages": (b"anthropic-beta",), "predict": (b"anthropic-beta",), "chat": (b"openai-beta",)}
 _LINES = {"messages": b"anthropic-version: 2023-06-01\r\n"}
 """What a door wants beside the body."""
+_BETA = re.compile(rb"(?im)^anthropic-beta: *([^\r]*)")
+_FRAMES = re.compile(rb"(?im)^content-type: *application/vnd\.amazon\.eventstream[^\r]*")
+_EVENTS = b"content-type: text/event-stream; charset=utf-8"
 
 
 def native_door(door: str, doors: Iterable[str]) -> str | None:
     """The door of a provider that can stand in for `door`; None if there is none."""
     offered = set(doors)
-    return next((name for name in PREFERRED.get(door, ()) if name in offered), None)
+    return next((name for name in (*PREFERRED[door], *HOSTED) if name in offered), None) if door in PREFERRED else None
+
+
+def translation_of(door: str, native: str, target: Target, forwarded: Iterable[str] = ()) -> Translation:
+    """What is done for `door` where `native` stands in for it."""
+    like = HOSTED[native].like if native in HOSTED else ""
+    return (Rewriting if like == door else Translation)(door, native, target, forwarded)
 
 
 class Translation:
@@ -53,11 +67,14 @@ class Translation:
 
     __slots__ = ("_forwarded", "_lines", "_source", "_target", "_to", "native", "native_stream")
 
+    is_same = False
+    """Answers need no translation: only requests are changed."""
+
     def __init__(self, door: str, native: str, target: Target, forwarded: Iterable[str] = ()) -> None:
         self.native = native
         self.native_stream = _STREAMS.get(native, native)
         self._source = DIALECTS[door.removesuffix("_stream")]
-        self._to = DIALECTS[native]
+        self._to = HOSTED.get(native) or DIALECTS[native]
         self._target = target
         self._lines = _LINES.get(native, b"") + b"content-type: application/json\r\n"
         self._forwarded = frozenset((*_KEPT, *_OWN.get(native, ()), *(name.lower().encode() for name in forwarded)))
@@ -68,16 +85,24 @@ class Translation:
         Raises:
             BadRequest: it cannot be said in the endpoint's dialect, or is malformed.
         """
-        body = call.body
-        if body is None:
-            raise BadRequest("the request's body is gone", code="upstream_error", status=502)
-        lines, _, sent = body.compose(b"", b"", False).partition(b"\r\n\r\n")
+        lines, sent = self._taken(call)
         request = self._source.read_request(sent)
         if not self._target.model:
             request.model = call.upstream_name
         losses = Losses(drops=self._target.drops or call.drops)
         written = self._to.write_request(request, self._target, losses)
         call.dropped = losses.names
+        return self._composed(head, lines, written)
+
+    def _taken(self, call: Call) -> tuple[bytes, bytes]:
+        """What the client sent: its header lines, its body."""
+        body = call.body
+        if body is None:
+            raise BadRequest("the request's body is gone", code="upstream_error", status=502)
+        lines, _, sent = body.compose(b"", b"", False).partition(b"\r\n\r\n")
+        return lines, sent
+
+    def _composed(self, head: bytes, lines: bytes, written: bytes) -> bytes:
         kept = b"".join(line + b"\r\n" for line in lines.split(b"\r\n") if line.partition(b":")[0] in self._forwarded)
         return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, kept, self._lines, len(written), written)
 
@@ -87,6 +112,8 @@ class Translation:
         losses.names = [*call.dropped]
         try:
             found = self._to.read_answer(answer.body)
+            found.id = found.id or f"msg_{token_hex(12)}"
+            found.model = found.model or self._model(call)
             body = self._source.write_answer(found, int(time()), losses)
         except (MalformedAnswer, KeyError, TypeError, AttributeError, ValueError):
             return Translated(answer, answer.body, (0, 0, 0, 0), b"", COMPLETE)
@@ -96,7 +123,39 @@ class Translation:
 
     def stream(self, call: Call) -> Translator:
         """What turns the events of an answer into those of the client's dialect."""
-        return Translator(self._to.reader(), self._source.writer(int(time()), wants_usage=call.wants_usage))
+        to = self._to
+        reader = to.reader(f"msg_{token_hex(12)}", self._model(call)) if isinstance(to, Hosted) and to.is_nameless else to.reader()
+        return Translator(reader, self._source.writer(int(time()), wants_usage=call.wants_usage))
+
+    def _model(self, call: Call) -> str:
+        """The model's name, for answers that do not say."""
+        return self._target.model or call.upstream_name
+
+    def head(self, call: Call, answer: Answer) -> Answer:
+        """The head of a stream for the client."""
+        return Headed(answer, call.dropped)
+
+
+class Rewriting(Translation):
+    """Anthropic's API at another host: the body says the version and not the model. Answers are passed through."""
+
+    __slots__ = ()
+
+    is_same = True
+
+    def request(self, call: Call, head: bytes) -> bytes:
+        """The request to send, with every field that the client sent."""
+        lines, sent = self._taken(call)
+        body = msgspec.json.decode(sent)
+        betas = _BETA.findall(lines)
+        if betas and self.native == "invoke":
+            body.setdefault("anthropic_beta", [one.strip() for line in betas for one in line.decode("latin-1").split(",")])
+        return self._composed(head, lines, msgspec.json.encode(hosted_body(body, self._target)))
+
+    def answer(self, call: Call, answer: Answer) -> Answer:
+        """As it came."""
+        del call
+        return answer
 
 
 def dropped_line(names: Iterable[str]) -> bytes:
@@ -173,3 +232,5 @@ class Headed(Translated):
 
     def __init__(self, answer: Answer, dropped: Iterable[str]) -> None:
         super().__init__(answer, b"", (0, 0, 0, 0), dropped_line(dropped), answer.flags)
+        # Frames have become events on the way.
+        self.head = _FRAMES.sub(_EVENTS, self.head)

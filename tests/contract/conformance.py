@@ -140,6 +140,8 @@ def _reason(name: str, endpoint: str, provider: str, found: dict[str, str]) -> s
         return found[name]
     if name in LEFT_OUT:
         return LEFT_OUT[name]
+    if endpoint in {"invoke", "invoke-stream"}:
+        return "InvokeModel in its maker's own dialect: such models are asked by Converse"
     if provider in NOT_CHAT or endpoint not in {**DIALECTS, **DOORS}:
         return f"{endpoint}: not spoken yet"
     return "not kept whole by its recorder"

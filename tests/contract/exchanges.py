@@ -5,11 +5,23 @@ from __future__ import annotations
 import base64
 import json
 import os
+import struct
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.contract.facts import Facts, anthropic_sdk, google_sdk, openai_sdk, said_in_chat, said_in_generate, said_in_messages
+from tests.contract.facts import (
+    Facts,
+    anthropic_sdk,
+    google_sdk,
+    openai_sdk,
+    said_in_chat,
+    said_in_converse,
+    said_in_generate,
+    said_in_invoke,
+    said_in_messages,
+)
 from tests.contract.recordings import OWN, Recording, ask, cut_everywhere, cut_inside, cut_randomly, frame
 
 if TYPE_CHECKING:
@@ -25,6 +37,10 @@ DIALECTS = {
     "chat.completions": "chat",
     "generateContent": "generate",
     "streamGenerateContent": "generate",
+    "converse": "converse",
+    "converse-stream": "converse",
+    "invoke": "invoke",
+    "invoke-stream": "invoke",
 }
 """Endpoints of the recordings, and the dialect they speak."""
 ARRAY = "an array with numbers for words, which is asked for by parameters that we never send"
@@ -38,10 +54,16 @@ LEFT_OUT = {
 NOT_CHAT = {"writer"}
 """Providers with an API of their own under OpenAI's names."""
 
-SAID: dict[str, Callable[[bytes, bool], Facts]] = {"messages": said_in_messages, "chat": said_in_chat, "generate": said_in_generate}
+SAID: dict[str, Callable[[bytes, bool], Facts]] = {
+    "messages": said_in_messages,
+    "chat": said_in_chat,
+    "generate": said_in_generate,
+    "converse": said_in_converse,
+    "invoke": said_in_invoke,
+}
 READ: dict[str, Callable[[bytes, bool], Facts]] = {"messages": anthropic_sdk, "chat": openai_sdk, "generate": google_sdk}
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "generate": "/v1beta/models/{model}:{verb}"}
-PROVIDERS = {"chat": "openai_compatible", "messages": "anthropic", "generate": "gemini"}
+PROVIDERS = {"chat": "openai_compatible", "messages": "anthropic", "generate": "gemini", "converse": "bedrock", "invoke": "bedrock"}
 CLIENTS = tuple(PATHS)
 ONE_BYTE_MOST = 6_000
 
@@ -51,6 +73,7 @@ ASKS: dict[str, dict[str, Any]] = {
     "messages": {"messages": TURN, "max_tokens": 100},
     "generate": {"contents": [{"parts": [{"text": "h\u00e9 \U0001f600"}]}]},
 }
+FRAMES = "application/vnd.amazon.eventstream"
 
 
 class Unequal(AssertionError):
@@ -86,7 +109,13 @@ def exchanges() -> tuple[Exchange, ...]:
 def _read(row: dict[str, Any], found: dict[str, Any]) -> Exchange | None:
     answer = found["response"]
     dialect = DIALECTS[row["endpoint"]]
+    if dialect == "invoke":
+        dialect = maker(found["request"]["path"])
+        if not dialect:
+            return None
     body = answer["body"]
+    if answer["body_form"] == "base64":
+        body, answer = "", {**answer, "body_base64": body}
     raw = (
         base64.b64decode(answer["body_base64"])
         if answer.get("body_base64")
@@ -94,16 +123,42 @@ def _read(row: dict[str, Any], found: dict[str, Any]) -> Exchange | None:
     )
     stream = bool(row["stream"]) and row["status"] == 200
     if stream and answer["body_form"] == "sse_data_lines":
-        raw = _first_stream(raw)
+        raw = frames(raw) if dialect == "converse" else _first_stream(raw)
         if not raw:
             return None
-    kind = "text/event-stream; charset=utf-8" if stream else answer["content_type"] or "application/json"
+    events = FRAMES if dialect in {"converse", "invoke"} else "text/event-stream; charset=utf-8"
+    kind = events if stream else answer["content_type"] or "application/json"
     headers = {name: value for name, value in (answer["headers"] or {}).items() if name != "content-encoding"}
-    recording = Recording(row["file"], PATHS[dialect], {}, row["status"], kind, headers, raw, stream, bool(row.get("core")))
+    recording = Recording(row["file"], PATHS.get(dialect, ""), {}, row["status"], kind, headers, raw, stream, bool(row.get("core")))
     request = (found["request"] or {}).get("json")
     is_answer = row["status"] == 200 and b'"error":{' not in raw.replace(b" ", b"")
     said = SAID[dialect](raw, stream) if is_answer else None
     return Exchange(row["file"].removesuffix(".json"), row["provider"], dialect, request, recording, said)
+
+
+def maker(path: str) -> str:
+    """In which dialect a model answers InvokeModel; empty: in one of its own."""
+    if "anthropic" in path:
+        return "invoke"
+    return "converse" if "amazon.nova" in path else ""
+
+
+def frames(lines: bytes) -> bytes:
+    """Events that were stored as one object a line, in frames of an AWS event stream."""
+    found = [next(iter(json.loads(line).items())) for line in filter(None, lines.split(b"\n"))]
+    return b"".join(frame_of(name, json.dumps(payload).encode()) for name, payload in found)
+
+
+def frame_of(name: str, payload: bytes, message: str = "event") -> bytes:
+    """One frame."""
+    kind = ":event-type" if message == "event" else ":exception-type"
+    headers = b"".join(
+        b"%c%b\x07%b%b" % (len(key), key.encode(), len(value).to_bytes(2, "big"), value.encode())
+        for key, value in ((kind, name), (":content-type", "application/json"), (":message-type", message))
+    )
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    body = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return body + struct.pack(">I", zlib.crc32(body))
 
 
 def _first_stream(raw: bytes) -> bytes:
@@ -123,9 +178,17 @@ def _first_stream(raw: bytes) -> bytes:
 def configuration(player: Player) -> dict[str, Any]:
     """One model for each dialect upstream, named like it."""
     root = f"http://127.0.0.1:{player.port}"
-    base = {"chat": f"{root}/v1", "messages": root, "generate": root}
+    base = {"chat": f"{root}/v1"}
+    more = {"invoke": {"options": {"api": "invoke"}}}
     endpoints = [
-        {"name": f"at-{dialect}", "provider": provider, "base_url": base[dialect], "model": "upstream-5", "drop_unsupported": True}
+        {
+            "name": f"at-{dialect}",
+            "provider": provider,
+            "base_url": base.get(dialect, root),
+            "model": "upstream-5",
+            "drop_unsupported": True,
+            **more.get(dialect, {}),
+        }
         for dialect, provider in PROVIDERS.items()
     ]
     models = {dialect: {"endpoints": [f"at-{dialect}"], "retry": {"attempts": 1}} for dialect in PROVIDERS}
@@ -171,7 +234,7 @@ def answered(one: Exchange, client: str, answer: Answer) -> None:
     read = READ[client](answer.body, one.recording.stream)
     for name in ("text", "thinking", "tools", "finish", "usage", "signatures"):
         expected, found = getattr(said, name), getattr(read, name)
-        if name == "signatures" and {client, one.dialect} != {"messages", "chat"}:
+        if name == "signatures" and "generate" in {client, one.dialect}:
             # Gemini signs calls and text, which others do not.
             continue
         if name == "signatures" and client == "chat" and not expected:

@@ -5,18 +5,30 @@ The two sides share nothing, so that a mistake of one is not the other's truth.
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
+from botocore.eventstream import EventStreamBuffer  # type: ignore[import-untyped]  # botocore has no types
 from google.genai.types import GenerateContentResponse
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import TypeAdapter
 
-__all__ = ["Facts", "anthropic_sdk", "google_sdk", "openai_sdk", "said_in_chat", "said_in_generate", "said_in_messages"]
+__all__ = [
+    "Facts",
+    "anthropic_sdk",
+    "google_sdk",
+    "openai_sdk",
+    "said_in_chat",
+    "said_in_converse",
+    "said_in_generate",
+    "said_in_invoke",
+    "said_in_messages",
+]
 
 
 @dataclass
@@ -187,6 +199,74 @@ def said_in_generate(body: bytes, stream: bool) -> Facts:
     made = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
     facts.usage = (read, made, usage.get("cachedContentTokenCount") or 0)
     return facts
+
+
+CONVERSE_STOPS = MESSAGE_STOPS | {"guardrail_intervened": "filter", "content_filtered": "filter"}
+
+
+def payloads(body: bytes) -> list[tuple[str, dict[str, Any]]]:
+    """Names and payloads of the events in frames, as AWS's own parser reads them."""
+    buffer = EventStreamBuffer()
+    buffer.add_data(body)
+    found = ((event.headers[":event-type"], json.loads(event.payload)) for event in buffer)
+    # InvokeModel wraps the events of its models.
+    inside = [(name, json.loads(base64.b64decode(tree["bytes"])) if name == "chunk" else {name: tree}) for name, tree in found]
+    return [(next(iter(tree)), tree) for _, tree in inside]
+
+
+def said_in_invoke(body: bytes, stream: bool) -> Facts:
+    """Of Anthropic's models."""
+    if not stream:
+        return said_in_messages(body, False)
+    return said_in_messages("".join(f"data: {json.dumps(tree)}\n\n" for _, tree in payloads(body)).encode(), True)
+
+
+def said_in_converse(body: bytes, stream: bool) -> Facts:
+    facts = Facts()
+    if not stream:
+        tree = json.loads(body)
+        blocks, stop, usage = tree["output"]["message"]["content"], tree["stopReason"], tree["usage"]
+    else:
+        place: dict[int, dict[str, Any]] = {}
+        stop, usage = "", {}
+        for name, event in payloads(body):
+            inside = event[name]
+            block = place.setdefault(inside.get("contentBlockIndex", -1), {"text": "", "json": "", "thinking": {}, "start": {}})
+            if name == "contentBlockStart":
+                block["start"] = inside["start"]
+            elif name == "contentBlockDelta":
+                delta = inside["delta"]
+                block["text"] += delta.get("text", "")
+                block["json"] += (delta.get("toolUse") or {}).get("input", "")
+                for key, value in (delta.get("reasoningContent") or {}).items():
+                    block["thinking"][key] = block["thinking"].get(key, "") + value
+            stop = inside.get("stopReason", stop)
+            usage = inside.get("usage", usage)
+        blocks = [whole(block) for block in place.values()]
+    for block in blocks:
+        cited = block.get("citationsContent") or {}
+        facts.text += block.get("text") or "".join(one["text"] for one in cited.get("content") or ())
+        thought = block.get("reasoningContent") or {}
+        shown = thought.get("reasoningText") or {}
+        facts.thinking += shown.get("text") or ""
+        facts.signatures += [one for one in (shown.get("signature"), thought.get("redactedContent")) if one]
+        use = block.get("toolUse")
+        if use and use.get("type") != "server_tool_use":
+            facts.tools.append((use["name"], use["input"]))
+    cached, written = usage.get("cacheReadInputTokens") or 0, usage.get("cacheWriteInputTokens") or 0
+    facts.usage = (usage.get("inputTokens", 0) + cached + written, usage.get("outputTokens", 0), cached)
+    facts.finish = CONVERSE_STOPS[stop]
+    return facts
+
+
+def whole(block: dict[str, Any]) -> dict[str, Any]:
+    """A block out of its pieces."""
+    thinking = dict(block["thinking"])
+    redacted = thinking.pop("redactedContent", None)
+    tree: dict[str, Any] = {"text": block["text"], "reasoningContent": {"reasoningText": thinking, "redactedContent": redacted}}
+    if "toolUse" in block["start"]:
+        tree["toolUse"] = {**block["start"]["toolUse"], "input": arguments(block["json"])}
+    return tree
 
 
 # What the SDKs read.

@@ -12,6 +12,9 @@ from dispatch.dialects.chat.answers import write_answer as write_chat_answer
 from dispatch.dialects.chat.read_request import read_request as read_chat_request
 from dispatch.dialects.chat.stream import ChatReader, ChatWriter
 from dispatch.dialects.chat.write_request import write_request as write_chat_request
+from dispatch.dialects.converse.answers import read_answer as read_converse_answer
+from dispatch.dialects.converse.stream import ConverseReader
+from dispatch.dialects.converse.write_request import write_request as write_converse_request
 from dispatch.dialects.form import Answer, Request
 from dispatch.dialects.generate.answers import read_answer as read_generate_answer
 from dispatch.dialects.generate.answers import write_answer as write_generate_answer
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from dispatch.dialects.form import Event
 
-__all__ = ["DIALECTS", "Dialect", "Reader", "Writer"]
+__all__ = ["DIALECTS", "HOSTED", "Dialect", "Hosted", "Reader", "Writer"]
 
 
 class Reader(Protocol):
@@ -76,3 +79,26 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
 }
 """By the name of the door that speaks it."""
+
+
+class Hosted(Struct, frozen=True):
+    """What endpoints speak and no door does: a dialect of its own, or Anthropic's at another host."""
+
+    write_request: Callable[[Request, Target, Losses], bytes]
+    read_answer: Callable[[bytes], Answer]
+    reader: Callable[..., Reader]
+    """Called with an id and the model's name where `is_nameless`."""
+    is_nameless: bool = False
+    """Its answers have neither an id nor the model's name."""
+    is_framed: bool = False
+    """Its streams come in frames of which the core makes server-sent events."""
+    like: str = ""
+    """The door whose requests and answers are its own, but for a few fields."""
+
+
+HOSTED: Mapping[str, Hosted] = {
+    "invoke": Hosted(write_messages_request, read_messages_answer, MessagesReader, is_framed=True, like="messages"),
+    "predict": Hosted(write_messages_request, read_messages_answer, MessagesReader, like="messages"),
+    "converse": Hosted(write_converse_request, read_converse_answer, ConverseReader, is_nameless=True, is_framed=True),
+}
+"""By the name under which providers give out their heads: Bedrock's InvokeModel, Vertex's rawPredict, Bedrock's Converse."""

@@ -7,7 +7,7 @@ never worth a refusal: it is left out and named.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -40,6 +40,10 @@ class Target(Struct, frozen=True, kw_only=True):
     """It takes `stream_options.include_usage`."""
     renames: tuple[tuple[str, str], ...] = ()
     """Fields that have another name there: ours, theirs."""
+    version: str = ""
+    """Anthropic's API at other hosts: the body says the version, and the path the model."""
+    body: dict[str, Any] = {}
+    """Fields that each request has there, unless it brings them."""
     unknown_ok: bool = False
     """Fields that nobody knows are passed on: servers of many makes speak this dialect."""
 

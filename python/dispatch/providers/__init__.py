@@ -4,5 +4,5 @@ from __future__ import annotations
 
 __all__ = ["SUPPORT"]
 
-SUPPORT = ("base", "chat", "classify", "echo_answers", "openai_like")
+SUPPORT = ("base", "chat", "classify", "echo_answers", "identity", "openai_like")
 """Modules of this folder that are no providers."""

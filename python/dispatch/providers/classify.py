@@ -124,7 +124,8 @@ def _fault(tree: dict[str, Any]) -> Fault:
     return Fault(
         message=_text(inside.get("message")) or _text(inside.get("detail")),
         code=code,
-        kind=_text(inside.get("type")) or _text(inside.get("status")),
+        # AWS names exceptions as `namespace#Name:where`.
+        kind=_text(inside.get("type")) or _text(inside.get("status")) or _text(tree.get("__type")).rpartition("#")[2].partition(":")[0],
         param=_text(inside.get("param")),
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dispatch.dialects.form import Message, Part, Request, Tool
     from dispatch.dialects.target import Losses, Target
 
-__all__ = ["thinks_by_budget", "write_request"]
+__all__ = ["hosted_body", "put_thinking", "thinks_by_budget", "write_request"]
 
 KNOWN = frozenset(("cache_control", "container", "context_management", "mcp_servers", "inference_geo", "speed", "betas", "diagnostics"))
 """Fields of the API that have no place in the form."""
@@ -80,7 +80,15 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     body |= losses.rest(request.extra, KNOWN, HINTS, target.provider)
     if request.stream:
         body["stream"] = True
-    return msgspec.json.encode(body)
+    return msgspec.json.encode(hosted_body(body, target) if target.version else body)
+
+
+def hosted_body(body: Tree, target: Target) -> Tree:
+    """The same at another host: the path says the model, and of Bedrock also whether it is a stream; the body says the version."""
+    body.pop("model", None)
+    if target.version.startswith("bedrock"):
+        body.pop("stream", None)
+    return {"anthropic_version": target.version} | body
 
 
 def _put_sampling(body: Tree, request: Request, losses: Losses) -> None:
@@ -152,7 +160,7 @@ def _put_output(body: Tree, request: Request, target: Target, losses: Losses) ->
         else:
             losses.cannot("response_format", "JSON needs a schema here")
     if request.reasoning is not None:
-        _put_thinking(body, config, request, target, losses)
+        put_thinking(body, config, request, target, losses)
         if request.max_tokens is None:
             # Our own limit is for the answer; thinking comes on top.
             body["max_tokens"] += body.get("thinking", {}).get("budget_tokens", 0)
@@ -167,7 +175,8 @@ def thinks_by_budget(target: Target, model: str) -> bool:
     return target.thinking == "budget"
 
 
-def _put_thinking(body: Tree, config: Tree, request: Request, target: Target, losses: Losses) -> None:
+def put_thinking(body: Tree, config: Tree, request: Request, target: Target, losses: Losses) -> None:
+    """Ask for thinking: in `body`, whose model, limit and temperature are set, and an effort in `config`."""
     reasoning = request.reasoning or Reasoning()
     effort = reasoning.effort
     if effort == "none" or reasoning.budget == 0:
