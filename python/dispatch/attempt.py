@@ -13,10 +13,11 @@ from random import getrandbits, random
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from dispatch.allowance import Allowance
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
 from dispatch.links import learn
 from dispatch.patience import Patient
-from dispatch.policy.retry import BUDGET_POLL_S, REACH, VAIN_RETRIES, Again, Reach, backoff_s, judge, may_fall_back, place_wait_s
+from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fall_back, place_wait_s
 from dispatch.relay import Relay
 from dispatch.replies import refused
 from dispatch.routing import MASK_BITS, Lease, Refusal
@@ -46,7 +47,7 @@ class Attempts(Patient):
     _barred = 0
     _is_hurried = False
     _refused_ns = 0
-    _again: asyncio.TimerHandle | None = None
+    _again: asyncio.TimerHandle | Allowance | None = None
 
     def __init__(self, call: Call, pool: Pool, on_failed: Failed) -> None:
         super().__init__(call, pool)
@@ -284,8 +285,8 @@ class Attempts(Patient):
         self._is_hurried = others
         if pool.retry_allowed(now_ns):
             self._retry_in(after_s)
-        elif others and pool.is_last and pool.vain < VAIN_RETRIES:
-            self._await_budget(now_ns + int(pool.retry.cap_s * _NS))
+        elif Allowance.is_worth(pool, others=others):
+            self._again = Allowance(pool, now_ns + int(pool.retry.cap_s * _NS), self._retry, self._despair)
         else:
             return False
         return True
@@ -300,16 +301,9 @@ class Attempts(Patient):
         if self.pool.book is not None:
             self.pool.book(self, failure, used, now_ns, sent=sent)
 
-    def _await_budget(self, until_ns: int) -> None:
-        """Wait for a retry of the budget: an endpoint that was not tried is worth a wait, as long as retries do not fail as well."""
-        now_ns = monotonic_ns()
-        if now_ns >= until_ns or self.pool.vain >= VAIN_RETRIES:
-            assert self.error is not None
-            self._give_up(self.error)
-        elif self.pool.retry_allowed(now_ns):
-            self._retry()
-        else:
-            self._again = asyncio.get_running_loop().call_later(BUDGET_POLL_S * (0.5 + random()), self._await_budget, until_ns)
+    def _despair(self) -> None:
+        assert self.error is not None
+        self._give_up(self.error)
 
     def _give_up(self, error: DispatchError) -> None:
         self.pool.watch.discard(self)

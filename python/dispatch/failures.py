@@ -41,8 +41,9 @@ _RULES = """\
 
 - **After the first content no attempt is made again**, by whatever failure: the client has part of an answer. It gets an error event in its
   own dialect, no terminator, and a connection that closes without the last chunk.
-- Tries are bounded by `retry.attempts`, by the retry budget that all workers share (a fifth of all requests and ten a second), and by the
-  deadline: no try begins whose wait would outlast it.
+- Tries are bounded by `retry.attempts`, by the retry budget that all workers share, and by the deadline: no try begins whose wait would
+  outlast it. The budget is a fifth of all requests and ten a second for tries in vain; one that ends in a whole answer costs it nothing.
+  Who finds it empty while an untried endpoint is left waits for it, up to `retry.cap_s`.
 - The wait before a try at the *same* endpoint is drawn from 0 to min(`cap_s`, `base_s` * 2^k), and never ends before what the provider
   asked for. A try at *another* endpoint waits for nothing.
 - If every endpoint that may still be asked is pausing, a retry waits for the first of them, while there is time. A pool of one pauses like

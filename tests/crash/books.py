@@ -30,6 +30,8 @@ class Books(Struct, kw_only=True):
     """Requests in the journals."""
     double_charges: int = 0
     """Requests with more than one `delivered`."""
+    disagreeing: int = 0
+    """Requests of which the three say what cannot be true together."""
     disagreements: list[str] = []
     """The first of them, in words."""
 
@@ -55,8 +57,10 @@ def audit(results: Iterable[Result], ledgers: Iterable[Path], journals: list[Pat
         delivered = sum(1 for entry in entries if entry["outcome"] == "delivered")
         books.double_charges += delivered > 1
         wrong = _compare(outcome, entries, delivered) or _match(entries, arrived, has_journals=not door)
+        if wrong:
+            books.disagreeing += 1
         if wrong and len(books.disagreements) < _SHOWN:
-            books.disagreements.append(f"{request_id}: {wrong}")
+            books.disagreements.append(f"{request_id}: {wrong}; ledger: {entries}; journals: {dict(arrived)}; client: {outcome}")
     return books
 
 
@@ -94,7 +98,7 @@ def _match(entries: list[dict[str, Any]], arrived: dict[int, list[dict[str, Any]
     """The ledger's side and the providers'; what is unknown may have arrived or not."""
     by_mock: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for entry in entries:
-        if entry["failure"] != "connect":
+        if entry.get("sent", True):
             by_mock[int(entry["endpoint"].rpartition("-")[2])].append(entry)
     for number in {*by_mock, *arrived}:
         ours, theirs = by_mock[number], arrived.get(number, [])

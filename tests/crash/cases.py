@@ -37,8 +37,6 @@ class Case(Struct, frozen=True, kw_only=True):
     """What the faulty endpoint says is the request's answer: another one would say the same, and none is asked."""
     after_commit: bool = False
     """A stream has content when it breaks: with `commit: first` that is told, not mended."""
-    is_budgeted: bool = False
-    """Each break costs a retry of the budget at once: with more clients than it holds, some get an error."""
     unknown: bool = False
     """Whether the request was executed is not known, so it is not sent again by default."""
 
@@ -94,11 +92,8 @@ CASES: Final = (
     _of("wrong_content_type"),
     _of("redirect"),
     _of("huge_answer", set={"huge_bytes": 1_500_000}, is_answer=True),
-    *(
-        _of(fault, name=f"{fault}, commit: whole", model={"commit": "whole"}, is_budgeted=True)
-        for fault in ("hang_mid_stream", "cut_rst", "error_event")
-    ),
-    *(_of(fault, name=f"{fault}, recover: [restart]", model={"recover": ["restart"]}, is_budgeted=True) for fault in BREAKS),
+    *(_of(fault, name=f"{fault}, commit: whole", model={"commit": "whole"}) for fault in ("hang_mid_stream", "cut_rst", "error_event")),
+    *(_of(fault, name=f"{fault}, recover: [restart]", model={"recover": ["restart"]}) for fault in BREAKS),
 )
 
 
@@ -120,8 +115,8 @@ class Run(Struct, frozen=True):
         case = self.case
         if case.heals and not (case.drops and self.kind == "whole"):
             return True
-        is_final = case.is_answer or case.unknown or ((case.after_commit or case.is_budgeted) and self.kind == "stream")
-        return self.variant == "one" and not is_final
+        is_final = case.is_answer or case.unknown or (case.after_commit and self.kind == "stream")
+        return self.variant != "all" and not is_final
 
 
 def slug(name: str) -> str:

@@ -106,10 +106,9 @@ pool's four endpoints play the fault. Deadline 8 s, first token within 1.5 s, 4 
 
 - *whole*: the whole answer, and nothing else. *clear error*: a status with an error object, or in a stream that has begun an error event
   and a connection that does not end cleanly. Nothing else may happen, and nothing later than the deadline and 250 ms.
-- Where an endpoint could give an answer and nothing forbids to ask it, all clients must have it: with one faulty endpoint of four, unless
-  the fault is an answer (a prompt that is too long), unknown execution (not sent twice by default), or comes after the first content of
-  a stream that is passed on at once (`commit: first`, nothing to `recover`). With three faulty of four, the retry budget (a fifth of the
-  requests and ten a second, so that a broken provider is not asked three times as much) holds some retries back for too long."""
+- Where an endpoint could give an answer and nothing forbids to ask it, all clients must have it: with one or three faulty endpoints of
+  four, unless the fault is an answer (a prompt that is too long), unknown execution (not sent twice by default), or comes after the
+  first content of a stream that is passed on at once (`commit: first`, nothing to `recover`)."""
 
 _TABLE: Final = "## Faults\n"
 

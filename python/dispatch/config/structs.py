@@ -102,7 +102,7 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a failed attempt is made again, inside one pool."""
 
     attempts: Annotated[int, Meta(ge=1, le=16)] = 3
-    """Tries in all, the first one included. A retry budget (20 % of requests) bounds them in sum."""
+    """Tries in all, the first one included. A retry budget (20 % of requests) bounds those in vain."""
     base_s: Seconds = 0.25
     """The wait before retry k (0 for the first) is drawn from 0 to min(`cap_s`, `base_s` * 2^k)."""
     cap_s: Seconds = 8.0

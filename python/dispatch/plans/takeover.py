@@ -7,16 +7,18 @@ still be taken over is not committed: the next step of a fallback finds this obj
 
 from __future__ import annotations
 
+from functools import partial
 from random import random
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from dispatch.allowance import Allowance
 from dispatch.attempt import Attempts
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure, UpstreamError
 from dispatch.links import DIALECTS, endpoint_lines
+from dispatch.plans.bill import Bill, told_tokens
 from dispatch.plans.hold import Held
 from dispatch.plans.ways import tried_by
-from dispatch.policy.cost import BYTES_PER_TOKEN
 from dispatch.policy.retry import Again, judge, may_fall_back
 from dispatch.replies import framed
 from dispatch.wire import sse
@@ -46,8 +48,10 @@ class Delivery:
 
     __slots__ = (
         "_all_ways",
+        "_allowance",
         "_attempts",
         "_attempts_before",
+        "_bill",
         "_branch",
         "_break",
         "_count",
@@ -62,8 +66,6 @@ class Delivery:
         "_may_follow",
         "_paused_branch",
         "_pool",
-        "_sent_tokens",
-        "_spent",
         "_spoke",
         "_start",
         "_told",
@@ -83,13 +85,13 @@ class Delivery:
         self._is_told = self._is_paused = self._spoke = False
         self._paused_branch: Call | None = None
         self._branch: Call | None = None
+        self._allowance: Allowance | None = None
         self._attempts: Attempts | None = None
         self._attempts_before = call.attempts
         self._way: Way | None = None
         self._break: UpstreamError | None = None
         self._is_new = False
-        self._sent_tokens = 0
-        self._spent = (0, 0)
+        self._bill = Bill()
 
     def _new_told(self) -> sse.Told | None:
         """A memory for what is told, where somebody asks for it."""
@@ -118,12 +120,12 @@ class Delivery:
         branch.chunked = False
         self._way = way
         self._is_new = True
-        self._sent_tokens = 0
+        self._bill.sent = 0
         if way is not None:
             assert self._told is not None
-            tokens = self._told_tokens()
-            self._sent_tokens = tokens if way.kind else 0
-            way.prepare(self._told, branch, tokens, self._spent)
+            tokens = told_tokens(self._told)
+            self._bill.sent = tokens if way.kind else 0
+            way.prepare(self._told, branch, tokens, self._bill.spent)
         self._attempts = None
         if way is None and self._error is None:
             self._start(branch, self._on_failed)
@@ -133,11 +135,6 @@ class Delivery:
             attempts.start()
         else:
             attempts.go_on(after_s, self._error, self._tried, self._count)
-
-    def _told_tokens(self) -> int:
-        """What the client has got, in tokens by estimate."""
-        told = self._told
-        return 0 if told is None else max(told.deltas, told.size // BYTES_PER_TOKEN)
 
     # The sink of the branches. One that is not the present one any more has nothing to say.
 
@@ -246,13 +243,9 @@ class Delivery:
         raise AssertionError("a branch fails by its pool's callback")
 
     def _settle_usage(self, branch: Call) -> None:
-        """The key pays for what was delivered: one prompt, and the answer once, whoever gave which part of it."""
+        """The key pays for what was delivered."""
         call = self.call
-        tokens_in, tokens_out, cached, reasoning = branch.usage
-        if tokens_out:
-            tokens_in = max(0, tokens_in - self._sent_tokens)
-            tokens_out += self._sent_tokens
-        call.usage = tokens_in, tokens_out, cached, reasoning
+        call.usage = self._bill.delivered(branch.usage)
         call.answered_ns = branch.answered_ns
 
     def _finish(self) -> None:
@@ -303,9 +296,10 @@ class Delivery:
         call, pool = self.call, self._pool
         now_ns = monotonic_ns()
         left_s = (call.deadline_ns - now_ns) / _NS
+        others = bool(pool.all & ~self._tried)
         error.may_fall_back = may_fall_back(error.failure, committed=False, left_s=left_s, retry=pool.retry)
         self._error = self._break = error
-        self._spend()
+        self._bill.break_off(call.tokens_in, told_tokens(self._told))
         verdict = judge(
             error.failure,
             attempt=self._count,
@@ -314,21 +308,26 @@ class Delivery:
             draw=random(),
             retry=pool.retry,
             retry_after_s=error.retry_after_s,
-            others=bool(pool.all & ~self._tried),
+            others=others,
         )
-        if not isinstance(verdict, Again) or not pool.retry_allowed(now_ns):
+        if not isinstance(verdict, Again):
             self._give_up(error)
-        elif self._is_told:
+        elif pool.retry_allowed(now_ns):
+            self._go_on(verdict.after_s)
+        elif Allowance.is_worth(pool, others=others):
+            until_ns = min(call.deadline_ns, now_ns + int(pool.retry.cap_s * _NS))
+            self._allowance = Allowance(pool, until_ns, partial(self._go_on, 0.0), partial(self._give_up, error))
+        else:
+            self._give_up(error)
+
+    def _go_on(self, after_s: float) -> None:
+        """Ask who takes the broken stream over, or, where nothing of it was told, who gives another one."""
+        if self._is_told:
             self._ways = iter(self._all_ways)
-            self._next(verdict.after_s)
+            self._next(after_s)
         else:
             self._told = self._new_told()
-            self._ask(None, verdict.after_s)
-
-    def _spend(self) -> None:
-        """Count what the broken answer cost, by estimate: its own report would have been its last event."""
-        tokens_in, tokens_out = self._spent
-        self._spent = tokens_in + self.call.tokens_in, tokens_out + self._told_tokens() - self._sent_tokens
+            self._ask(None, after_s)
 
     def _diverged(self, run: Run | None) -> None:
         """The answer that should take over says something else. `run`: what gives it, if it still does."""
@@ -363,6 +362,8 @@ class Delivery:
         """Stop: nobody is called back."""
         self._held.release()
         self._finish()
+        if self._allowance is not None:
+            self._allowance.cancel()
         if self._branch is not None:
             branch = self._leave()
             if branch.run is not None:

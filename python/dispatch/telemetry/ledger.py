@@ -42,6 +42,8 @@ class Entry(Struct, omit_defaults=True, kw_only=True):
     outcome: Booking
     failure: str
     """`none`, or a name of docs/failures.md."""
+    sent: bool = True
+    """Its request was written to a connection; what was not is `wasted`, and its provider knows nothing of it."""
     key: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
@@ -137,6 +139,7 @@ class Ledger:
             endpoint=endpoint,
             outcome=outcome,
             failure=failure.name.lower(),
+            sent=sent,
             key=root.key,
             tokens_in=tokens_in,
             tokens_out=tokens_out,

@@ -1,8 +1,11 @@
-//! The retry budget of a pool: so many retries for each hundred requests, and so many a second besides.
+//! The retry budget of a pool: so many retries in vain for each hundred requests, and so many a second besides.
 //!
 //! A bucket that fills by itself, and by a fifth of a retry with each request. Why a budget and not only "at most 3 attempts": when an
 //! endpoint fails every request, three attempts each triple the load on what is left, exactly then (Finagle, linkerd, tower).
-//! Over any span of L seconds with n requests, retries are at most `percent * n / 100 + per_s * (L + 1)`.
+//!
+//! A retry that ends in a whole answer gives back what it took: the request needed that answer, and no other retry gets it one. So a crowd
+//! whose endpoint has died goes over to one that lives as fast as that one answers, never more at once than the bucket holds, while retries
+//! in vain stay within the budget: over any span of L seconds with n requests at most `percent * n / 100 + per_s * (L + 1)`.
 
 use std::sync::atomic::AtomicU64;
 
@@ -39,6 +42,11 @@ impl Budget {
     pub(super) fn spend(&self, cell: &AtomicU64, now: Nanos) -> bool {
         gcra::take(cell, &self.rate, RETRY + self.percent, now).is_ok()
     }
+
+    /// A retry ended in a whole answer.
+    pub(super) fn earn_back(&self, cell: &AtomicU64, now: Nanos) {
+        gcra::give_back(cell, &self.rate, RETRY, now);
+    }
 }
 
 #[cfg(test)]
@@ -59,5 +67,24 @@ mod tests {
         }
         // 10 s: 2,000 of the requests, 100 by time, 10 of the first full bucket.
         assert!((2_090..=2_110).contains(&retries), "{retries}");
+    }
+
+    #[test]
+    fn retries_of_use_are_free_but_only_so_many_at_once() {
+        let (budget, cell, now) = (Budget::new(20, 10), AtomicU64::new(0), Nanos(1));
+        let spend = || {
+            let allowed = budget.spend(&cell, now);
+            if allowed {
+                budget.deposit(&cell, now);
+            }
+            allowed
+        };
+        let at_once = (0..1000).filter(|_| spend()).count();
+        assert!((10..=12).contains(&at_once), "{at_once}");
+        for _ in 0..1000 {
+            budget.earn_back(&cell, now);
+            assert!(spend());
+            assert!(!spend(), "one given back is one more");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A place on an endpoint, from the decision to the end of the attempt. Settled exactly once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
 
 use super::pool::{Pool, Wish};
 use super::view::bit;
@@ -66,6 +66,7 @@ pub struct Lease {
     tokens: Use,
     work: f32,
     phase: AtomicU8,
+    retry: AtomicBool,
 }
 
 impl Lease {
@@ -77,7 +78,16 @@ impl Lease {
         }
         inflight::add(row.prefill(), pool.column, wish.tokens.input.min(MOST_PREFILL));
         inflight::add(row.decode(), pool.column, wish.tokens.output.min(MOST_DECODE));
-        Self { at, trial, reserved: wish.now, tokens: wish.tokens, work, phase: AtomicU8::new(WAITING), pool }
+        Self {
+            at,
+            trial,
+            reserved: wish.now,
+            tokens: wish.tokens,
+            work,
+            phase: AtomicU8::new(WAITING),
+            retry: AtomicBool::new(false),
+            pool,
+        }
     }
 
     /// The endpoint's slot on the board.
@@ -109,8 +119,9 @@ impl Lease {
         self.trial == Trial::Relaxed
     }
 
-    /// Counts this attempt as a retry.
+    /// Counts this attempt as a retry. One that ends in a whole answer gives back what it took from the retry budget.
     pub fn mark_retry(&self) {
+        self.retry.store(true, Relaxed);
         self.pool.endpoint(self.at).retries().fetch_add(1, Relaxed);
     }
 
@@ -160,6 +171,9 @@ impl Lease {
         if is_whole {
             let pair = self.pool.board.pair(self.pool.places[self.at].pair as usize);
             snapshot::observe(pair.duration(), &DURATION_US, ending.now.since(self.reserved));
+            if self.retry.load(Relaxed) {
+                self.pool.earn_back(ending.now);
+            }
         }
         self.pool.freed(self.at);
         true

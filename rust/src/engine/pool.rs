@@ -100,6 +100,12 @@ impl Pool {
         allowed
     }
 
+    /// A retry was of use.
+    #[cold]
+    pub(super) fn earn_back(&self, now: Nanos) {
+        self.budget.earn_back(self.row().budget(), now);
+    }
+
     /// Number of endpoints.
     #[must_use]
     pub fn len(&self) -> usize {
