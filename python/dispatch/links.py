@@ -103,7 +103,8 @@ class Link:
         self.from_client = endpoint.api_key == FROM_CLIENT
         self._client_heads: dict[tuple[str, bytes], bytes] = {}
         self._asks_usage = has_capability(provider, endpoint, "stream_usage")
-        found = ((door, provider.head(endpoint, door, secret)) for door in DOORS)
+        doors = DOORS if endpoint.doors is None else [door for door in DOORS if door.removesuffix("_stream") in endpoint.doors]
+        found = ((door, provider.head(endpoint, door, secret)) for door in doors)
         self.heads: dict[str, bytes] = {door: head for door, head in found if head is not None}
         self.translations: dict[str, Translation] = {}
         self._translate()

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["Headed", "Rewriting", "Translated", "Translation", "Translator", "native_door", "translation_of"]
 
 PREFERRED = {
-    "chat": ("messages", "generate"),
-    "messages": ("chat", "generate"),
-    "generate": ("chat", "messages"),
-    "generate_stream": ("chat", "messages"),
+    "chat": ("messages", "generate", "responses"),
+    "messages": ("chat", "generate", "responses"),
+    "generate": ("chat", "messages", "responses"),
+    "generate_stream": ("chat", "messages", "responses"),
+    "responses": ("chat", "messages", "generate"),
 }
 """For a door that a provider lacks: those that can stand in, best first; after them what is in `HOSTED`."""
 
@@ -42,7 +43,12 @@ _KEPT = (b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"idempo
 """Of a client's header lines, those that mean the same to every provider."""
 _STREAMS = {"generate": "generate_stream", **{name: f"{name}_stream" for name in HOSTED}}
 """Where streams have a door of their own."""
-_OWN = {"messages": (b"anthropic-beta",), "predict": (b"anthropic-beta",), "chat": (b"openai-beta",)}
+_OWN = {
+    "messages": (b"anthropic-beta",),
+    "predict": (b"anthropic-beta",),
+    "chat": (b"openai-beta",),
+    "responses": (b"openai-beta",),
+}
 _LINES = {"messages": b"anthropic-version: 2023-06-01\r\n"}
 """What a door wants beside the body."""
 _BETA = re.compile(rb"(?im)^anthropic-beta: *([^\r]*)")

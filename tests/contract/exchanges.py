@@ -22,6 +22,7 @@ from tests.contract.facts import (
     said_in_invoke,
     said_in_messages,
 )
+from tests.contract.facts_responses import responses_sdk, said_in_responses
 from tests.contract.recordings import OWN, Recording, ask, cut_everywhere, cut_inside, cut_randomly, frame
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ DIALECTS = {
     "converse-stream": "converse",
     "invoke": "invoke",
     "invoke-stream": "invoke",
+    "responses": "responses",
 }
 """Endpoints of the recordings, and the dialect they speak."""
 ARRAY = "an array with numbers for words, which is asked for by parameters that we never send"
@@ -60,10 +62,30 @@ SAID: dict[str, Callable[[bytes, bool], Facts]] = {
     "generate": said_in_generate,
     "converse": said_in_converse,
     "invoke": said_in_invoke,
+    "responses": said_in_responses,
 }
-READ: dict[str, Callable[[bytes, bool], Facts]] = {"messages": anthropic_sdk, "chat": openai_sdk, "generate": google_sdk}
-PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "generate": "/v1beta/models/{model}:{verb}"}
-PROVIDERS = {"chat": "openai_compatible", "messages": "anthropic", "generate": "gemini", "converse": "bedrock", "invoke": "bedrock"}
+READ: dict[str, Callable[[bytes, bool], Facts]] = {
+    "messages": anthropic_sdk,
+    "chat": openai_sdk,
+    "generate": google_sdk,
+    "responses": responses_sdk,
+}
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "messages": "/v1/messages",
+    "generate": "/v1beta/models/{model}:{verb}",
+    "responses": "/v1/responses",
+}
+PROVIDERS = {
+    "chat": "openai_compatible",
+    "messages": "anthropic",
+    "generate": "gemini",
+    "responses": "openai_compatible",
+    "converse": "bedrock",
+    "invoke": "bedrock",
+}
+HAVE = {"chat": ["chat", "completions", "embeddings"], "responses": ["responses"]}
+"""Doors of those endpoints whose provider has more."""
 CLIENTS = tuple(PATHS)
 ONE_BYTE_MOST = 6_000
 
@@ -72,6 +94,7 @@ ASKS: dict[str, dict[str, Any]] = {
     "chat": {"messages": TURN},
     "messages": {"messages": TURN, "max_tokens": 100},
     "generate": {"contents": [{"parts": [{"text": "h\u00e9 \U0001f600"}]}]},
+    "responses": {"input": TURN},
 }
 FRAMES = "application/vnd.amazon.eventstream"
 
@@ -121,6 +144,9 @@ def _read(row: dict[str, Any], found: dict[str, Any]) -> Exchange | None:
         if answer.get("body_base64")
         else (body if isinstance(body, str) else json.dumps(body)).encode()
     )
+    if b'"chat.completion' in raw:
+        # Two chats are listed with the responses.
+        dialect = "chat"
     stream = bool(row["stream"]) and row["status"] == 200
     if stream and answer["body_form"] == "sse_data_lines":
         raw = frames(raw) if dialect == "converse" else _first_stream(raw)
@@ -163,14 +189,14 @@ def frame_of(name: str, payload: bytes, message: str = "event") -> bytes:
 
 def _first_stream(raw: bytes) -> bytes:
     """The events of a stream that was stored as one object a line."""
-    out = []
+    out: list[str] = []
     for line in filter(None, raw.decode().split("\n")):
         try:
             kind = json.loads(line).get("type")
         except ValueError:
-            return b""
+            return b"" if line != "[DONE]" else "".join(out).encode()
         out.append(f"event: {kind}\ndata: {line}\n\n" if kind else f"data: {line}\n\n")
-        if kind == "message_stop":
+        if kind in {"message_stop", "response.completed", "response.incomplete", "response.failed"}:
             break
     return "".join(out).encode()
 
@@ -178,8 +204,8 @@ def _first_stream(raw: bytes) -> bytes:
 def configuration(player: Player) -> dict[str, Any]:
     """One model for each dialect upstream, named like it."""
     root = f"http://127.0.0.1:{player.port}"
-    base = {"chat": f"{root}/v1"}
-    more = {"invoke": {"options": {"api": "invoke"}}}
+    base = {"chat": f"{root}/v1", "responses": f"{root}/v1"}
+    more = {"invoke": {"options": {"api": "invoke"}}, **{dialect: {"doors": doors} for dialect, doors in HAVE.items()}}
     endpoints = [
         {
             "name": f"at-{dialect}",

@@ -302,8 +302,12 @@ def of_completion(whole: ChatCompletion) -> Facts:
     choice = whole.choices[0]
     message = choice.message
     extra = message.model_extra or {}
-    calls = [call.function for call in message.tool_calls or () if call.type == "function"]
-    tools = [(call.name, arguments(call.arguments)) for call in calls]
+    tools = [
+        (call.function.name, arguments(call.function.arguments))
+        if call.type == "function"
+        else (call.custom.name, arguments(call.custom.input))
+        for call in message.tool_calls or ()
+    ]
     facts = Facts((message.content or "") + (message.refusal or ""), extra.get("reasoning_content") or "", tools)
     facts.finish = CHAT_STOPS[choice.finish_reason]
     facts.signatures = [one.get("signature") or one["data"] for one in extra.get("reasoning_details") or ()]

@@ -18,6 +18,7 @@ __all__ = [
     "Check",
     "Count",
     "Defaults",
+    "DoorName",
     "Endpoint",
     "Health",
     "Key",
@@ -32,6 +33,7 @@ __all__ = [
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 7)]
+DoorName = Literal["chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate"]
 Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
@@ -292,6 +294,9 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How good it is, by name, each from 0 to 1: `{accuracy: 0.9, creativity: 0.95}`."""
     capabilities: Capabilities = Capabilities()
     """What it can do, where that differs from its provider's normal case."""
+    doors: tuple[DoorName, ...] | None = None
+    """Those of its provider's doors that it has, as `[chat, embeddings]`; left out: all. Of `chat`, `messages`, `generate` and `responses`
+    those that it lacks are translated to one that it has."""
     drop_unsupported: bool = False
     """What a request of another dialect asks and the provider cannot do is left out and named in `x-dispatch-dropped`; else it is 400.
     A client may ask for it with `x-dispatch-drop-unsupported: true`."""

@@ -26,6 +26,12 @@ from dispatch.dialects.messages.answers import write_answer as write_messages_an
 from dispatch.dialects.messages.read_request import read_request as read_messages_request
 from dispatch.dialects.messages.stream import MessagesReader, MessagesWriter
 from dispatch.dialects.messages.write_request import write_request as write_messages_request
+from dispatch.dialects.responses.answers import read_answer as read_responses_answer
+from dispatch.dialects.responses.answers import write_answer as write_responses_answer
+from dispatch.dialects.responses.read_request import read_request as read_responses_request
+from dispatch.dialects.responses.stream import ResponsesReader
+from dispatch.dialects.responses.write_request import write_request as write_responses_request
+from dispatch.dialects.responses.writer import ResponsesWriter
 from dispatch.dialects.target import Losses, Target
 
 if TYPE_CHECKING:
@@ -76,6 +82,9 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "generate": Dialect(
         read_generate_request, write_generate_request, read_generate_answer, write_generate_answer, GenerateReader, GenerateWriter
+    ),
+    "responses": Dialect(
+        read_responses_request, write_responses_request, read_responses_answer, write_responses_answer, ResponsesReader, ResponsesWriter
     ),
 }
 """By the name of the door that speaks it."""

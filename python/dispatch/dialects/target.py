@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Losses", "Target"]
 
+_HINTS = frozenset(("client_metadata", "truncation", "prompt_cache_options", "max_tool_calls"))
+"""Fields of the Responses API that change nothing in what any other API says."""
+
 
 class Target(Struct, frozen=True, kw_only=True):
     """What a writer of requests must know of an endpoint."""
@@ -78,7 +81,7 @@ class Losses:
         for name, value in extra.items():
             if name in known:
                 kept[name] = value
-            elif name in hints:
+            elif name in hints or name in _HINTS:
                 self.mention(name)
             elif value is not None:
                 self.cannot(name, f"{who} has no such field")

@@ -27,7 +27,7 @@ KNOWN = frozenset(
 )
 """Fields of the API that have no place in the form."""
 HINTS = frozenset(
-    ("cache_control", "context_management", "container", "inference_geo", "speed", "diagnostics", "betas", "labels", "include")
+    ("store", "cache_control", "context_management", "container", "inference_geo", "speed", "diagnostics", "betas", "labels", "include")
 )
 """Fields of other dialects that change nothing in an answer's content."""
 
@@ -104,6 +104,9 @@ def _put_rest(body: Tree, request: Request, target: Target, losses: Losses) -> N
             # Whether a model thinks is its own nature here; agents ask everyone for it.
             losses.mention("reasoning")
     known = request.extra if target.unknown_ok and request.dialect == "chat" else KNOWN
+    if request.dialect == "responses":
+        # A completion that is stored is none of the responses that could be asked for by id.
+        known = KNOWN - {"store"}
     body |= losses.rest(request.extra, known, HINTS, target.provider)
     if request.stream:
         body["stream"] = True
