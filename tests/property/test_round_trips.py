@@ -33,6 +33,9 @@ def there_and_back(request: bytes, here: str, there: str, losses: Losses) -> byt
 @given(request=forms.requests())
 def test_a_request_that_both_can_say_comes_back_equal(here: str, there: str, request: Any) -> None:
     losses = Losses(drops=False)
+    if "responses" in {here, there}:
+        # There are no such sequences.
+        request.stop = []
     first = DIALECTS[here].write_request(request, forms.target(here), losses)
     back = there_and_back(first, here, there, losses)
 

@@ -24,6 +24,7 @@ __all__ = [
     "finish_of",
     "message_item",
     "note_of",
+    "own_id",
     "read_answer",
     "read_usage",
     "reasoning_item",
@@ -36,6 +37,7 @@ __all__ = [
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Items that call a tool, and where they say with what."""
 TIERS = frozenset(("auto", "default", "flex", "scale", "priority"))
+_PREFIX = "resp_"
 _REASONS = {"max_output_tokens": "length", "content_filter": "filter"}
 _CUTS = {"length": "max_output_tokens", "filter": "content_filter", "refusal": "content_filter"}
 
@@ -59,7 +61,12 @@ def read_answer(body: bytes) -> Answer:
     choice.logprobs = logprobs or None
     choice.finish, choice.raw_finish = finish_of(tree, has_calls=any(isinstance(part, ToolUse) for part in choice.parts))
     created = int(tree.get("created_at") or 0)
-    return Answer(id=tree.get("id") or "", model=tree.get("model") or "", created=created, choices=[choice], usage=found)
+    return Answer(id=own_id(tree), model=tree.get("model") or "", created=created, choices=[choice], usage=found)
+
+
+def own_id(tree: Tree) -> str:
+    """A response's id without what every id of one begins with."""
+    return str(tree.get("id") or "").removeprefix(_PREFIX)
 
 
 def finish_of(tree: Tree, *, has_calls: bool) -> tuple[str, str]:
@@ -145,7 +152,7 @@ def write_usage(usage: Usage) -> Tree:
 def response(identity: str, model: str, created: int, status: str) -> Tree:
     """A response object without its content: what was asked for is not repeated, and nothing is stored."""
     return {
-        "id": f"resp_{identity}",
+        "id": _PREFIX + identity,
         "object": "response",
         "created_at": created,
         "status": status,

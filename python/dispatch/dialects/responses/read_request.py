@@ -151,9 +151,10 @@ def _part(tree: Tree, where: str) -> Part:
     if kind == "refusal":
         return Refusal(text=text(tree, "refusal", where))
     if kind == "input_image":
+        detail = text(tree, "detail", where).replace("auto", "")
         if text(tree, "file_id", where):
-            return Media(kind="image", file_id=tree["file_id"], detail=text(tree, "detail", where))
-        return _linked("image", text(tree, "image_url", where), detail=text(tree, "detail", where))
+            return Media(kind="image", file_id=tree["file_id"], detail=detail)
+        return _linked("image", text(tree, "image_url", where), detail=detail)
     if kind == "input_file":
         return _file(tree, where)
     if kind == "input_audio":

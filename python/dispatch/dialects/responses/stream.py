@@ -24,7 +24,7 @@ from dispatch.dialects.form import (
     Unknown,
     UsageReport,
 )
-from dispatch.dialects.responses.answers import CALLS, citation_of, finish_of, read_usage
+from dispatch.dialects.responses.answers import CALLS, citation_of, finish_of, own_id, read_usage
 from dispatch.dialects.responses.marks import hidden_in_signature
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class ResponsesReader:
             return []
         self._started = True
         tree = frame.response
-        return [Start(tree.get("id") or "", tree.get("model") or "", None, int(tree.get("created_at") or 0))]
+        return [Start(own_id(tree), tree.get("model") or "", None, int(tree.get("created_at") or 0))]
 
     def _text(self, frame: _Frame) -> list[Event]:
         return [TextDelta(frame.delta, 0, frame.logprobs or None)] if frame.delta else []

@@ -10,6 +10,7 @@ from dispatch.dialects.chat.write_request import effort_of
 from dispatch.dialects.form import Media, Raw, Refusal, Text, Thinking, ToolResult, ToolUse
 from dispatch.dialects.responses.answers import TIERS
 from dispatch.dialects.responses.marks import item_of
+from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
     from dispatch.dialects import Tree
@@ -26,6 +27,13 @@ HINTS = frozenset(
         *("prediction", "store"),
     )
 )
+_KEEPS = frozenset(
+    (
+        *("detail", "strict", "custom", "description", "thinking", "signature", "unsigned_thinking", "redacted_thinking"),
+        "thoughtSignature",
+    )
+)
+"""Of what `unsaid` names, what has a place here, or is named where it is left out."""
 _ENCRYPTED = "reasoning.encrypted_content"
 _UNSUPPORTED = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k")
 
@@ -36,6 +44,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     Raises:
         BadRequest: something has no equal here.
     """
+    name_unsaid(request, "responses", _KEEPS, losses)
     items: list[Tree] = []
     for message in request.messages:
         items += _items(message, losses)
@@ -76,7 +85,7 @@ def _put_tools(body: Tree, request: Request, losses: Losses) -> None:
 def _put_rest(body: Tree, request: Request, target: Target, losses: Losses) -> None:
     config: Tree = {}
     if request.format is not None:
-        config["format"] = _format(request.format)
+        config["format"] = _format(request.format, losses)
     if request.verbosity:
         config["verbosity"] = request.verbosity
     if config:
@@ -111,7 +120,10 @@ def _items(message: Message, losses: Losses) -> list[Tree]:
             said.append({"type": "output_text" if is_own else "input_text", "text": part.text} | ({"annotations": []} if is_own else {}))
         elif isinstance(part, Refusal):
             said.append({"type": "refusal", "refusal": part.text})
-        elif not isinstance(part, Thinking) and (shown := _part(part, losses, is_own=is_own)) is not None:
+        elif isinstance(part, Thinking):
+            # Only what was encrypted here is taken back.
+            losses.mention("thinking")
+        elif (shown := _part(part, losses, is_own=is_own)) is not None:
             said.append(shown)
     return items + _said(message.role, said)
 
@@ -130,6 +142,8 @@ def _said(role: str, content: list[Tree]) -> list[Tree]:
 def _item(part: Part, losses: Losses) -> Tree | None:
     """What is an item of its own."""
     if isinstance(part, ToolUse):
+        if part.signature:
+            losses.mention("thoughtSignature")
         if part.is_custom:
             return {"type": "custom_tool_call", "call_id": part.id, "name": part.name, "input": part.arguments}
         return {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": part.arguments or "{}"}
@@ -217,9 +231,12 @@ def _tool_choice(choice: ToolChoice) -> str | Tree:
     return choice.mode
 
 
-def _format(form: Format) -> Tree:
+def _format(form: Format, losses: Losses) -> Tree:
+    if form.kind == "json":
+        return {"type": "json_object"}
     if form.kind != "schema":
-        return {"type": "json_object" if form.kind == "json" else "text"}
+        losses.cannot("response_format", f"the form {form.media_type or form.kind!r} has no equal")
+        return {"type": "text"}
     tree: Tree = {"type": "json_schema", "name": form.name or "answer", "schema": form.schema or {}}
     if form.strict is not None:
         tree["strict"] = form.strict
