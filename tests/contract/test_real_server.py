@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import openai
 import pytest
 
+from tests.contract.between import Between
 from tests.integration.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -179,3 +180,59 @@ async def test_streams_that_are_left_free_their_places_at_the_server(ways: Ways)
 
     async with asyncio.timeout(20):
         assert (await ways.through.chat()).choices
+
+
+ROUNDS = 30
+PLAIN: Any = {"extra_body": {"grammar": "root ::= [a-z]+"}}
+"""llama.cpp's own field: a model of random bytes says whole characters, so that any part of an answer can be told to it again."""
+
+
+@pytest.mark.parametrize("kind", ["assistant", "continue_final_message"])
+async def test_a_stream_that_is_cut_is_gone_on_with_where_it_stopped(ways: Ways, base_url: str, kind: str, tmp_path: Path) -> None:
+    try:
+        alone = await ways.straight.read(**PLAIN)
+    except openai.UnprocessableEntityError:
+        pytest.skip("this server takes no grammar, and says what cannot be told again")
+    port = int(base_url.rpartition(":")[2].partition("/")[0])
+    for cut_after in (2, 9, 17):
+        async with Between(port, cut_after=cut_after) as broken, Between(port) as whole:
+            ends = [("broken", broken.port, {}), ("whole", whole.port, {"capabilities": {"prefill": kind}})]
+            endpoints = [
+                {
+                    "name": name,
+                    "provider": "openai_compatible",
+                    "base_url": f"http://127.0.0.1:{at}/v1",
+                    "model": ways.straight.model,
+                    **more,
+                }
+                for name, at, more in ends
+            ]
+            model = {"endpoints": ["broken", "whole"], "strategy": "round_robin", "recover": ["continue"]}
+            async with (
+                Sidecar(tmp_path, {"endpoints": endpoints, "models": {"real": model}}, "--workers", "1") as sidecar,
+                openai.AsyncOpenAI(base_url=sidecar.base_url, api_key="none", max_retries=0) as sdk,
+            ):
+                chunks = await Way(sdk, "real").read(**PLAIN)
+
+        last = whole.asked[-1]["messages"][-1]
+        assert text_of(chunks) == text_of(alone)
+        assert (last["role"], text_of(alone).startswith(last["content"]), bool(last["content"])) == ("assistant", True, True)
+        assert [chunk.choices[0].finish_reason for chunk in chunks][-1] == alone[-1].choices[0].finish_reason
+        assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_bursts_over_kept_connections_are_all_answered(base_url: str, ways: Ways, tmp_path: Path) -> None:
+    """By default nothing is sent again that may have run: what the server closes in the moment of a request would be a 502."""
+    endpoint = {"name": "at-real", "provider": "openai_compatible", "base_url": base_url, "model": ways.straight.model}
+    config = {"endpoints": [endpoint], "models": {"real": {"endpoints": ["at-real"]}}}
+    failed = 0
+    async with (
+        Sidecar(tmp_path, config, "--workers", "1") as sidecar,
+        openai.AsyncOpenAI(base_url=sidecar.base_url, api_key="none", max_retries=0) as sdk,
+    ):
+        for _ in range(ROUNDS):
+            answers = await asyncio.gather(*(Way(sdk, "real").chat(max_tokens=2) for _ in range(16)), return_exceptions=True)
+            failed += sum(isinstance(one, BaseException) for one in answers)
+
+    # One may be the first by which the server is found out.
+    assert failed <= 1, f"{failed} of {ROUNDS * 16}"
