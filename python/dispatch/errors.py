@@ -24,6 +24,7 @@ __all__ = [
     "ModelNotFound",
     "NoEndpoint",
     "Overloaded",
+    "PlanFailed",
     "UpstreamError",
 ]
 
@@ -184,6 +185,13 @@ class UpstreamError(DispatchError):
         if answer is None or answer.status < 400:
             return False
         return self.is_clients or self.failure is not Failure.CREDENTIAL
+
+
+class PlanFailed(DispatchError):
+    """A plan over several models had answers, and could make none of them."""
+
+    status = 502
+    code = "upstream_error"
 
 
 class NoEndpoint(DispatchError):

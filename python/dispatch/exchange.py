@@ -122,6 +122,8 @@ class Call:
         place: in the queue, while it waits there.
         priority: what the client asked for, by its place in `queue.CLASSES`; None: its key's.
         queue_events: the client of a stream wants to hear where it stands in the queue.
+        cost_pico: what a plan over several models has spent on it, picodollars.
+        is_part: it is one of the answers that a plan makes one of; the key pays for it beside the others.
         parent: the call on whose behalf this one asks; None for a client's own.
         recovery: what its client has of a stream that broke, where the next step of a plan may take it over.
         overhead_ns: time spent in this process so far, waiting not counted.
@@ -139,6 +141,7 @@ class Call:
     booked = 0
     chunked = True
     committed = False
+    cost_pico = 0
     credential = b""
     dropped: Sequence[str] = ()
     drops = False
@@ -147,6 +150,7 @@ class Call:
     freshness = 0
     is_delivered = False
     is_kept = False
+    is_part = False
     key = ""
     lines = b""
     notes = b""
@@ -206,5 +210,13 @@ class Call:
         """The client's own call."""
         call = self
         while call.parent is not None:
+            call = call.parent
+        return call
+
+    @property
+    def payer(self) -> Call:
+        """The call that pays for one attempt at most: a part of a plan over several models, or the client's own call."""
+        call = self
+        while call.parent is not None and not call.is_part:
             call = call.parent
         return call

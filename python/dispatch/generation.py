@@ -25,7 +25,7 @@ from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
 from dispatch.plans.recover import Recover
 from dispatch.plans.single import Single
-from dispatch.plans.table import KINDS
+from dispatch.plans.table import make
 from dispatch.policy.cost import rates
 from dispatch.pools import Pool
 from dispatch.providers import echo
@@ -234,7 +234,7 @@ class _PlanBuilder:
             room=dispatcher,
             max_bytes=self._max_answer_bytes,
         )
-        return KINDS[type(plan)](plan, parts, site)
+        return make(plan, parts, site)
 
     def _hedged(self, pool: Pool, plan: PoolPlan, router: Router) -> Single | Hedge:
         settings = self._model.settings

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
-from dispatch.config.plans import Fallback, Model, Plan, Pool, pools
+from dispatch.config.plans import Budget, Cascade, Ensemble, Fallback, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
 from dispatch.config.structs import Capabilities, Certificate, Check, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
 
 __all__ = [
     "FROM_CLIENT",
+    "Budget",
     "Cache",
     "Capabilities",
+    "Cascade",
     "Certificate",
     "Check",
     "Coalesce",
     "Config",
     "Defaults",
     "Endpoint",
+    "Ensemble",
     "Fallback",
     "Health",
     "Hedge",

@@ -17,7 +17,9 @@ from dispatch import extensions
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
-from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Pool
+from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Budget, Cascade, Ensemble, Pool
+from dispatch.config.plans.cascade import Doubt, Verify
+from dispatch.config.plans.ensemble import Rule
 from dispatch.config.structs import (
     Capabilities,
     Certificate,
@@ -100,6 +102,16 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
     ("`limits` (of a key)", KeyLimits),
 )
 
+_PLANS: tuple[tuple[str, type[Struct]], ...] = (
+    ("A pool", Pool),
+    ("`cascade`", Cascade),
+    ("`escalate_if` (of a cascade)", Doubt),
+    ("`verify` (of `escalate_if`)", Verify),
+    ("`ensemble`", Ensemble),
+    ("The rule of an ensemble", Rule),
+    ("`budget` (of a cascade or an ensemble)", Budget),
+)
+
 
 def markdown() -> str:
     """Return the whole page."""
@@ -113,7 +125,7 @@ def markdown() -> str:
             kinds=", ".join(f"`{kind}`" for kind in KINDS), strategies=", ".join(f"`{name}`" for name in STRATEGIES), aliases=aliases
         )
     )
-    parts.append(_section("### A pool", Pool))
+    parts += (_section(f"### {title}", kind) for title, kind in _PLANS)
     parts += _options()
     return "\n".join(parts)
 
@@ -178,6 +190,8 @@ def _type(node: inspect.Type) -> str:
             return f"mapping to {_type(value)}"
         case inspect.LiteralType(values):
             return " or ".join(f"`{value}`" for value in values)
+        case inspect.UnionType(types) if any(isinstance(one, inspect.StructType) and one.cls is Pool for one in types):
+            return "plan"
         case inspect.UnionType(types):
             return " or ".join(_type(one) if not isinstance(one, inspect.StructType) else _inline(one) for one in types)
         case inspect.StructType(cls):

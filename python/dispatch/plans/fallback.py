@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Site, Start
 
-__all__ = ["Fallback", "build"]
+__all__ = ["Fallback", "build", "may_go_on"]
 
 
 class Fallback:
@@ -51,7 +51,7 @@ class _Run:
         self._at = at
 
     def next(self, call: Call, error: DispatchError | None) -> None:
-        if error is not None and (self._at >= len(self._steps) or not _may_go_on(call, error)):
+        if error is not None and (self._at >= len(self._steps) or not may_go_on(call, error)):
             self._failed(call, error)
             return
         step = self._steps[self._at]
@@ -59,7 +59,8 @@ class _Run:
         step(call, self.next)
 
 
-def _may_go_on(call: Call, error: DispatchError) -> bool:
+def may_go_on(call: Call, error: DispatchError) -> bool:
+    """Whether another plan may be asked after `error`."""
     if call.committed or call.body is None or isinstance(error, DeadlineExceeded):
         return False
     if isinstance(error, UpstreamError):

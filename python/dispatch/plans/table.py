@@ -1,18 +1,29 @@
-"""The kinds of plans that compose others, by their structs of the configuration."""
+"""The kinds of plans that compose others: the module of a kind has its name, and is imported when a model has such a plan."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from dispatch import config
-from dispatch.plans import fallback
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
+    from dispatch.config.plans import Composite
     from dispatch.plans.base import Plan, Site, Start
 
-__all__ = ["KINDS"]
+__all__ = ["make"]
 
-KINDS: Mapping[type, Callable[[Any, Sequence[Start], Site], Plan]] = {config.Fallback: fallback.build}
-"""What makes a plan of its struct, of its parts (started plans, in the order of the struct's `parts`) and of where it stands."""
+
+def make(plan: Composite, parts: Sequence[Start], site: Site) -> Plan:
+    """Make a plan.
+
+    Args:
+        plan: as data.
+        parts: started plans, in the order of `plan.parts`.
+        site: where it stands.
+
+    Raises:
+        ConfigError: what it names cannot be loaded.
+    """
+    made: Plan = import_module(f"dispatch.plans.{plan.__struct_config__.tag}").build(plan, parts, site)
+    return made

@@ -126,10 +126,11 @@ class Ledger:
         root.booked += 1
         outcome = book_as(failure, sent=sent, has_content=call.first_ns != 0)
         if outcome is Booking.DELIVERED:
-            if root.is_delivered:
+            payer = call.payer
+            if payer.is_delivered:
                 # Two branches were whole: one of them is the answer.
                 outcome = Booking.WASTED
-            root.is_delivered = True
+            payer.is_delivered = True
         tokens_in, tokens_out, cached, _ = usage
         entry = Entry(
             time=datetime.now(UTC),

@@ -8,20 +8,23 @@ A model is written as one name, a bare pool, or a mapping with one plan kind as 
 
 To add a kind `vote`: a module here with its struct (tagged by the kind; `parts` are the plans in it, left to right, `is_end(place)` says
 whether nothing is asked after that part has failed) and `build(builder, form, path)`; a member of `Composite` below; a line in
-`builder.KINDS`; and a module `dispatch.plans.vote` with `build(plan, parts, site)`, with a line in `dispatch.plans.table.KINDS`.
+`builder.KINDS`; and a module `dispatch.plans.vote` with `build(plan, parts, site)`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dispatch.config.plans.asking import Budget
+from dispatch.config.plans.cascade import Cascade
+from dispatch.config.plans.ensemble import Ensemble
 from dispatch.config.plans.fallback import Fallback
 from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, STRATEGIES, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Composite = Fallback
+Composite = Cascade | Ensemble | Fallback
 Plan = Pool | Composite
 
 # The builder's table holds every kind, and the kinds' structs name `Plan`.
@@ -34,8 +37,11 @@ __all__ = [
     "HASH_SOURCES",
     "KINDS",
     "STRATEGIES",
+    "Budget",
     "Builder",
+    "Cascade",
     "Composite",
+    "Ensemble",
     "Fallback",
     "Model",
     "Plan",

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from dispatch.config import plans
 from dispatch.config.decode import decode, join, nearest, shown
-from dispatch.config.plans import fallback
+from dispatch.config.plans import cascade, ensemble, fallback
 from dispatch.config.plans.pool import Pool, canonical
 from dispatch.config.structs import Defaults, Endpoint
 from dispatch.errors import ConfigError
@@ -131,7 +131,11 @@ class Builder:
         raise ConfigError(join(path, other), f"unknown plan; this version has: {_kinds()}{nearest(other, KINDS)}")
 
 
-KINDS: Mapping[str, Callable[[Builder, Any, str], Plan]] = {"fallback": fallback.build}
+KINDS: Mapping[str, Callable[[Builder, Any, str], Plan]] = {
+    "fallback": fallback.build,
+    "cascade": cascade.build,
+    "ensemble": ensemble.build,
+}
 """Plan kinds by their key; each gets the builder, what stands under the key, and its path."""
 
 

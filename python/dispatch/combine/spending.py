@@ -1,0 +1,115 @@
+"""What a plan spends on one request: tokens and money of its branches, against its budget."""
+
+from __future__ import annotations
+
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from dispatch.errors import DispatchError
+from dispatch.policy.cost import Rates, cost_pico, rates
+from dispatch.schema import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatch.config import Budget
+    from dispatch.exchange import Call
+    from dispatch.pools import Pool
+
+__all__ = ["BudgetSpent", "Spending", "Step"]
+
+_NS = 1_000_000_000
+_PICO = 1_000_000_000_000
+_TOLD = 16
+"""Branches that an answer's header names at most."""
+
+
+class BudgetSpent(DispatchError):
+    """The plan's budget allows no further call. Plans answer with what they have; without anything this is told."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+
+class Step(Struct, frozen=True):
+    """A branch that is over."""
+
+    part: int
+    endpoint: str
+    attempts: int
+    usage: tuple[int, int, int, int]
+    """Input, output, cached and reasoning tokens."""
+    pico: int
+    """Picodollars."""
+    duration_ms: float
+    is_whole: bool
+
+
+class Spending:
+    """Adds up branches.
+
+    Args:
+        budget: None: none.
+        pools: that each part reaches.
+
+    Attributes:
+        trace: branches that are over, in that order.
+    """
+
+    __slots__ = ("_budget", "_dearest", "_rates", "_reserved", "pico", "trace", "usage")
+
+    def __init__(self, budget: Budget | None, pools: Sequence[Sequence[Pool]]) -> None:
+        self._budget = budget
+        self._rates = {link.name: rates(link.endpoint.price) for part in pools for pool in part for link in pool.links}
+        self._dearest = [_dearest([self._rates[link.name] for pool in part for link in pool.links]) for part in pools]
+        self._reserved: dict[Call, tuple[int, int]] = {}
+        self.pico = 0
+        self.usage = (0, 0, 0, 0)
+        self.trace: list[Step] = []
+
+    def deadline_ns(self, started_ns: int) -> int:
+        """When the budget's time is over; 0: never."""
+        seconds = None if self._budget is None else self._budget.seconds
+        return 0 if seconds is None else started_ns + int(seconds * _NS)
+
+    def reserve(self, branch: Call, part: int) -> None:
+        """Take a branch in, at what it may cost by estimate.
+
+        Raises:
+            BudgetSpent: what was spent, and what is under way, reach the budget.
+        """
+        budget = self._budget
+        if budget is not None:
+            tokens = self.usage[0] + self.usage[1] + sum(one for one, _ in self._reserved.values())
+            pico = self.pico + sum(one for _, one in self._reserved.values())
+            if budget.tokens is not None and tokens >= budget.tokens:
+                raise BudgetSpent(f"the plan has spent its {budget.tokens} tokens")
+            if budget.dollars is not None and pico >= budget.dollars * _PICO:
+                raise BudgetSpent(f"the plan has spent its {budget.dollars:g} dollars")
+        rate = self._dearest[part]
+        cost = branch.tokens_in * rate.input + branch.tokens_out * rate.output
+        self._reserved[branch] = (branch.tokens_in + branch.tokens_out, cost)
+
+    def settle(self, branch: Call, part: int) -> None:
+        """A branch is over: count what it came to. One that failed in itself cost its plan nothing; its attempts are in the ledger."""
+        self._reserved.pop(branch, None)
+        tokens_in, tokens_out, cached, _ = usage = branch.usage
+        rate = self._rates.get(branch.endpoint, Rates())
+        pico = branch.cost_pico or cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), rate)
+        self.pico += pico
+        ours = self.usage
+        self.usage = (ours[0] + usage[0], ours[1] + usage[1], ours[2] + usage[2], ours[3] + usage[3])
+        took_ms = (monotonic_ns() - branch.received_ns) // 1000 / 1000
+        self.trace.append(Step(part, branch.endpoint, branch.attempts, usage, pico, took_ms, branch.answered_ns != 0))
+
+    def note(self) -> bytes:
+        """Header lines that tell what was asked: of each branch the endpoint, and tokens in and out."""
+        told = [f"{step.endpoint or '-'}={step.usage[0]}+{step.usage[1]}" for step in self.trace[:_TOLD]]
+        more = "" if len(self.trace) <= _TOLD else ", ..."
+        return f"x-dispatch-branches: {', '.join(told)}{more}\r\nx-dispatch-cost-usd: {self.pico / _PICO:.9f}\r\n".encode()
+
+
+def _dearest(found: list[Rates]) -> Rates:
+    return Rates(max((rate.input for rate in found), default=0), max((rate.output for rate in found), default=0))

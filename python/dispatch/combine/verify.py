@@ -1,0 +1,105 @@
+"""Whether an answer is accepted: by a pattern, a schema, a function, or another model."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import msgspec
+
+from dispatch.combine.compare import unfenced
+from dispatch.combine.question import filled
+from dispatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatch.combine.course import Course
+    from dispatch.combine.question import Question
+    from dispatch.combine.reply import Reply
+    from dispatch.config.plans.cascade import Verify
+
+__all__ = ["Verifier"]
+
+_YES = re.compile(r"\W*(yes|ja|oui|sí|true|correct)\b", re.IGNORECASE)
+_VERDICT_TOKENS = 16
+
+
+class Verifier:
+    """See the module.
+
+    Args:
+        config: what is looked at; all of it must accept.
+        part: of the plan, whose model is asked; None: none is.
+        path: in the configuration, for errors.
+
+    Raises:
+        ConfigError: a pattern, schema or function that cannot be used.
+    """
+
+    __slots__ = ("_function", "_part", "_pattern", "_prompt", "_schema")
+
+    def __init__(self, config: Verify, part: int | None, path: str) -> None:
+        self._part = part
+        self._prompt = config.prompt
+        self._pattern = None if config.regex is None else _pattern(config.regex, f"{path}.regex")
+        self._schema = None if config.schema is None else _schema(config.schema, f"{path}.schema")
+        self._function = None if config.function is None else _function(config.function, f"{path}.function")
+
+    async def accepts(self, course: Course, question: Question, reply: Reply) -> bool:
+        """Whether the answer will do. Raises `DispatchError`: the verifying model gives no answer."""
+        text = reply.text
+        if self._pattern is not None and self._pattern.search(text) is None:
+            return False
+        if self._schema is not None and not self._fits(text):
+            return False
+        if self._function is not None and not await anyio.to_thread.run_sync(self._function, question.conversation(), text):
+            return False
+        if self._part is None:
+            return True
+        prompt = filled(self._prompt, question=question.conversation(), answer=text)
+        verdict = await course.ask(self._part, question.anew(prompt, _VERDICT_TOKENS))
+        return _YES.match(verdict.text) is not None
+
+    def _fits(self, text: str) -> bool:
+        try:
+            tree = msgspec.json.decode(unfenced(text))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        assert self._schema is not None
+        return bool(self._schema(tree))
+
+
+def _pattern(regex: str, path: str) -> re.Pattern[str]:
+    try:
+        return re.compile(regex, re.MULTILINE)
+    except re.error as error:
+        raise ConfigError(path, f"no pattern: {error}") from None
+
+
+def _schema(schema: dict[str, Any], path: str) -> Callable[[Any], bool]:
+    try:
+        validators = import_module("jsonschema.validators")
+    except ModuleNotFoundError:
+        raise ConfigError(path, "needs the package `jsonschema`: install dispatch-llm[schema]") from None
+    kind = validators.validator_for(schema)
+    try:
+        kind.check_schema(schema)
+    except import_module("jsonschema.exceptions").SchemaError as error:
+        raise ConfigError(path, f"no JSON Schema: {error.message}") from None
+    check: Callable[[Any], bool] = kind(schema).is_valid
+    return check
+
+
+def _function(name: str, path: str) -> Callable[[str, str], object]:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(path, f"cannot load {name!r}: {error}; expected module:function") from None
+    if not callable(found):
+        raise ConfigError(path, f"{name!r} is no function")
+    function: Callable[[str, str], object] = found
+    return function
