@@ -149,7 +149,7 @@ class Lane:
 
 def door_generates(door: str) -> bool:
     """Whether the answers of a door are generated token by token."""
-    return door not in {"embeddings", "count_tokens", "gemini_count", "gemini_embed", "gemini_embed_batch"}
+    return door not in {"count_tokens", "gemini_count"} and "embed" not in door
 
 
 def _is_own(link: Link) -> bool:

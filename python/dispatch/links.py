@@ -39,6 +39,7 @@ DOORS = (
     *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
     *("gemini_count", "gemini_embed", "gemini_embed_batch"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
+    *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
 )
 DIALECTS = {
     "chat": sse.CHAT,
@@ -55,6 +56,13 @@ DIALECTS = {
     "invoke": sse.FRAMED_ANTHROPIC,
     "predict": sse.ANTHROPIC,
     "converse": sse.CONVERSE,
+    "ollama": sse.OLLAMA,
+    "ollama_generate": sse.OLLAMA,
+    "ollama_embed": sse.OLLAMA,
+    "cohere": sse.COHERE,
+    "cohere_v1": sse.OLLAMA,
+    "cohere_generate": sse.OLLAMA,
+    "cohere_embed": sse.COHERE,
 }
 _WITH_USAGE = frozenset(("chat", "completions"))
 

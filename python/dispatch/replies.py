@@ -48,6 +48,9 @@ _GEMINI_STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 
+_BARE = {"ollama": "error", "cohere": "message"}
+"""Dialects whose error is a text, and its name."""
+
 
 class _Envelope(msgspec.Struct):
     """What clients look for in an error's body."""
@@ -55,6 +58,8 @@ class _Envelope(msgspec.Struct):
     error: Any = None
     type: Any = None
     """`error` in Anthropic's form."""
+    message: Any = None
+    """Cohere's whole error."""
 
 
 def error_object(error: DispatchError, dialect: str) -> dict[str, object]:
@@ -65,6 +70,8 @@ def error_object(error: DispatchError, dialect: str) -> dict[str, object]:
         return {"type": "error", "error": {"type": kind, "message": error.message}}
     if dialect == "gemini":
         return _gemini(error.status, error.message)
+    if dialect in _BARE:
+        return {_BARE[dialect]: error.message}
     kind = _OPENAI_TYPES.get(error.status, fallback or "server_error")
     return {"error": {"message": error.message, "type": kind, "param": error.param, "code": error.code}}
 
@@ -103,7 +110,7 @@ def _own_words(answer: Answer, dialect: str) -> bytes:
         found = msgspec.json.decode(body, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _Envelope()
-    if isinstance(found.error, dict) and _form(found) == dialect:
+    if _form(found) == dialect:
         return body
     fault = describe(body)
     if not fault.message:
@@ -114,6 +121,8 @@ def _own_words(answer: Answer, dialect: str) -> bytes:
         return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": fault.message}})
     if dialect == "gemini":
         return msgspec.json.encode(_gemini(answer.status, fault.message))
+    if dialect in _BARE:
+        return msgspec.json.encode({_BARE[dialect]: fault.message})
     kind = fault.kind or _OPENAI_TYPES.get(answer.status) or ("invalid_request_error" if answer.status < 500 else "server_error")
     error = {"message": fault.message, "type": kind, "param": fault.param or None, "code": fault.code or None}
     return msgspec.json.encode({"error": error})
@@ -121,6 +130,8 @@ def _own_words(answer: Answer, dialect: str) -> bytes:
 
 def _form(found: _Envelope) -> str:
     """Whose error object it is."""
+    if not isinstance(found.error, dict):
+        return "ollama" if isinstance(found.error, str) else "cohere" if isinstance(found.message, str) else ""
     if found.type == "error":
         return "anthropic"
     return "gemini" if isinstance(found.error.get("status"), str) else "openai"

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from secrets import token_hex
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dispatch.dialects import embeddings
 from dispatch.dialects.form import Unknown
 from dispatch.dialects.messages.write_request import hosted_body
 from dispatch.dialects.shape import MalformedAnswer
@@ -23,21 +24,25 @@ from dispatch.wire.http1 import COMPLETE, GOOD, JSON_OK
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dispatch.dialects.form import Event
+    from dispatch.dialects.form import Event, Usage
     from dispatch.dialects.table import Reader, Writer
     from dispatch.dialects.target import Target
     from dispatch.exchange import Answer, Call
 
-__all__ = ["Headed", "Rewriting", "Translated", "Translation", "Translator", "native_door", "translation_of"]
+__all__ = ["Headed", "LineTranslator", "Rewriting", "Translated", "Translation", "Translator", "native_door", "translation_of"]
 
 PREFERRED = {
-    "chat": ("messages", "generate", "responses"),
-    "messages": ("chat", "generate", "responses"),
-    "generate": ("chat", "messages", "responses"),
-    "generate_stream": ("chat", "messages", "responses"),
-    "responses": ("chat", "messages", "generate"),
+    "chat": ("messages", "generate", "ollama", "responses"),
+    "messages": ("chat", "generate", "ollama", "responses"),
+    "generate": ("chat", "messages", "ollama", "responses"),
+    "generate_stream": ("chat", "messages", "ollama", "responses"),
+    "responses": ("chat", "messages", "generate", "ollama"),
+    "ollama": ("chat", "messages", "generate", "responses"),
+    "ollama_generate": ("ollama", "chat", "messages", "generate", "responses"),
 }
 """For a door that a provider lacks: those that can stand in, best first; after them what is in `HOSTED`."""
+_EMBEDDINGS = {"embeddings": ("cohere_embed", "ollama_embed"), "ollama_embed": ("embeddings", "cohere_embed")}
+"""The same for embeddings."""
 
 _KEPT = (b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"idempotency-key")
 """Of a client's header lines, those that mean the same to every provider."""
@@ -52,18 +57,22 @@ _OWN = {
 _LINES = {"messages": b"anthropic-version: 2023-06-01\r\n"}
 """What a door wants beside the body."""
 _BETA = re.compile(rb"(?im)^anthropic-beta: *([^\r]*)")
-_FRAMES = re.compile(rb"(?im)^content-type: *application/vnd\.amazon\.eventstream[^\r]*")
-_EVENTS = b"content-type: text/event-stream; charset=utf-8"
+_TYPE = re.compile(rb"(?im)^content-type: *([^\r;]*)[^\r]*\r\n")
+_EVENTS = b"text/event-stream"
+_LINES_TYPE = b"application/x-ndjson"
 
 
 def native_door(door: str, doors: Iterable[str]) -> str | None:
     """The door of a provider that can stand in for `door`; None if there is none."""
     offered = set(doors)
-    return next((name for name in (*PREFERRED[door], *HOSTED) if name in offered), None) if door in PREFERRED else None
+    stand_ins = (*PREFERRED[door], *HOSTED) if door in PREFERRED else _EMBEDDINGS.get(door, ())
+    return next((name for name in stand_ins if name in offered), None)
 
 
 def translation_of(door: str, native: str, target: Target, forwarded: Iterable[str] = ()) -> Translation:
     """What is done for `door` where `native` stands in for it."""
+    if door in _EMBEDDINGS:
+        return EmbedTranslation(door, native, target, forwarded)
     like = HOSTED[native].like if native in HOSTED else ""
     return (Rewriting if like == door else Translation)(door, native, target, forwarded)
 
@@ -79,11 +88,15 @@ class Translation:
     def __init__(self, door: str, native: str, target: Target, forwarded: Iterable[str] = ()) -> None:
         self.native = native
         self.native_stream = _STREAMS.get(native, native)
-        self._source = DIALECTS[door.removesuffix("_stream")]
-        self._to = HOSTED.get(native) or DIALECTS[native]
+        self._source, self._to = self._sides(door, native)
         self._target = target
         self._lines = _LINES.get(native, b"") + b"content-type: application/json\r\n"
         self._forwarded = frozenset((*_KEPT, *_OWN.get(native, ()), *(name.lower().encode() for name in forwarded)))
+
+    @staticmethod
+    def _sides(door: str, native: str) -> tuple[Any, Any]:
+        """The client's dialect and the endpoint's: of chat, or what a subclass translates."""
+        return DIALECTS[door.removesuffix("_stream")], HOSTED.get(native) or DIALECTS[native]
 
     def request(self, call: Call, head: bytes) -> bytes:
         """The request to send.
@@ -117,21 +130,25 @@ class Translation:
         losses = Losses(drops=True)
         losses.names = [*call.dropped]
         try:
-            found = self._to.read_answer(answer.body)
-            found.id = found.id or f"msg_{token_hex(12)}"
-            found.model = found.model or self._model(call)
-            body = self._source.write_answer(found, int(time()), losses)
+            body, usage = self._rewritten(call, answer.body, losses)
         except (MalformedAnswer, KeyError, TypeError, AttributeError, ValueError):
             return Translated(answer, answer.body, (0, 0, 0, 0), b"", COMPLETE)
-        usage = found.usage
         counts = (0, 0, 0, 0) if usage is None else (usage.input, usage.output, usage.cached, usage.reasoning)
         return Translated(answer, body, counts, dropped_line(losses.names), COMPLETE | JSON_OK | GOOD)
+
+    def _rewritten(self, call: Call, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
+        found = self._to.read_answer(body)
+        found.id = found.id or f"msg_{token_hex(12)}"
+        found.model = found.model or self._model(call)
+        return self._source.write_answer(found, int(time()), losses), found.usage
 
     def stream(self, call: Call) -> Translator:
         """What turns the events of an answer into those of the client's dialect."""
         to = self._to
         reader = to.reader(f"msg_{token_hex(12)}", self._model(call)) if isinstance(to, Hosted) and to.is_nameless else to.reader()
-        return Translator(reader, self._source.writer(int(time()), wants_usage=call.wants_usage))
+        writer = self._source.writer(int(time()), wants_usage=call.wants_usage)
+        kind = LineTranslator if to.is_lines else Translator
+        return kind(reader, writer, has_comments=not self._source.is_lines)
 
     def _model(self, call: Call) -> str:
         """The model's name, for answers that do not say."""
@@ -139,7 +156,7 @@ class Translation:
 
     def head(self, call: Call, answer: Answer) -> Answer:
         """The head of a stream for the client."""
-        return Headed(answer, call.dropped)
+        return Headed(answer, call.dropped, _LINES_TYPE if self._source.is_lines else _EVENTS)
 
 
 class Rewriting(Translation):
@@ -164,6 +181,25 @@ class Rewriting(Translation):
         return answer
 
 
+class EmbedTranslation(Translation):
+    """The same for embeddings."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _sides(door: str, native: str) -> tuple[Any, Any]:
+        return embeddings.DOORS[door], embeddings.UPSTREAMS[native]
+
+    def _rewritten(self, call: Call, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
+        """The vectors as the client asked for them."""
+        del losses
+        found = self._to.read_answer(body)
+        found.model = found.model or self._model(call)
+        sent = self._taken(call)[1]
+        found.is_base64 = b'"base64"' in sent and self._source.read_request(sent).is_base64
+        return self._source.write_answer(found), found.usage
+
+
 def dropped_line(names: Iterable[str]) -> bytes:
     """The header line that tells what was left out; nothing for nothing."""
     listed = ", ".join(names)
@@ -173,11 +209,12 @@ def dropped_line(names: Iterable[str]) -> bytes:
 class Translator:
     """One stream from one dialect to another: whole events in, whole events out, in the same call."""
 
-    __slots__ = ("_read", "_writer")
+    __slots__ = ("_has_comments", "_read", "_writer")
 
-    def __init__(self, reader: Reader, writer: Writer) -> None:
+    def __init__(self, reader: Reader, writer: Writer, *, has_comments: bool = True) -> None:
         self._read = reader.read
         self._writer = writer
+        self._has_comments = has_comments
 
     def feed(self, data: bytes) -> bytes:
         """Translate whole events, as the core's reader gives them out."""
@@ -203,9 +240,19 @@ class Translator:
 
     def end(self) -> bytes:
         """What ends a complete stream, with a comment on what could not be told in it."""
-        lost = ", ".join(self._writer.lost)
+        lost = ", ".join(self._writer.lost) if self._has_comments else ""
         comment = f": x-dispatch-dropped: {lost}\n\n".encode("ascii", "replace") if lost else b""
         return comment + self._writer.end()
+
+
+class LineTranslator(Translator):
+    """The same for a stream of JSON lines."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bytes:
+        """Translate whole lines, as the core's reader gives them out."""
+        return self._writer.write([event for line in data.splitlines() if line for event in self._events(line)])
 
 
 class Translated:
@@ -236,7 +283,9 @@ class Headed(Translated):
 
     __slots__ = ()
 
-    def __init__(self, answer: Answer, dropped: Iterable[str]) -> None:
+    def __init__(self, answer: Answer, dropped: Iterable[str], kind: bytes) -> None:
         super().__init__(answer, b"", (0, 0, 0, 0), dropped_line(dropped), answer.flags)
-        # Frames have become events on the way.
-        self.head = _FRAMES.sub(_EVENTS, self.head)
+        found = _TYPE.search(self.head)
+        if found is None or found[1] != kind:
+            # Frames or lines have become events on the way, or events lines.
+            self.head = b"content-type: %b\r\n%b" % (kind, _TYPE.sub(b"", self.head))

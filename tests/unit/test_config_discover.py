@@ -36,16 +36,17 @@ def test_each_key_found_offers_its_provider_under_a_prefix() -> None:
 
 
 def test_a_local_ollama_is_found() -> None:
-    assert discover({}, probe=ollama).endpoint_by_name["ollama"].base_url == "http://127.0.0.1:11434/v1"
+    found = discover({}, probe=ollama).endpoint_by_name["ollama"]
+    assert (found.provider, found.base_url) == ("ollama", "http://127.0.0.1:11434")
 
 
 @pytest.mark.parametrize(
     ("given", "url"),
     [
-        ("0.0.0.0", "http://127.0.0.1:11434/v1"),
-        ("gpu-box:8000", "http://gpu-box:8000/v1"),
-        ("http://gpu-box", "http://gpu-box:11434/v1"),
-        ("https://gpu-box:443/", "https://gpu-box:443/v1"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("gpu-box:8000", "http://gpu-box:8000"),
+        ("http://gpu-box", "http://gpu-box:11434"),
+        ("https://gpu-box:443/", "https://gpu-box:443"),
     ],
 )
 def test_ollama_is_taken_where_its_variable_says(given: str, url: str) -> None:

@@ -357,7 +357,6 @@ ROWS = [
     "huggingface",
     "llamacpp",
     "mistral",
-    "ollama",
     "openrouter",
     "perplexity",
     "together",
@@ -386,6 +385,28 @@ def test_a_vendors_quirks_reach_translated_requests() -> None:
 
     assert (quirky.renames, quirky.stream_usage) == ((("seed", "random_seed"),), False)
     assert told.takes_reasoning is False
+
+
+def test_ollama_is_asked_by_its_own_api_or_as_openai_is() -> None:
+    native = endpoint(provider="ollama", model="m", options={"keep_alive": "10m", "options": {"num_ctx": 16_384}})
+    copied = endpoint(provider="ollama", model="m", options={"api": "openai"}, base_url="http://gpu-box:11434")
+
+    assert head(native, "ollama", "")[0] == "POST /api/chat HTTP/1.1"
+    assert find_provider("ollama").head(native, "chat", "") is None
+    assert target_of(find_provider("ollama"), native).body == {"keep_alive": "10m", "options": {"num_ctx": 16_384}}
+    assert head(copied, "chat", "")[:2] == ["POST /v1/chat/completions HTTP/1.1", "host: gpu-box:11434"]
+    assert head(copied, "ollama_generate", "")[0] == "POST /api/generate HTTP/1.1"
+    assert head(native, "embeddings", "")[0] == "POST /v1/embeddings HTTP/1.1"
+
+
+def test_cohere_is_asked_in_version_two() -> None:
+    one = endpoint(provider="cohere", model="command-a-03-2025", api_key="env:A")
+
+    assert head(one, "cohere")[:2] == ["POST /v2/chat HTTP/1.1", "host: api.cohere.com"]
+    assert head(one, "rerank")[0] == "POST /v2/rerank HTTP/1.1"
+    assert head(one, "cohere_embed")[0] == "POST /v2/embed HTTP/1.1"
+    assert find_provider("cohere").head(one, "chat", "") is None
+    assert refusal(provider="cohere", model="m") == "endpoints[0].api_key: missing"
 
 
 def test_a_vendor_that_needs_a_key_says_so() -> None:

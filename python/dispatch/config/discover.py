@@ -49,7 +49,7 @@ def discovered(environ: Mapping[str, str], probe: Callable[[str, int], bool]) ->
         endpoints.append(endpoint)
         models[f"{prefix}/*"] = prefix
     if url := _ollama(environ, probe):
-        endpoints.append({"name": "ollama", "provider": "openai_compatible", "model": "*", "base_url": url})
+        endpoints.append({"name": "ollama", "provider": "ollama", "model": "*", "base_url": url})
         models["ollama/*"] = "ollama"
     return {"endpoints": endpoints, "models": models}
 
@@ -71,14 +71,14 @@ def _openai_extras(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _ollama(environ: Mapping[str, str], probe: Callable[[str, int], bool]) -> str:
-    """Return the base URL of Ollama's OpenAI door, empty if there is none. `OLLAMA_HOST` is taken at its word, without a probe."""
+    """Return the base URL of an Ollama, empty if there is none. `OLLAMA_HOST` is taken at its word, without a probe."""
     given = environ.get("OLLAMA_HOST", "").strip()
     if given:
         parts = urlsplit(given if "//" in given else f"//{given}")
         # A server is told 0.0.0.0 by the same variable; a client reaches that on loopback.
         host = "127.0.0.1" if parts.hostname in (None, "0.0.0.0") else parts.hostname
-        return f"{parts.scheme or 'http'}://{host}:{_port(parts.netloc)}/v1"
-    return f"http://127.0.0.1:{_OLLAMA_PORT}/v1" if probe("127.0.0.1", _OLLAMA_PORT) else ""
+        return f"{parts.scheme or 'http'}://{host}:{_port(parts.netloc)}"
+    return f"http://127.0.0.1:{_OLLAMA_PORT}" if probe("127.0.0.1", _OLLAMA_PORT) else ""
 
 
 def _port(netloc: str) -> int:

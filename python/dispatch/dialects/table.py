@@ -12,6 +12,9 @@ from dispatch.dialects.chat.answers import write_answer as write_chat_answer
 from dispatch.dialects.chat.read_request import read_request as read_chat_request
 from dispatch.dialects.chat.stream import ChatReader, ChatWriter
 from dispatch.dialects.chat.write_request import write_request as write_chat_request
+from dispatch.dialects.cohere.answers import CohereReader
+from dispatch.dialects.cohere.answers import read_answer as read_cohere_answer
+from dispatch.dialects.cohere.write_request import write_request as write_cohere_request
 from dispatch.dialects.converse.answers import read_answer as read_converse_answer
 from dispatch.dialects.converse.stream import ConverseReader
 from dispatch.dialects.converse.write_request import write_request as write_converse_request
@@ -26,6 +29,13 @@ from dispatch.dialects.messages.answers import write_answer as write_messages_an
 from dispatch.dialects.messages.read_request import read_request as read_messages_request
 from dispatch.dialects.messages.stream import MessagesReader, MessagesWriter
 from dispatch.dialects.messages.write_request import write_request as write_messages_request
+from dispatch.dialects.ollama.answers import read_answer as read_ollama_answer
+from dispatch.dialects.ollama.answers import write_answer as write_ollama_answer
+from dispatch.dialects.ollama.answers import write_generate_answer as write_prompted_answer
+from dispatch.dialects.ollama.read_request import read_generate_request as read_prompt
+from dispatch.dialects.ollama.read_request import read_request as read_ollama_request
+from dispatch.dialects.ollama.stream import GenerateLineWriter, LineWriter, OllamaReader
+from dispatch.dialects.ollama.write_request import write_request as write_ollama_request
 from dispatch.dialects.responses.answers import read_answer as read_responses_answer
 from dispatch.dialects.responses.answers import write_answer as write_responses_answer
 from dispatch.dialects.responses.read_request import read_request as read_responses_request
@@ -50,7 +60,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Writes one stream, as whole events of server-sent events."""
+    """Writes one stream, as whole events."""
 
     lost: list[str]
     """Names of what could not be told."""
@@ -73,6 +83,8 @@ class Dialect(Struct, frozen=True):
     reader: Callable[[], Reader]
     writer: Callable[..., Writer]
     """Called with the time and `wants_usage`."""
+    is_lines: bool = False
+    """Each line of a stream is an event, in place of server-sent events."""
 
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -85,6 +97,12 @@ DIALECTS: Mapping[str, Dialect] = {
     ),
     "responses": Dialect(
         read_responses_request, write_responses_request, read_responses_answer, write_responses_answer, ResponsesReader, ResponsesWriter
+    ),
+    "ollama": Dialect(
+        read_ollama_request, write_ollama_request, read_ollama_answer, write_ollama_answer, OllamaReader, LineWriter, is_lines=True
+    ),
+    "ollama_generate": Dialect(
+        read_prompt, write_ollama_request, read_ollama_answer, write_prompted_answer, OllamaReader, GenerateLineWriter, is_lines=True
     ),
 }
 """By the name of the door that speaks it."""
@@ -99,6 +117,8 @@ class Hosted(Struct, frozen=True):
     """Called with an id and the model's name where `is_nameless`."""
     is_nameless: bool = False
     """Its answers have neither an id nor the model's name."""
+    is_lines: bool = False
+    """Each line of a stream is an event."""
     is_framed: bool = False
     """Its streams come in frames of which the core makes server-sent events."""
     like: str = ""
@@ -109,5 +129,6 @@ HOSTED: Mapping[str, Hosted] = {
     "invoke": Hosted(write_messages_request, read_messages_answer, MessagesReader, is_framed=True, like="messages"),
     "predict": Hosted(write_messages_request, read_messages_answer, MessagesReader, like="messages"),
     "converse": Hosted(write_converse_request, read_converse_answer, ConverseReader, is_nameless=True, is_framed=True),
+    "cohere": Hosted(write_cohere_request, read_cohere_answer, CohereReader, is_nameless=True),
 }
-"""By the name under which providers give out their heads: Bedrock's InvokeModel, Vertex's rawPredict, Bedrock's Converse."""
+"""By the name under which providers give out their heads: Bedrock's InvokeModel, Vertex's rawPredict, Bedrock's Converse, Cohere's chat."""

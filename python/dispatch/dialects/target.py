@@ -18,7 +18,24 @@ if TYPE_CHECKING:
 
     from dispatch.dialects import Tree
 
-__all__ = ["Losses", "Target"]
+__all__ = ["WISHES", "Losses", "Target"]
+
+WISHES = frozenset(
+    (
+        *("store", "include", "moderation", "prediction", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "labels"),
+        *("cache_control", "context_management", "container", "inference_geo", "speed", "diagnostics", "betas"),
+    )
+)
+"""Fields of several dialects that change nothing in an answer's content."""
+
+_OF_SERVERS = frozenset(
+    (
+        *("keep_alive", "truncate", "shift", "options.num_ctx", "options.num_keep", "options.num_batch", "options.num_gpu"),
+        *("options.main_gpu", "options.num_thread", "options.use_mmap", "options.use_mlock", "options.numa", "options.low_vram"),
+        *("options.f16_kv", "options.vocab_only"),
+    )
+)
+"""What Ollama's clients say about the machine that it runs on. No other provider can do anything with it."""
 
 _HINTS = frozenset(("client_metadata", "truncation", "prompt_cache_options", "max_tool_calls"))
 """Fields of the Responses API that change nothing in what any other API says."""
@@ -81,7 +98,7 @@ class Losses:
         for name, value in extra.items():
             if name in known:
                 kept[name] = value
-            elif name in hints or name in _HINTS:
+            elif name in hints or name in _HINTS or name in _OF_SERVERS:
                 self.mention(name)
             elif value is not None:
                 self.cannot(name, f"{who} has no such field")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from time import gmtime, strftime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,16 +47,21 @@ def page(
     )
 
 
-def comment(text: bytes, chunked: bool) -> bytes:
-    """A server-sent comment, which every client skips."""
-    return framed(b": " + text + b"\n\n", chunked)
+def comment(text: bytes, call: Call, dialect: str) -> bytes:
+    """A server-sent comment, which every client skips; where lines are events, one that says nothing."""
+    if dialect != "ollama":
+        return framed(b": " + text + b"\n\n", call.chunked)
+    inside: dict[str, object] = {"response": ""} if call.door == "ollama_generate" else {"message": {"role": "assistant", "content": ""}}
+    created_at = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
+    return framed(msgspec.json.encode({"model": call.model, "created_at": created_at, **inside, "done": False}) + b"\n", call.chunked)
 
 
-def stream_head(call: Call, own: bytes) -> bytes:
+def stream_head(call: Call, own: bytes, dialect: str) -> bytes:
     """The head of a stream; `own` are the lines that the connection adds."""
     answer = call.answer
     if answer is None:
-        status, lines = 200, b"content-type: text/event-stream; charset=utf-8\r\n"
+        kind = b"application/x-ndjson" if dialect == "ollama" else b"text/event-stream; charset=utf-8"
+        status, lines = 200, b"content-type: %b\r\n" % kind
     else:
         status, lines = answer.status, answer.head
     return (
@@ -75,7 +81,12 @@ def stream_head(call: Call, own: bytes) -> bytes:
 
 def error_event(error: DispatchError, dialect: str, chunked: bool) -> bytes:
     """The error as the last event of a stream; no terminator follows it."""
-    data = b"data: " + msgspec.json.encode(error_object(error, dialect)) + b"\n\n"
+    found = error_object(error, dialect)
+    if dialect == "ollama":
+        return framed(msgspec.json.encode(found) + b"\n", chunked)
+    if dialect == "cohere":
+        found = {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": error.message}}
+    data = b"data: " + msgspec.json.encode(found) + b"\n\n"
     return framed(b"event: error\n" + data if dialect == "anthropic" else data, chunked)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
-from dispatch.server import admin, gemini_api, openai_api
+from dispatch.server import admin, gemini_api, ollama_api, openai_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
 from dispatch.server.room import Room
@@ -55,6 +55,17 @@ DOORS: dict[bytes, Door] = {
     b"POST /v1/responses": openai_api.Door("responses"),
     b"POST /v1/messages": AnthropicDoor("messages"),
     b"POST /v1/messages/count_tokens": AnthropicCount("count_tokens"),
+    b"POST /api/chat": ollama_api.OllamaDoor("ollama"),
+    b"POST /api/generate": ollama_api.OllamaDoor("ollama_generate"),
+    b"POST /api/embed": openai_api.Door("ollama_embed"),
+    b"POST /api/show": ollama_api.show,
+    b"GET /api/tags": ollama_api.tags,
+    b"GET /api/ps": ollama_api.running,
+    b"GET /api/version": ollama_api.version,
+    b"POST /v2/chat": openai_api.Door("cohere"),
+    b"POST /v2/embed": openai_api.Door("cohere_embed"),
+    b"POST /v1/chat": openai_api.Door("cohere_v1"),
+    b"POST /v1/generate": openai_api.Door("cohere_generate"),
     b"GET /v1/models": openai_api.models,
     b"GET /healthz": admin.healthz,
     b"GET /readyz": admin.readyz,
@@ -63,8 +74,12 @@ DOORS: dict[bytes, Door] = {
 DIALECTS = {
     **dict.fromkeys(("messages", "count_tokens"), "anthropic"),
     **dict.fromkeys(("generate", "generate_stream", "gemini_count", "gemini_embed", "gemini_embed_batch"), "gemini"),
+    **dict.fromkeys(("ollama", "ollama_generate", "ollama_embed"), "ollama"),
+    **dict.fromkeys(("cohere", "cohere_embed", "cohere_v1", "cohere_generate"), "cohere"),
 }
 """In which dialect a door refuses, where that is not OpenAI's."""
+
+COHERE_PATHS = frozenset((b"/v2/chat", b"/v2/embed", b"/v1/chat", b"/v1/generate"))
 
 METHODS: dict[bytes, list[bytes]] = {}
 for _line in DOORS:
@@ -186,6 +201,10 @@ class Front:
         path = line.partition(b" ")[2]
         if path.startswith(b"/v1/messages"):
             return "anthropic"
+        if path.startswith(b"/api/"):
+            return "ollama"
+        if path in COHERE_PATHS:
+            return "cohere"
         return "gemini" if path.startswith(b"/v1beta/") or gemini_api.door_at(line) is not None else "openai"
 
     def dialect_of_door(self, door: str) -> str:

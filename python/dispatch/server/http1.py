@@ -268,7 +268,8 @@ class ClientConnection(asyncio.Protocol):
         self._next()
 
     def on_silence(self, call: Call) -> None:
-        self.on_chunk(call, comment(b"waiting" if call.place is None else call.place.comment(), call.chunked))
+        dialect = self.front.dialect_of_door(call.door)
+        self.on_chunk(call, comment(b"waiting" if call.place is None else call.place.comment(), call, dialect))
 
     def on_error(self, call: Call, error: DispatchError) -> None:
         self.call = None
@@ -282,7 +283,7 @@ class ClientConnection(asyncio.Protocol):
     def _stream_head(self, call: Call) -> bytes:
         if not call.chunked:
             self._keep = False
-        return stream_head(call, self.own_lines)
+        return stream_head(call, self.own_lines, self.front.dialect_of_door(call.door))
 
     def _break(self, call: Call, error: DispatchError) -> None:
         """A stream that cannot go on: the error as an event, and an end that no client takes for a clean one."""

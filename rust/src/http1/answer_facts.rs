@@ -103,9 +103,14 @@ fn near(value: &[u8], digits: usize) -> u32 {
     if value.len() <= digits { flag::NEAR_LIMIT } else { 0 }
 }
 
-/// Server-sent events, Ollama's JSON lines, Bedrock's event streams.
+/// Server-sent events, JSON lines of Ollama and of Cohere's first version, Bedrock's event streams.
 fn is_event_stream(value: &[u8]) -> bool {
-    const KINDS: [&[u8]; 3] = [b"text/event-stream", b"application/x-ndjson", b"application/vnd.amazon.eventstream"];
+    const KINDS: [&[u8]; 4] = [
+        b"text/event-stream",
+        b"application/x-ndjson",
+        b"application/stream+json",
+        b"application/vnd.amazon.eventstream",
+    ];
     let kind = value.split(|&byte| byte == b';').next().unwrap_or(value).trim_ascii_end();
     KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known))
 }

@@ -1,4 +1,4 @@
-//! What one line of Ollama's stream says: one answer, no choices, no types.
+//! What one line of Ollama's stream says, or of Cohere's first version: one answer, no choices.
 
 use super::dialect::effect;
 use super::event::{Facts, each_member, is_filled, number};
@@ -17,7 +17,7 @@ pub fn read(data: &[u8]) -> Result<Facts, JsonError> {
             (Some(b"message"), b'{') => each_member(cursor, |name, cursor| substance(&mut facts, name, cursor)),
             (Some(b"prompt_eval_count"), b'0'..=b'9') => number(cursor).map(|count| usage.input = count),
             (Some(b"eval_count"), b'0'..=b'9') => number(cursor).map(|count| usage.output = count),
-            (Some(b"done"), _) => {
+            (Some(b"done" | b"is_finished"), _) => {
                 if cursor.skip()?.of(cursor.text()) == b"true" {
                     (facts.finished, facts.end) = (1, effect::TERMINATOR | effect::CLOSE);
                 }
@@ -40,7 +40,8 @@ pub fn read(data: &[u8]) -> Result<Facts, JsonError> {
 /// Members of a message, or of a line of `/api/generate`, that are an answer's substance when they are not empty.
 fn substance(facts: &mut Facts, name: Option<&[u8]>, cursor: &mut Cursor<'_>) -> Result<(), JsonError> {
     let value = cursor.skip()?;
-    let is_substance = matches!(name, Some(b"content" | b"thinking" | b"tool_calls" | b"response" | b"image"));
+    let is_substance =
+        matches!(name, Some(b"content" | b"thinking" | b"tool_calls" | b"response" | b"image" | b"text"));
     facts.has_delta |= is_substance && is_filled(value.of(cursor.text()));
     Ok(())
 }
