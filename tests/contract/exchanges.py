@@ -205,7 +205,8 @@ def configuration(player: Player) -> dict[str, Any]:
     """One model for each dialect upstream, named like it."""
     root = f"http://127.0.0.1:{player.port}"
     base = {"chat": f"{root}/v1", "responses": f"{root}/v1"}
-    more: dict[str, dict[str, object]] = {"invoke": {"options": {"api": "invoke"}}, **{dialect: {"doors": doors} for dialect, doors in HAVE.items()}}
+    more: dict[str, dict[str, object]] = {"invoke": {"options": {"api": "invoke"}}}
+    more |= {dialect: {"doors": doors} for dialect, doors in HAVE.items()}
     endpoints = [
         {
             "name": f"at-{dialect}",
