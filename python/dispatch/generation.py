@@ -30,6 +30,7 @@ from dispatch.policy.cost import rates
 from dispatch.pools import Pool
 from dispatch.providers import echo
 from dispatch.providers.base import find_provider
+from dispatch.providers.identity import identity_of
 from dispatch.routing import SHARED, Hedges, Routing
 from dispatch.telemetry.ledger import Ledger
 from dispatch.transport.connect import Connector, Resolver, Target, proxy_for
@@ -49,9 +50,11 @@ if TYPE_CHECKING:
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Plan, Start
     from dispatch.pools import Book
+    from dispatch.providers.identity import Identity
     from dispatch.routing import Board, Router, Slots
     from dispatch.schema import Origin as Address
     from dispatch.transport.connection import Owner
+    from dispatch.transport.credentials.keeper import Keeper
 
 __all__ = ["Generation", "KeyEntry", "Model", "build"]
 
@@ -80,13 +83,17 @@ class Model:
 class Generation:
     """See the module."""
 
-    __slots__ = ("_patterns", "admit", "by_name", "caches", "config", "keys", "lane", "listed", "models", "nobody", "origins", "routing")
+    __slots__ = (
+        *("_patterns", "admit", "by_name", "caches", "config", "keepers", "keys", "lane", "listed", "models", "nobody", "origins"),
+        "routing",
+    )
 
     def __init__(self, config: Config, routing: Routing) -> None:
         self.config = config
         self.routing = routing
         self.admit = routing.admit
         self.origins: dict[tuple[object, ...], Owner] = {}
+        self.keepers: dict[Identity, Keeper] = {}
         self.models: dict[str, Model] = {}
         self.caches: dict[str, Stores] = {}
         self.keys: dict[bytes | None, KeyEntry] = {}
@@ -290,8 +297,24 @@ def _links(config: Config, secrets: Secrets, generation: Generation, old: Genera
         if origin is None:
             origin = _origin(endpoint, where, resolver, config)
         generation.origins[identity] = origin
+        whose = identity_of(provider, endpoint)
+        if whose is not None and isinstance(origin, Origin):
+            origin = _credentialed((*identity, whose), origin, whose, generation, old)
         links[endpoint.name] = Link(endpoint, provider, origin, secrets.endpoints[endpoint.name].reveal())
     return links
+
+
+def _credentialed(place: tuple[object, ...], inner: Origin, whose: Identity, generation: Generation, old: Generation | None) -> Owner:
+    """The same connections for requests with a credential that is renewed. Both are carried over a reload."""
+    # Few need it, and it brings a reader of files and processes along.
+    from dispatch.transport.credentials.build import credentialed, keeper_of  # noqa: PLC0415
+
+    keeper = generation.keepers.get(whose) or (None if old is None else old.keepers.get(whose))
+    keeper = keeper or keeper_of(whose, generation.config.defaults.connect_s)
+    generation.keepers[whose] = keeper
+    origin = generation.origins.get(place) or (None if old is None else old.origins.get(place)) or credentialed(inner, whose, keeper)
+    generation.origins[place] = origin
+    return origin
 
 
 def _origin(endpoint: Endpoint, where: Address, resolver: Resolver, config: Config) -> Owner:

@@ -212,6 +212,8 @@ class Link:
         body = b"" if answer.flags & ENCODED else answer.body
         kind = answer.header(b"content-type") or b""
         failure = self.provider.classify(answer.status, kind, body)
+        if failure is Failure.CREDENTIAL:
+            self.origin.on_refused()
         if 200 <= answer.status < 300 and failure is Failure.NONE:
             failure = Failure.MALFORMED
         after_s = retry_after_s(answer.header(b"retry-after-ms"), answer.header(b"retry-after"), time())

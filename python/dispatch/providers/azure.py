@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from dispatch.errors import ConfigError
 from dispatch.providers.base import PATHS, below, build_head, options_of, origin_of, plain_target, require_model, split_url
 from dispatch.providers.classify import classify
+from dispatch.providers.identity import EntraIdentity, Reference
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
@@ -39,8 +40,18 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The query's `api-version`. Left out: `2024-10-21`, or none under `/openai/v1`."""
     deployment: _Segment = ""
     """Name of the deployment in the path. Left out: `model`."""
-    auth: Literal["api-key", "bearer"] = "api-key"
-    """`bearer` for a token of Microsoft Entra."""
+    auth: Literal["api-key", "bearer", "entra"] = "api-key"
+    """`bearer` for a token of Microsoft Entra as `api_key`; `entra` without `api_key`: tokens are had, and renewed ahead of time."""
+    tenant: _Segment = ""
+    """For `entra`; left out: `AZURE_TENANT_ID`."""
+    client_id: _Segment = ""
+    """For `entra`: of the client or the managed identity; left out: `AZURE_CLIENT_ID`, or the identity that the machine has."""
+    client_secret: Reference = ""
+    """For `entra`: `env:NAME` or `file:/path`; left out: `AZURE_CLIENT_SECRET`, the workload's federated token, or the managed identity."""
+    authority: str = "https://login.microsoftonline.com"
+    """For `entra`: who issues tokens; other clouds have their own."""
+    scope: str = "https://cognitiveservices.azure.com/.default"
+    """For `entra`: what the token is for; other clouds have their own."""
 
 
 class Azure:
@@ -52,9 +63,11 @@ class Azure:
     def check(self, endpoint: Endpoint) -> None:
         """Check model, base URL, key and options."""
         require_model(endpoint)
-        if not endpoint.api_key:
-            raise ConfigError("api_key", "missing")
         options = options_of(endpoint, Options)
+        if bool(endpoint.api_key) == (options.auth == "entra"):
+            raise ConfigError("api_key", "missing" if not endpoint.api_key else "`auth: entra` has tokens of its own")
+        if options.auth != "entra" and (options.tenant or options.client_id or options.client_secret):
+            raise ConfigError("options.auth", "tenant, client_id and client_secret are for `entra`")
         if _is_v1(endpoint):
             if options.deployment:
                 raise ConfigError("options.deployment", "under /openai/v1 the deployment is named by `model`")
@@ -86,6 +99,19 @@ class Azure:
         if _is_v1(endpoint):
             return below(endpoint.base_url, "/models" + (f"?api-version={version}" if version else ""))
         return below(endpoint.base_url, f"{_root(endpoint)}/models?api-version={version or API_VERSION}")
+
+    def identity(self, endpoint: Endpoint) -> EntraIdentity | None:
+        """Tell whose token its requests carry; None where `api_key` says it all."""
+        options = options_of(endpoint, Options)
+        if options.auth != "entra":
+            return None
+        return EntraIdentity(
+            tenant=options.tenant,
+            client_id=options.client_id,
+            client_secret=options.client_secret,
+            authority=options.authority,
+            scope=options.scope,
+        )
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

@@ -51,6 +51,9 @@ class LocalOrigin:
     def on_lost(self, connection: UpstreamConnection) -> None:
         """Nothing to forget."""
 
+    def on_refused(self) -> None:
+        """Nobody is asked for a credential."""
+
     def sweep(self, now_ns: int) -> None:
         """Nothing falls idle."""
 

@@ -119,6 +119,17 @@ class Origin:
         self._make()
         return waiting
 
+    def resume(self, waiting: Waiting) -> None:
+        """Send what has waited for something else until now, or let it wait for a connection."""
+        idle = self._idle
+        while idle and waiting.receiver is not None:
+            connection, _ = idle.popitem()
+            if not connection.transport.is_closing():
+                connection.start(waiting.request, waiting.receiver)
+                return
+        self._waiting.append(waiting)
+        self._make()
+
     def protocol(self) -> UpstreamConnection:
         """The protocol of a new connection."""
         return UpstreamConnection(self, self.max_answer_bytes)
@@ -166,6 +177,9 @@ class Origin:
             connection.close()
             return
         self._ending[connection] = monotonic_ns() + TAIL_NS
+
+    def on_refused(self) -> None:
+        """There is no credential here: it stands in the requests."""
 
     def on_lost(self, connection: UpstreamConnection) -> None:
         self._all.discard(connection)

@@ -1,0 +1,82 @@
+"""An origin whose requests carry a credential that is renewed, or a signature: put in as they leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dispatch.transport.pool import Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatch.transport.connection import Receiver, UpstreamConnection
+    from dispatch.transport.credentials.keeper import Keeper
+    from dispatch.transport.pool import Origin
+
+__all__ = ["CredentialedOrigin", "with_line"]
+
+
+def with_line(request: bytes, line: bytes) -> bytes:
+    """A request with one more header line, its CRLF included, as the first."""
+    at = request.index(b"\r\n") + 2
+    return request[:at] + line + request[at:]
+
+
+class CredentialedOrigin:
+    """Stands before an `Origin`, whose connections it shares with others.
+
+    Args:
+        put: from a request and the credential to the request that is sent.
+    """
+
+    def __init__(self, inner: Origin, keeper: Keeper, put: Callable[[bytes, Any], bytes]) -> None:
+        self._inner = inner
+        self._keeper = keeper
+        self._put = put
+        keeper.users += 1
+
+    def __repr__(self) -> str:
+        return f"<CredentialedOrigin {self._keeper!r} before {self._inner!r}>"
+
+    def send(self, request: bytes, receiver: Receiver) -> Waiting | None:
+        """Send as `Origin.send` does, or wait for the first credential."""
+        value = self._keeper.value
+        if value is not None:
+            return self._inner.send(self._put(request, value), receiver)
+        waiting = Waiting(self._inner, request, receiver)
+        self._keeper.hold(waiting, self._go_on)
+        return waiting
+
+    def _go_on(self, waiting: Waiting) -> None:
+        if waiting.receiver is not None:
+            waiting.request = self._put(waiting.request, self._keeper.value)
+            self._inner.resume(waiting)
+
+    def on_refused(self) -> None:
+        """The provider refused the credential."""
+        self._keeper.doubt()
+
+    def sweep(self, now_ns: int) -> None:
+        """Have the credential renewed in time; the connections have a sweep of their own."""
+        del now_ns
+        self._keeper.sweep()
+
+    def close(self) -> None:
+        """Ask for no more credentials; the connections are closed by themselves."""
+        self._keeper.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing is asked for."""
+        await self._keeper.wait_closed()
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        """Connections report to their own origin."""
+
+    def on_lost(self, connection: UpstreamConnection) -> None:
+        """The same."""
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """The same."""
+
+    def await_end(self, connection: UpstreamConnection) -> None:
+        """The same."""
