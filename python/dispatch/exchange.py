@@ -122,6 +122,7 @@ class Call:
         place: in the queue, while it waits there.
         priority: what the client asked for, by its place in `queue.CLASSES`; None: its key's.
         queue_events: the client of a stream wants to hear where it stands in the queue.
+        progress: how far a plan is, as a comment for the client of a stream that wants to hear it.
         cost_pico: what a plan over several models has spent on it, picodollars.
         is_part: it is one of the answers that a plan makes one of; the key pays for it beside the others.
         parent: the call on whose behalf this one asks; None for a client's own.
@@ -158,6 +159,7 @@ class Call:
     parent: Call | None = None
     place: Place | None = None
     priority: int | None = None
+    progress = b""
     queue_events = False
     recovery: Run | None = None
     request_id = b""
@@ -212,6 +214,11 @@ class Call:
         while call.parent is not None:
             call = call.parent
         return call
+
+    @property
+    def standing(self) -> bytes:
+        """What its client may hear while there is nothing else to say."""
+        return self.progress or (b"waiting" if self.place is None else self.place.comment())
 
     @property
     def payer(self) -> Call:

@@ -125,27 +125,33 @@ class Course:
         return Reply(answer, branch, part)
 
     async def ask_all(
-        self, asks: Sequence[tuple[int, Question | None]], enough: Callable[[list[Outcome | None]], bool] | None = None
+        self,
+        asks: Sequence[tuple[int, Question | None]],
+        enough: Callable[[list[Outcome | None]], bool] | None = None,
+        at_once: int = 1 << 30,
     ) -> list[Outcome | None]:
         """Ask several parts at once; return what each came to, in their order.
 
         Args:
             asks: part and question of each.
             enough: asked after each outcome; true cancels those that are still under way (None in the result).
+            at_once: most that are under way at a time.
 
         Raises:
             DispatchError: the last one's, if there is no answer at all.
         """
         outcomes: list[Outcome | None] = [None] * len(asks)
         last: DispatchError | None = None
+        limit = anyio.Semaphore(at_once)
         async with anyio.create_task_group() as group:
 
             async def one(place: int, part: int, question: Question | None) -> None:
                 nonlocal last
-                try:
-                    outcomes[place] = await self.ask(part, question)
-                except DispatchError as error:
-                    outcomes[place] = last = error
+                async with limit:
+                    try:
+                        outcomes[place] = await self.ask(part, question)
+                    except DispatchError as error:
+                        outcomes[place] = last = error
                 if enough is not None and enough(outcomes):
                     group.cancel_scope.cancel()
 
@@ -197,10 +203,21 @@ class Course:
         call.sink.on_end(call, tail)
         self._site.finish(call, Failure.NONE)
 
+    def tell(self, progress: str) -> None:
+        """Tell the client of a stream how far the plan is, if it wants to hear that."""
+        call = self.call
+        if call.stream and call.queue_events and not call.committed and call.run is self:
+            call.progress = progress.encode()
+            call.sink.on_silence(call)
+
     def remark(self, word: str) -> None:
         """Tell the client that the plan took a way out: `x-dispatch-fallback`."""
+        self.note(f"x-dispatch-fallback: {word}")
+
+    def note(self, line: str) -> None:
+        """Give the client's answer one more header line."""
         if self.call.parent is None:
-            self.call.notes += f"x-dispatch-fallback: {word}\r\n".encode()
+            self.call.notes += f"{line}\r\n".encode()
 
     def deliver(self, reply: Reply) -> None:
         """Give the client an answer that came whole."""

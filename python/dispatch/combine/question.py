@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from dispatch.dialects.form import Message
     from dispatch.exchange import Call
 
-__all__ = ["DOORS", "Question", "door_of", "filled"]
+__all__ = ["DOORS", "Question", "door_of", "filled", "is_text", "text_part"]
 
 DOORS = frozenset(("chat", "messages", "generate", "generate_stream"))
 """Doors whose requests can be asked of several models."""
 
 _SYSTEM = {"messages": "system", "generate": "systemInstruction"}
+_TURNS = {"chat": "messages", "messages": "messages", "generate": "contents"}
+_PARTS = {"chat": "content", "messages": "content", "generate": "parts"}
 _MAX_TOKENS = 1024
 """For dialects that need a limit, where a plan asks in its own words."""
 
@@ -105,11 +107,40 @@ class Question:
 
     def followed(self, answer: str, then: str) -> Question:
         """The conversation as if the model had given `answer`, and the user had said `then`."""
-        key = "contents" if self.door == "generate" else "messages"
+        key = _TURNS[self.door]
         turns = [*(self.tree.get(key) or ())]
         if answer:
             turns.append(_turn(self.door, "assistant", answer))
         return Question(self.door, self.tree | {key: [*turns, _turn(self.door, "user", then)]})
+
+    def saying(self, text: str) -> Question:
+        """The same with other words in the user's last message; its images and files stay. Without such a message there is one more."""
+        return self.with_parts([text_part(self.door, text), *(part for part in self.last_parts() if not is_text(part))])
+
+    def last_parts(self) -> list[Tree]:
+        """The parts of the user's last message, in the dialect's form."""
+        turns, at = self._turns()
+        found = turns[at].get(_PARTS[self.door]) if at >= 0 else None
+        if isinstance(found, str):
+            return [text_part(self.door, found)]
+        return [part for part in found or () if isinstance(part, dict)]
+
+    def with_parts(self, parts: list[Tree]) -> Question:
+        """The same with other parts in the user's last message."""
+        turns, at = self._turns()
+        whole = [*turns]
+        # One part of text is written as most clients write it, which every server takes.
+        plain = self.door != "generate" and len(parts) == 1 and is_text(parts[0])
+        turn = {"role": "user", **(turns[at] if at >= 0 else {}), _PARTS[self.door]: parts[0]["text"] if plain else parts}
+        whole[at if at >= 0 else len(whole) :] = [turn, *(whole[at + 1 :] if at >= 0 else ())]
+        return Question(self.door, self.tree | {_TURNS[self.door]: whole})
+
+    def _turns(self) -> tuple[list[Tree], int]:
+        """All turns, and the place of the user's last one; -1: there is none."""
+        found = self.tree.get(_TURNS[self.door])
+        turns = [turn for turn in found if isinstance(turn, dict)] if isinstance(found, list) else []
+        places = [at for at, turn in enumerate(turns) if turn.get("role", "user") == "user"]
+        return turns, places[-1] if places else -1
 
     def prefaced(self, text: str) -> Question:
         """The same with more instructions for the model, before the client's own."""
@@ -158,6 +189,16 @@ def _said(message: Message) -> str:
 
 def _model(tree: Tree) -> Tree:
     return {"model": tree["model"]} if "model" in tree else {}
+
+
+def is_text(part: Tree) -> bool:
+    """Whether a part is text."""
+    return "text" in part and part.get("type", "text") == "text"
+
+
+def text_part(door: str, text: str) -> Tree:
+    """Text as a part."""
+    return {"text": text} if door == "generate" else {"type": "text", "text": text}
 
 
 def _turn(door: str, role: str, text: str) -> Tree:

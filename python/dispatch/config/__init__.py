@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
-from dispatch.config.plans import Budget, Cascade, Ensemble, Fallback, Model, Plan, Pool, pools
+from dispatch.config.plans import Budget, Cascade, Chain, Ensemble, Fallback, Fanout, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
 from dispatch.config.structs import Capabilities, Certificate, Check, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
 
@@ -15,6 +15,7 @@ __all__ = [
     "Capabilities",
     "Cascade",
     "Certificate",
+    "Chain",
     "Check",
     "Coalesce",
     "Config",
@@ -22,6 +23,7 @@ __all__ = [
     "Endpoint",
     "Ensemble",
     "Fallback",
+    "Fanout",
     "Health",
     "Hedge",
     "Key",

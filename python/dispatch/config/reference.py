@@ -17,9 +17,11 @@ from dispatch import extensions
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
-from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Budget, Cascade, Ensemble, Pool
+from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Budget, Cascade, Chain, Ensemble, Fanout, Pool
 from dispatch.config.plans.cascade import Doubt, Verify
+from dispatch.config.plans.chain import Words
 from dispatch.config.plans.ensemble import Rule
+from dispatch.config.plans.fanout import Manner
 from dispatch.config.structs import (
     Capabilities,
     Certificate,
@@ -109,7 +111,11 @@ _PLANS: tuple[tuple[str, type[Struct]], ...] = (
     ("`verify` (of `escalate_if`)", Verify),
     ("`ensemble`", Ensemble),
     ("The rule of an ensemble", Rule),
-    ("`budget` (of a cascade or an ensemble)", Budget),
+    ("`chain`", Chain),
+    ("A step of a chain, beside `plan`", Words),
+    ("`fanout`", Fanout),
+    ("The manner of a fanout", Manner),
+    ("`budget` (of a plan over several models)", Budget),
 )
 
 

@@ -269,7 +269,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_silence(self, call: Call) -> None:
         dialect = self.front.dialect_of_door(call.door)
-        self.on_chunk(call, comment(b"waiting" if call.place is None else call.place.comment(), call, dialect))
+        self.on_chunk(call, comment(call.standing, call, dialect))
 
     def on_error(self, call: Call, error: DispatchError) -> None:
         self.call = None

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 
 from dispatch.config.plans.asking import Budget
 from dispatch.config.plans.cascade import Cascade
+from dispatch.config.plans.chain import Chain
 from dispatch.config.plans.ensemble import Ensemble
 from dispatch.config.plans.fallback import Fallback
+from dispatch.config.plans.fanout import Fanout
 from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, STRATEGIES, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Composite = Cascade | Ensemble | Fallback
+Composite = Cascade | Chain | Ensemble | Fallback | Fanout
 Plan = Pool | Composite
 
 # The builder's table holds every kind, and the kinds' structs name `Plan`.
@@ -40,9 +42,11 @@ __all__ = [
     "Budget",
     "Builder",
     "Cascade",
+    "Chain",
     "Composite",
     "Ensemble",
     "Fallback",
+    "Fanout",
     "Model",
     "Plan",
     "Pool",

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from dispatch.config import plans
 from dispatch.config.decode import decode, join, nearest, shown
-from dispatch.config.plans import cascade, ensemble, fallback
+from dispatch.config.plans import cascade, chain, ensemble, fallback, fanout
 from dispatch.config.plans.pool import Pool, canonical
 from dispatch.config.structs import Defaults, Endpoint
 from dispatch.errors import ConfigError
@@ -134,7 +134,9 @@ class Builder:
 KINDS: Mapping[str, Callable[[Builder, Any, str], Plan]] = {
     "fallback": fallback.build,
     "cascade": cascade.build,
+    "chain": chain.build,
     "ensemble": ensemble.build,
+    "fanout": fanout.build,
 }
 """Plan kinds by their key; each gets the builder, what stands under the key, and its path."""
 
