@@ -176,11 +176,11 @@ class Attempts(Patient):
     def _is_good(self, answer: Answer, now_ns: int) -> bool:
         if answer.flags & NEAR_LIMIT and self.lease is not None:
             learn(self.lease, answer, now_ns)
-        return self.link.is_good(answer)
+        return self.link.is_good(answer, self.call.door)
 
     def _on_bad_answer(self, answer: Answer) -> None:
         plain = self.link.decoded(answer)
-        if plain is not None and plain is not answer and self.link.is_good(plain):
+        if plain is not None and plain is not answer and self.link.is_good(plain, self.call.door):
             self.on_answer(plain)
             return
         answer = plain or answer

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from dispatch.config import FROM_CLIENT
 from dispatch.policy.cost import BYTES_PER_TOKEN, OUTPUT_TOKENS, TOKENS_PER_REQUEST
-from dispatch.providers.base import PATHS
+from dispatch.providers.base import DOORS, PATHS
 from dispatch.queue import CLASSES
 from dispatch.wire.http1 import affinity
 
@@ -30,7 +30,13 @@ __all__ = ["LOOPBACK_HOSTS", "NOBODY", "Entry", "KeyEntry", "Lane", "door_genera
 NOWHERE = (1 << 128) - 1
 """The mask of a pool that has no endpoint for a door."""
 
-DOORS = tuple(PATHS)
+_OTHERWISE = frozenset(
+    (
+        *("count_tokens", "gemini_count", "moderations", "rerank", "images", "image_edits", "image_variations", "speech"),
+        *("transcriptions", "audio_translations"),
+    )
+)
+"""Doors whose answers are not generated text, beside those of embeddings."""
 
 LOOPBACK_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
 """What `Host` may say while no keys are configured, beside `server.hosts`."""
@@ -138,7 +144,7 @@ class Lane:
         self.keys = [key for _, key in keys]
         self.doors = DOORS
         core: Express = routing.express(
-            [_DoorRow(f"/v1{path}".encode(), door_generates(door)) for door, path in PATHS.items()],
+            [_DoorRow(f"/v1{path}".encode(), door_generates(door)) for door, path in PATHS.items() if door in DOORS],
             [_KeyRow(digest, key.slot, None if key.models is None else set(key.models), key.affinity) for digest, key in keys],
             [_row(entry) for entry in self.models],
             (BYTES_PER_TOKEN, TOKENS_PER_REQUEST, OUTPUT_TOKENS),
@@ -149,7 +155,7 @@ class Lane:
 
 def door_generates(door: str) -> bool:
     """Whether the answers of a door are generated token by token."""
-    return door not in {"count_tokens", "gemini_count"} and "embed" not in door
+    return door not in _OTHERWISE and "embed" not in door
 
 
 def _is_own(link: Link) -> bool:

@@ -38,6 +38,7 @@ __all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
 DOORS = (
     *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
     *("gemini_count", "gemini_embed", "gemini_embed_batch"),
+    *("moderations", "rerank", "images", "image_edits", "image_variations", "speech", "transcriptions", "audio_translations"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
     *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
 )
@@ -49,6 +50,14 @@ DIALECTS = {
     "messages": sse.ANTHROPIC,
     "count_tokens": sse.ANTHROPIC,
     "generate": sse.CHAT,
+    "moderations": sse.CHAT,
+    "rerank": sse.CHAT,
+    "images": sse.MEDIA,
+    "image_edits": sse.MEDIA,
+    "image_variations": sse.MEDIA,
+    "speech": sse.MEDIA,
+    "transcriptions": sse.MEDIA,
+    "audio_translations": sse.MEDIA,
     "gemini_count": sse.CHAT,
     "gemini_embed": sse.CHAT,
     "gemini_embed_batch": sse.CHAT,
@@ -64,6 +73,8 @@ DIALECTS = {
     "cohere_generate": sse.OLLAMA,
     "cohere_embed": sse.COHERE,
 }
+NOT_JSON = frozenset(("speech", "transcriptions", "audio_translations"))
+"""Doors whose answers may be sound, or plain text."""
 _WITH_USAGE = frozenset(("chat", "completions"))
 
 KEPT_LINES = 4
@@ -181,8 +192,11 @@ class Link:
             return lines[attempts]
         return endpoint_lines(self.name, attempts)
 
-    def is_good(self, answer: Answer) -> bool:
-        """Whether it is a success with the body of a JSON door. Some gateways send an error object with status 200."""
+    def is_good(self, answer: Answer, door: str) -> bool:
+        """Whether it is a success with a body as the door has it. Some gateways send an error object with status 200."""
+        if door in NOT_JSON and answer.status == 200 and not answer.flags & (JSON_OK | ENCODED):
+            kind = answer.header(b"content-type") or b""
+            return bool(answer.body) and not kind.startswith((b"application/json", b"text/html"))
         if answer.status != 200 or answer.flags & (JSON_OK | CUT_CALL) != JSON_OK:
             return False
         if answer.usage is not None or b'"error"' not in answer.body[:PEEK_BYTES]:

@@ -33,7 +33,24 @@ __all__ = [
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400 * 7)]
-DoorName = Literal["chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate"]
+DoorName = Literal[
+    "chat",
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "count_tokens",
+    "generate",
+    "moderations",
+    "rerank",
+    "images",
+    "image_edits",
+    "image_variations",
+    "speech",
+    "transcriptions",
+    "audio_translations",
+    "realtime",
+]
 Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 

@@ -30,6 +30,9 @@ API_VERSION = "2024-10-21"
 _RESPONSES_SINCE = "2025-03-01"
 """First version with the responses API; versions are dates, so text compares as time does."""
 
+_ELSEWHERE = frozenset(("moderations", "rerank"))
+"""Doors that Azure has as services of other names."""
+
 _Segment = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]*\Z")]
 
 
@@ -136,7 +139,7 @@ def _is_segment(name: str) -> bool:
 
 def _target(endpoint: Endpoint, options: Options, door: str) -> str | None:
     """Return path and query below the base URL."""
-    if door not in PATHS:
+    if door not in PATHS or door in _ELSEWHERE:
         return None
     version = options.api_version
     if _is_v1(endpoint):

@@ -55,10 +55,19 @@ PATHS: Mapping[str, str] = {
     "completions": "/completions",
     "embeddings": "/embeddings",
     "responses": "/responses",
+    "moderations": "/moderations",
+    "rerank": "/rerank",
+    "images": "/images/generations",
+    "image_edits": "/images/edits",
+    "image_variations": "/images/variations",
+    "speech": "/audio/speech",
+    "transcriptions": "/audio/transcriptions",
+    "audio_translations": "/audio/translations",
 }
 """What each door appends to an OpenAI base URL."""
 
-DOORS = tuple(PATHS)
+DOORS = ("chat", "completions", "embeddings", "responses")
+"""Those whose requests are plain: text in, JSON out."""
 
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dispatch.providers.base import PATHS, NoOptions, build_head, options_of
+from dispatch.providers.base import DOORS, PATHS, NoOptions, build_head, options_of
 from dispatch.providers.classify import classify
 from dispatch.providers.echo_answers import ANSWERS, STREAMS, Ask
 from dispatch.schema import Origin
@@ -27,7 +27,7 @@ __all__ = ["PROVIDER", "answer", "respond"]
 # Never opened: the scheme tells the transport that the answer is made here.
 _ORIGIN = Origin("builtin", "echo", 0)
 _BASE_URL = "http://echo/v1"
-_DOOR_BY_PATH = {f"/v1{path}".encode(): door for door, path in PATHS.items()}
+_DOOR_BY_PATH = {f"/v1{path}".encode(): door for door, path in PATHS.items() if door in DOORS}
 
 
 class Echo:
@@ -43,7 +43,7 @@ class Echo:
     def head(self, endpoint: Endpoint, door: str, secret: str) -> bytes | None:
         """Build a head like any other; no secret is put into it."""
         del secret
-        return build_head(_BASE_URL, PATHS[door], (), endpoint) if door in PATHS else None
+        return build_head(_BASE_URL, PATHS[door], (), endpoint) if door in DOORS else None
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell that there is nowhere to connect to."""

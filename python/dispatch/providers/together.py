@@ -6,4 +6,6 @@ from dispatch.providers.openai_like import OpenAILike
 
 __all__ = ["PROVIDER"]
 
-PROVIDER = OpenAILike("together", "https://api.together.xyz/v1", "chat completions embeddings")
+PROVIDER = OpenAILike(
+    "together", "https://api.together.xyz/v1", "chat completions embeddings rerank images speech transcriptions audio_translations"
+)

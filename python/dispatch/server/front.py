@@ -11,8 +11,9 @@ from dispatch.lane import LOOPBACK_HOSTS
 from dispatch.server import admin, gemini_api, ollama_api, openai_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
+from dispatch.server.media_api import FormDoor, SpeechDoor
 from dispatch.server.room import Room
-from dispatch.wire.http1 import HAS_ORIGIN, RequestReader
+from dispatch.wire.http1 import HAS_ORIGIN, JSON, RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,14 @@ DOORS: dict[bytes, Door] = {
     b"POST /v1/completions": openai_api.Door("completions"),
     b"POST /v1/embeddings": openai_api.Door("embeddings"),
     b"POST /v1/responses": openai_api.Door("responses"),
+    b"POST /v1/moderations": openai_api.Door("moderations"),
+    b"POST /v1/rerank": openai_api.Door("rerank"),
+    b"POST /v1/images/generations": openai_api.Door("images"),
+    b"POST /v1/images/edits": FormDoor("image_edits"),
+    b"POST /v1/images/variations": FormDoor("image_variations"),
+    b"POST /v1/audio/speech": SpeechDoor("speech"),
+    b"POST /v1/audio/transcriptions": FormDoor("transcriptions"),
+    b"POST /v1/audio/translations": FormDoor("audio_translations"),
     b"POST /v1/messages": AnthropicDoor("messages"),
     b"POST /v1/messages/count_tokens": AnthropicCount("count_tokens"),
     b"POST /api/chat": ollama_api.OllamaDoor("ollama"),
@@ -186,7 +195,7 @@ class Front:
         if inbound.flags & HAS_ORIGIN:
             client.cors = self._origin_lines(inbound.header(b"origin") or b"")
         if method == b"POST":
-            openai_api.check_type(inbound)
+            openai_api.check_type(inbound, getattr(DOORS.get(inbound.line), "accepts", JSON))
             openai_api.identify(self, inbound)
 
     def check_host(self, inbound: Inbound) -> None:

@@ -41,6 +41,8 @@ class Door:
 
     __slots__ = ("generates", "name")
 
+    accepts = JSON
+    """The kind of body: a bit of `Inbound.flags`."""
     body_of: Callable[[Inbound, Scan], Body] | None = None
     """What a dialect adds to the body."""
 
@@ -50,8 +52,8 @@ class Door:
 
     def __call__(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan | None = None) -> None:
         flags = inbound.flags
-        if flags & (JSON | HAS_ENCODING) != JSON:
-            check_type(inbound)
+        if flags & (self.accepts | HAS_ENCODING) != self.accepts:
+            check_type(inbound, self.accepts)
         dispatcher = front.dispatcher
         generation = dispatcher.generation
         assert generation is not None
@@ -78,18 +80,24 @@ class Door:
         call.tokens_in = estimate_tokens(text_bytes)
         if self.generates:
             call.tokens_out = expect_output_tokens(max_tokens, n)
-        if flags & (HAS_DEADLINE | HAS_SESSION | HAS_DISPATCH):
-            _read_hints(call, inbound)
-        if flags & HAS_REQUEST_ID:
-            call.request_id = b"x-request-id: %b\r\n" % (inbound.header(b"x-request-id") or b"")
-        else:
-            call.request_id = front.request_id()
-        if model.from_client or model.caches:
-            _read_for(model, call, inbound)
+        _read_head(front, model, call, inbound)
         client.call = call
         if key.secret:
             call.asker = key.asker(_user(inbound, scan))
         dispatcher.dispatch(call, model, call.asker or key.slot)
+
+
+def _read_head(front: Front, model: Model, call: Call, inbound: Inbound) -> None:
+    """What the head asks for."""
+    flags = inbound.flags
+    if flags & (HAS_DEADLINE | HAS_SESSION | HAS_DISPATCH):
+        _read_hints(call, inbound)
+    if flags & HAS_REQUEST_ID:
+        call.request_id = b"x-request-id: %b\r\n" % (inbound.header(b"x-request-id") or b"")
+    else:
+        call.request_id = front.request_id()
+    if model.from_client or model.caches:
+        _read_for(model, call, inbound)
 
 
 def _user(inbound: Inbound, scan: Scan) -> bytes:
@@ -125,13 +133,14 @@ def _read_hints(call: Call, inbound: Inbound) -> None:
         call.priority = _PRIORITIES.index(wanted)
 
 
-def check_type(inbound: Inbound) -> None:
-    """Refuse bodies that are not plain JSON: a browser lets any web page post a form, but not JSON."""
+def check_type(inbound: Inbound, accepts: int = JSON) -> None:
+    """Refuse bodies of another kind: a browser lets any web page post a form, but not JSON; where forms are taken, `Host` protects."""
     if inbound.flags & HAS_ENCODING:
         raise BadRequest("a compressed body is not taken: send it without Content-Encoding", code="unsupported_media_type", status=415)
-    if not inbound.flags & JSON:
+    if not inbound.flags & accepts:
         found = (inbound.header(b"content-type") or b"nothing")[:100].decode("latin-1")
-        raise BadRequest(f"Content-Type must be application/json, found {found}", code="unsupported_media_type", status=415)
+        wanted = "application/json" if accepts == JSON else "multipart/form-data"
+        raise BadRequest(f"Content-Type must be {wanted}, found {found}", code="unsupported_media_type", status=415)
 
 
 def identify(front: Front, inbound: Inbound) -> KeyEntry:

@@ -24,6 +24,7 @@ __all__ = [
     "FINISHED",
     "FRAMED_ANTHROPIC",
     "LAST_CHUNK",
+    "MEDIA",
     "OLLAMA",
     "RAW",
     "RESPONSES",
@@ -49,6 +50,8 @@ CONVERSE: Final = 6
 """Bedrock's ConverseStream: frames of AWS event streams, given out as server-sent events with the event's name around its payload."""
 FRAMED_ANTHROPIC: Final = 7
 """Anthropic messages in the frames of Bedrock's InvokeModelWithResponseStream; given out as at Anthropic."""
+MEDIA: Final = 8
+"""OpenAI's streams of images, speech and transcripts."""
 
 # Bits of ResponseReader.state; the core has them in sse::state.
 COMMITTED: Final = 1

@@ -2,6 +2,7 @@
 
 use super::event::Facts;
 use super::lines;
+use super::stream::MAX_HELD;
 use crate::json::JsonError;
 
 /// Effects of an event, as bits.
@@ -49,6 +50,8 @@ pub enum Framing {
 pub struct Dialect {
     /// Whether events are chunks with `choices` instead of types.
     pub has_choices: bool,
+    /// Longest event, in bytes.
+    pub max_held: usize,
     /// How its events are told apart.
     pub framing: Framing,
     rules: &'static [Rule],
@@ -58,12 +61,13 @@ pub struct Dialect {
 pub const DONE: &[u8] = b"[DONE]";
 
 /// `OpenAI` chat and text completions, everybody's copies of them, and Gemini, whose members have other names.
-pub static CHAT: Dialect = Dialect { has_choices: true, framing: Framing::Events, rules: &[] };
+pub static CHAT: Dialect = Dialect { has_choices: true, max_held: MAX_HELD, framing: Framing::Events, rules: &[] };
 
 /// `OpenAI` Responses: <https://platform.openai.com/docs/api-reference/responses-streaming>.
 /// `[DONE]` may follow the terminator (`DeepSeek`), so it closes nothing.
 pub static RESPONSES: Dialect = Dialect {
     has_choices: false,
+    max_held: MAX_HELD,
     framing: Framing::Events,
     rules: &[
         Rule { name: ".delta", effects: DELTA },
@@ -75,8 +79,27 @@ pub static RESPONSES: Dialect = Dialect {
     ],
 };
 
+/// `OpenAI`'s streams of images, speech and transcripts, each with a last event of its own name; an image is one event.
+/// Several images end one by one, so none of these events ends the stream.
+pub static MEDIA: Dialect = Dialect {
+    has_choices: false,
+    max_held: 32 << 20,
+    framing: Framing::Events,
+    rules: &[
+        Rule { name: ".delta", effects: DELTA },
+        Rule { name: ".partial_image", effects: DELTA },
+        Rule { name: "image_generation.completed", effects: DELTA | FINISH | USAGE },
+        Rule { name: "image_edit.completed", effects: DELTA | FINISH | USAGE },
+        Rule { name: "transcript.text.segment", effects: DELTA },
+        Rule { name: "transcript.text.done", effects: DELTA | FINISH | USAGE },
+        Rule { name: "speech.audio.done", effects: FINISH | USAGE },
+        Rule { name: "error", effects: ERROR },
+    ],
+};
+
 /// Anthropic messages: <https://docs.anthropic.com/en/docs/build-with-claude/streaming>.
-pub static ANTHROPIC: Dialect = Dialect { has_choices: false, framing: Framing::Events, rules: ANTHROPIC_RULES };
+pub static ANTHROPIC: Dialect =
+    Dialect { has_choices: false, max_held: MAX_HELD, framing: Framing::Events, rules: ANTHROPIC_RULES };
 
 const ANTHROPIC_RULES: &[Rule] = &[
     Rule { name: "content_block_delta", effects: DELTA },
@@ -86,12 +109,14 @@ const ANTHROPIC_RULES: &[Rule] = &[
 ];
 
 /// The same in the frames of Bedrock's `InvokeModelWithResponseStream`.
-pub static FRAMED_ANTHROPIC: Dialect = Dialect { has_choices: false, framing: Framing::Frames, rules: ANTHROPIC_RULES };
+pub static FRAMED_ANTHROPIC: Dialect =
+    Dialect { has_choices: false, max_held: MAX_HELD, framing: Framing::Frames, rules: ANTHROPIC_RULES };
 
 /// Bedrock's `ConverseStream`: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html>.
 /// The usage follows the reason to end, so that only the message's end is the stream's.
 pub static CONVERSE: Dialect = Dialect {
     has_choices: false,
+    max_held: MAX_HELD,
     framing: Framing::Frames,
     rules: &[
         Rule { name: "contentBlockDelta", effects: DELTA },
@@ -102,14 +127,15 @@ pub static CONVERSE: Dialect = Dialect {
 };
 
 /// What the core only takes the HTTP framing off.
-pub static RAW: Dialect = Dialect { has_choices: false, framing: Framing::Raw, rules: &[] };
+pub static RAW: Dialect = Dialect { has_choices: false, max_held: MAX_HELD, framing: Framing::Raw, rules: &[] };
 
 /// Ollama's own API: <https://docs.ollama.com/api/streaming>. Its lines have no type; [`super::lines`] reads them.
-pub static OLLAMA: Dialect = Dialect { has_choices: true, framing: Framing::Lines, rules: &[] };
+pub static OLLAMA: Dialect = Dialect { has_choices: true, max_held: MAX_HELD, framing: Framing::Lines, rules: &[] };
 
 /// Cohere's chat, version 2: <https://docs.cohere.com/v2/docs/streaming>. `[DONE]` follows the last event.
 pub static COHERE: Dialect = Dialect {
     has_choices: false,
+    max_held: MAX_HELD,
     framing: Framing::Events,
     rules: &[
         Rule { name: "content-delta", effects: DELTA },

@@ -27,7 +27,7 @@ pub mod told;
 mod told_tests;
 pub mod tools;
 
-pub use dialect::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED_ANTHROPIC, OLLAMA, RAW, RESPONSES};
+pub use dialect::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED_ANTHROPIC, MEDIA, OLLAMA, RAW, RESPONSES};
 pub use relay::{Output, Relay};
 pub use stream::{Stream, state};
 pub use told::Told;

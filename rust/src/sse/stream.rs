@@ -214,7 +214,7 @@ impl Stream {
 
     /// Refuses what grows without end. Counted per block, so that it does not depend on the cuts either.
     fn check_size(&mut self, length: usize) {
-        if length > MAX_HELD {
+        if length > self.dialect.max_held {
             self.state |= state::BAD_FRAMING;
             self.tail = Vec::new();
             self.held = Vec::new();
