@@ -48,7 +48,7 @@ class OpenAI:
 
     def head(self, endpoint: Endpoint, door: str, secret: str) -> bytes | None:
         """Build the fixed part of a request."""
-        if door not in PATHS:
+        if door not in PATHS or door == "rerank":
             return None
         options = options_of(endpoint, Options)
         fields = []
