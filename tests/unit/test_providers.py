@@ -403,7 +403,7 @@ def test_cohere_is_asked_in_version_two() -> None:
     one = endpoint(provider="cohere", model="command-a-03-2025", api_key="env:A")
 
     assert head(one, "cohere")[:2] == ["POST /v2/chat HTTP/1.1", "host: api.cohere.com"]
-    assert head(one, "unheard_of")[0] == "POST /v2/rerank HTTP/1.1"
+    assert head(one, "rerank")[0] == "POST /v2/rerank HTTP/1.1"
     assert head(one, "cohere_embed")[0] == "POST /v2/embed HTTP/1.1"
     assert find_provider("cohere").head(one, "chat", "") is None
     assert refusal(provider="cohere", model="m") == "endpoints[0].api_key: missing"
