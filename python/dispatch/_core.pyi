@@ -1144,6 +1144,10 @@ class ResponseReader:
         """Events of the stream with a part of the answer's substance, so far: of most providers about its output tokens."""
 
     @property
+    def text(self) -> int:
+        """Bytes of them, as they are written in JSON."""
+
+    @property
     def dropped(self) -> int:
         """Malformed events that were left out."""
 

@@ -251,6 +251,7 @@ class Attempts(Patient):
         self.relay = None
         self.waiting = None
         self.patience_ns = 0
+        self.speed = None
         error = self.link.error(failure, reason, answer, after_s)
         error.__cause__ = self.error
         self.error = error

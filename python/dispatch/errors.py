@@ -61,6 +61,8 @@ class Failure(IntEnum):
     DEADLINE = 16
     TOO_LARGE = 17
     """The answer is longer than `max_answer_bytes`."""
+    SLOW = 18
+    """A stream below the model's `min_speed`."""
 
 
 class ConfigError(Exception):

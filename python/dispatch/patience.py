@@ -9,6 +9,7 @@ from dispatch.errors import Failure
 
 if TYPE_CHECKING:
     from dispatch.exchange import Call
+    from dispatch.policy.speed import Speed
     from dispatch.pools import Pool
     from dispatch.relay import Relay
     from dispatch.routing import Lease
@@ -26,6 +27,7 @@ class Patient(ABC):
     Attributes:
         count: tries made so far.
         patience_ns: how long this try may take to begin its answer; 0: not asked yet.
+        speed: of the stream that this try has become, where it must have one.
         sent_ns: when this try was sent.
         tried: the positions that were tried, as a bit mask.
     """
@@ -36,6 +38,7 @@ class Patient(ABC):
     lease: Lease | None = None
     patience_ns = 0
     relay: Relay | None = None
+    speed: Speed | None = None
     sent_ns = 0
     waiting: Waiting | None = None
 

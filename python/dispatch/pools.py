@@ -59,6 +59,7 @@ class Pool:
         cannot: per door, the positions that have no such path, as a bit mask.
         is_last: no other plan is asked after this pool.
         connect_ns, first_token_ns, stall_ns: silences that are not waited through.
+        min_speed: of a stream; None costs nothing.
         vain: retries that failed since the last one that did not.
         answer_ns: the same for an answer that is no stream; 0: as long as there is time.
     """
@@ -75,6 +76,7 @@ class Pool:
         "first_token_ns",
         "is_last",
         "links",
+        "min_speed",
         "name",
         "retry",
         "retry_allowed",
@@ -105,6 +107,7 @@ class Pool:
         self.first_token_ns = int(settings.first_token_s * _NS)
         self.answer_ns = int((settings.answer_s or 0) * _NS)
         self.stall_ns = int(settings.stall_s * _NS)
+        self.min_speed = settings.min_speed
         self.is_last = is_last
         self.finish = finish
         self.watch = watch

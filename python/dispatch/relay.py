@@ -10,10 +10,12 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from dispatch.errors import Failure
+from dispatch.policy.speed import Speed
 from dispatch.wire import sse
 
 if TYPE_CHECKING:
     from dispatch.attempt import Attempts
+    from dispatch.config import MinSpeed
     from dispatch.exchange import Answer
     from dispatch.transport.connection import UpstreamConnection
 
@@ -190,3 +192,19 @@ class Relay:
             self._attempts.time_out(f"no first token within {self._attempts.waited_s(now_ns)} s")
         elif now_ns - self._quiet_ns > pool.stall_ns:
             self._attempts.time_out(f"silent for {pool.stall_ns / _NS:g} s", Failure.STALLED)
+        elif pool.min_speed is not None:
+            self._measure(pool.min_speed, now_ns)
+
+    def _measure(self, least: MinSpeed, now_ns: int) -> None:
+        """Give up a stream that brings less than it must."""
+        attempts = self._attempts
+        if attempts.speed is None:
+            attempts.speed = Speed(least)
+        if self._paused:
+            attempts.speed.pause()
+            return
+        found = attempts.speed.too_slow(self.reader.text, now_ns)
+        if found is not None:
+            reason = f"{found:.3g} characters a second over {least.window_s:g} s, less than {least.chars_per_s:g}"
+            self._count_dropped()
+            attempts.time_out(reason, Failure.SLOW)

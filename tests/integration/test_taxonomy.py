@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.integration.peer import Peer, Reply, chat, events_of
 from tests.integration.upstream import ANSWER, Upstream, answer, chunk, delta, hang, once, part, stream_head
 
 if TYPE_CHECKING:
-    from tests.integration.upstream import Script
+    from tests.integration.upstream import Line, Script
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +89,15 @@ async def test_an_answer_that_is_no_success(one: Shape, stream: bool) -> None:
                     assert reply.headers["x-should-retry"] == "false"
 
 
+async def trickle(line: Line) -> None:
+    """Some characters a second, for ever."""
+    await line.request()
+    await line.send(stream_head() + ROLE)
+    while True:
+        await line.send(delta("x"))
+        await asyncio.sleep(0.05)
+
+
 SCRIPTS: dict[tuple[str, str], tuple[Script | None, bool]] = {
     ("connection refused", "connecting"): (None, False),
     ("connection ends", "before the answer"): (once(b"", then="fin"), False),
@@ -104,6 +114,7 @@ SCRIPTS: dict[tuple[str, str], tuple[Script | None, bool]] = {
     ("connection ends", "in a stream, after content"): (once(stream_head() + delta("half"), then="rst"), True),
     ("error event", "in a stream, after content"): (once(stream_head() + delta("half") + ROUTER_ERROR + DONE + END), True),
     ("silence", "in a stream, after content"): (part(stream_head() + delta("half")), True),
+    ("trickle", "in a stream, after content"): (trickle, True),
     ("clean end without finish reason", "in a stream, after content"): (once(stream_head() + delta("half") + END), True),
     ("bad chunk", "in a stream, after content"): (once(stream_head() + delta("half") + b"zz\r\n"), True),
     ("cut tool call", "in a stream, after content"): (
@@ -126,7 +137,8 @@ SCRIPTS: dict[tuple[str, str], tuple[Script | None, bool]] = {
 
 
 def played(one: Event, url: str, *others: str, **model: Any) -> dict[str, Any]:
-    return pool(url, *others, first_token_s=0.2, answer_s=0.2, stall_s=0.2, **model)
+    speed = {"min_speed": {"chars_per_s": 1000, "window_s": 0.5}} if one.name == "trickle" else {}
+    return pool(url, *others, first_token_s=0.2, answer_s=0.2, stall_s=0.2 if not speed else 5, **speed, **model)
 
 
 @pytest.mark.parametrize("one", EVENTS, ids=lambda one: f"{one.moment}: {one.name}")

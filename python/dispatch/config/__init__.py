@@ -6,7 +6,21 @@ from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
 from dispatch.config.plans import Budget, Cascade, Chain, Ensemble, Fallback, Fanout, Model, Plan, Pool, pools
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
-from dispatch.config.structs import Capabilities, Certificate, Check, Defaults, Endpoint, Health, Key, Limits, Price, Queue, Retry, Server
+from dispatch.config.structs import (
+    Capabilities,
+    Certificate,
+    Check,
+    Defaults,
+    Endpoint,
+    Health,
+    Key,
+    Limits,
+    MinSpeed,
+    Price,
+    Queue,
+    Retry,
+    Server,
+)
 
 __all__ = [
     "FROM_CLIENT",
@@ -28,6 +42,7 @@ __all__ = [
     "Hedge",
     "Key",
     "Limits",
+    "MinSpeed",
     "Model",
     "Plan",
     "Pool",

@@ -24,6 +24,7 @@ __all__ = [
     "Key",
     "KeyLimits",
     "Limits",
+    "MinSpeed",
     "Price",
     "Queue",
     "Retry",
@@ -201,6 +202,19 @@ class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Also wait where the limit is the key's own."""
 
 
+class MinSpeed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a stream must bring, from its first content to its finish. One that brings less has failed as if it had broken.
+
+    Before the commit another endpoint is asked; after it the stream is taken over as `recover` says, or ends with an error event. Time in
+    which its client reads slowly does not count.
+    """
+
+    chars_per_s: Annotated[float, Meta(gt=0, le=1_000_000)]
+    """Characters of content, reasoning and arguments a second. Some models write four for a token."""
+    window_s: Annotated[float, Meta(ge=0.5, le=300)] = 10.0
+    """Over which they are counted."""
+
+
 class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Held for every model; each key may be repeated in a model."""
 
@@ -215,6 +229,8 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     asked. Such an answer says nothing before it is whole, so that a long one and none look the same."""
     stall_s: Seconds = 30.0
     """Longest silence inside an answer."""
+    min_speed: MinSpeed | None = None
+    """Least speed of a stream; left out: none."""
     retry: Retry = Retry()
     """Retries."""
     queue: Queue = Queue()

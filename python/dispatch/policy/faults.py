@@ -37,6 +37,7 @@ MEANING: dict[Failure, str] = {
     Failure.BROKEN: "the answer stopped in the middle",
     Failure.DEADLINE: "the request's own deadline passed",
     Failure.TOO_LARGE: "longer than `server.max_answer_bytes`",
+    Failure.SLOW: "a stream that brings less than `min_speed`",
 }
 
 
@@ -131,6 +132,9 @@ EVENTS: tuple[Event, ...] = (
     _event("connection ends", "in a stream, after content", Failure.BROKEN),
     _event("error event", "in a stream, after content", Failure.SERVER, "an error with empty `choices`, as OpenRouter sends it, too"),
     _event("silence", "in a stream, after content", Failure.STALLED),
+    _event(
+        "trickle", "in a stream, after content", Failure.SLOW, "under `min_speed`; time in which the client reads slowly does not count"
+    ),
     _event("clean end without finish reason", "in a stream, after content", Failure.BROKEN),
     _event("bad chunk", "in a stream, after content", Failure.BROKEN),
     _event("cut tool call", "in a stream, after content", Failure.BROKEN, "told at the finish reason; not if that is `length`"),

@@ -74,6 +74,7 @@ REACH: Mapping[Failure, Reach] = {
     Failure.BROKEN: Reach.ANYWHERE,
     Failure.DEADLINE: Reach.NOWHERE,
     Failure.TOO_LARGE: Reach.NOWHERE,
+    Failure.SLOW: Reach.ANYWHERE,
 }
 """The one table of what follows a failure."""
 

@@ -72,10 +72,12 @@ pub enum Failure {
     Deadline,
     /// Longer than we take.
     TooLarge,
+    /// A stream below the speed that its model is held to.
+    Slow,
 }
 
 /// All of them, by number, with the names that metrics use.
-pub const FAILURES: [(Failure, &str); 18] = [
+pub const FAILURES: [(Failure, &str); 19] = [
     (Failure::None, "none"),
     (Failure::Cancelled, "cancelled"),
     (Failure::Connect, "connect"),
@@ -94,6 +96,7 @@ pub const FAILURES: [(Failure, &str); 18] = [
     (Failure::Broken, "broken"),
     (Failure::Deadline, "deadline"),
     (Failure::TooLarge, "too_large"),
+    (Failure::Slow, "slow"),
 ];
 
 /// What an ended attempt tells the breaker.
@@ -140,7 +143,8 @@ impl Failure {
             | Self::Overloaded
             | Self::Credential
             | Self::Malformed
-            | Self::Broken => Verdict::Bad,
+            | Self::Broken
+            | Self::Slow => Verdict::Bad,
             Self::Cancelled
             | Self::RateLimited
             | Self::QuotaExhausted
@@ -174,6 +178,6 @@ mod tests {
             assert_eq!(*failure as usize, number);
             assert_eq!(Failure::from_number(u8::try_from(number).unwrap()), Some(*failure));
         }
-        assert_eq!(Failure::from_number(18), None);
+        assert_eq!(Failure::from_number(19), None);
     }
 }

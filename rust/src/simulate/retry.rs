@@ -8,6 +8,7 @@ const fn reach(failure: Failure) -> (bool, bool) {
         Failure::Connect
         | Failure::FirstTokenTimeout
         | Failure::Stalled
+        | Failure::Slow
         | Failure::RateLimited
         | Failure::Server
         | Failure::Overloaded

@@ -21,9 +21,15 @@ pub mod effect {
     pub const CLOSE: u32 = 1 << 5;
     /// Finishes only with a `stop_reason` in its delta.
     pub const FINISH_IF_STOPPED: u32 = 1 << 6;
+    /// Its piece, if it has one, belongs to the arguments of a call.
+    pub const ARGUMENTS: u32 = 1 << 7;
+    /// They are all that the call has.
+    pub const WHOLE: u32 = 1 << 8;
+    /// The answer was ended before its time.
+    pub const LIMITED: u32 = 1 << 9;
 }
 
-use effect::{CLOSE, DELTA, ERROR, FINISH, FINISH_IF_STOPPED, TERMINATOR, USAGE};
+use effect::{ARGUMENTS, CLOSE, DELTA, ERROR, FINISH, FINISH_IF_STOPPED, LIMITED, TERMINATOR, USAGE, WHOLE};
 
 /// One row: types that equal `name`, or end in it where it begins with a dot.
 #[derive(Debug)]
@@ -70,10 +76,14 @@ pub static RESPONSES: Dialect = Dialect {
     max_held: MAX_HELD,
     framing: Framing::Events,
     rules: &[
+        Rule { name: "response.function_call_arguments.delta", effects: DELTA | ARGUMENTS },
+        Rule { name: "response.mcp_call_arguments.delta", effects: DELTA | ARGUMENTS },
         Rule { name: ".delta", effects: DELTA },
+        Rule { name: "response.function_call_arguments.done", effects: ARGUMENTS | WHOLE },
+        Rule { name: "response.mcp_call_arguments.done", effects: ARGUMENTS | WHOLE },
         Rule { name: "response.image_generation_call.partial_image", effects: DELTA },
         Rule { name: "response.completed", effects: FINISH | USAGE | TERMINATOR },
-        Rule { name: "response.incomplete", effects: FINISH | USAGE | TERMINATOR },
+        Rule { name: "response.incomplete", effects: FINISH | USAGE | TERMINATOR | LIMITED },
         Rule { name: "response.failed", effects: ERROR },
         Rule { name: "error", effects: ERROR },
     ],
@@ -102,7 +112,7 @@ pub static ANTHROPIC: Dialect =
     Dialect { has_choices: false, max_held: MAX_HELD, framing: Framing::Events, rules: ANTHROPIC_RULES };
 
 const ANTHROPIC_RULES: &[Rule] = &[
-    Rule { name: "content_block_delta", effects: DELTA },
+    Rule { name: "content_block_delta", effects: DELTA | ARGUMENTS },
     Rule { name: "message_delta", effects: FINISH_IF_STOPPED | USAGE },
     Rule { name: "message_stop", effects: FINISH | TERMINATOR | CLOSE },
     Rule { name: "error", effects: ERROR },

@@ -39,6 +39,12 @@ pub struct Facts {
     pub limited: u128,
     /// Tool calls that a choice brings; where several do, those of the last.
     pub tools: Option<Place>,
+    /// Which part of the answer an event with a type is about.
+    pub index: u64,
+    /// A piece of that part's text, or of the arguments of a call.
+    pub piece: Option<Text>,
+    /// Bytes of the answer's substance in it, as they are written in JSON.
+    pub text: usize,
 }
 
 /// The members that are read.
@@ -51,6 +57,9 @@ enum Member {
     Envelope,
     Choices,
     Delta,
+    /// Arguments of a call, all of them.
+    Arguments,
+    Index,
     /// Gemini's word on a prompt that it refuses.
     PromptFeedback,
     /// What an event with usage may tell beside it, about the same tokens.
@@ -67,6 +76,8 @@ fn member(name: &[u8]) -> Member {
         b"type" => Member::Kind,
         b"delta" => Member::Delta,
         b"error" => Member::Error,
+        b"arguments" => Member::Arguments,
+        b"index" | b"output_index" => Member::Index,
         // Anthropic, `OpenAI` Responses, Groq, Bedrock.
         b"message" | b"response" | b"x_groq" | b"metadata" => Member::Envelope,
         // llama.cpp's server: how long the tokens of `usage` took.
@@ -140,6 +151,12 @@ impl Facts {
             Member::Envelope if cursor.peek()? == b'{' => self.envelope(cursor)?,
             Member::Choices if cursor.peek()? == b'[' => self.choices(cursor)?,
             Member::Delta if cursor.peek()? == b'{' => self.typed_delta(cursor)?,
+            Member::Delta | Member::Arguments if cursor.peek()? == b'"' => {
+                let piece = cursor.string()?;
+                self.text += piece.span.len();
+                self.piece = Some(piece);
+            }
+            Member::Index => self.index = number(cursor)?,
             Member::PromptFeedback if cursor.peek()? == b'{' => self.feedback(cursor)?,
             Member::Statistics => drop(cursor.skip()?),
             _ => {
@@ -194,8 +211,21 @@ impl Facts {
             if name == Some(b"usage") {
                 return self.usage(cursor);
             }
-            let is_set = cursor.skip()?.of(cursor.text()) != b"null";
-            self.has_stop_reason |= name == Some(b"stop_reason") && is_set;
+            if name == Some(b"partial_json") && cursor.peek()? == b'"' {
+                let piece = cursor.string()?;
+                self.text += piece.span.len();
+                self.piece = Some(piece);
+                return Ok(());
+            }
+            let value = cursor.skip()?;
+            let is_set = value.of(cursor.text()) != b"null";
+            if name == Some(b"stop_reason") && is_set {
+                self.has_stop_reason = true;
+                self.limited = if limits(value.of(cursor.text())) { !0 } else { 0 };
+            }
+            if name != Some(b"type") {
+                self.text += inside(value);
+            }
             // Cohere tells usage and error in the delta of its last event.
             self.has_error |= name == Some(b"error") && is_set;
             Ok(())
@@ -253,6 +283,7 @@ impl Facts {
         let value = cursor.skip()?;
         if name.is_some_and(is_substance) && is_filled(value.of(cursor.text())) {
             self.has_delta = true;
+            self.text += inside(value);
             if name == Some(b"tool_calls") {
                 self.tools = Some(Place { choice: 0, calls: value });
             }
@@ -281,6 +312,11 @@ pub(super) fn number(cursor: &mut Cursor<'_>) -> Result<u64> {
     let value = cursor.skip()?;
     let text = std::str::from_utf8(value.of(cursor.text())).unwrap_or_default();
     Ok(text.parse().unwrap_or(0))
+}
+
+/// Bytes of a string, array or object without its quotes or brackets.
+pub(super) const fn inside(value: Span) -> usize {
+    value.len().saturating_sub(2)
 }
 
 /// A string, array or object with something in it.

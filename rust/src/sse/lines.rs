@@ -1,7 +1,7 @@
 //! What one line of Ollama's stream says, or of Cohere's first version: one answer, no choices.
 
 use super::dialect::effect;
-use super::event::{Facts, each_member, is_filled, number};
+use super::event::{Facts, each_member, inside, is_filled, number};
 use crate::json::{Cursor, JsonError, Usage};
 
 /// Validates `data` and reads it. JSON that is no object says nothing.
@@ -42,6 +42,9 @@ fn substance(facts: &mut Facts, name: Option<&[u8]>, cursor: &mut Cursor<'_>) ->
     let value = cursor.skip()?;
     let is_substance =
         matches!(name, Some(b"content" | b"thinking" | b"tool_calls" | b"response" | b"image" | b"text"));
-    facts.has_delta |= is_substance && is_filled(value.of(cursor.text()));
+    if is_substance && is_filled(value.of(cursor.text())) {
+        facts.has_delta = true;
+        facts.text += inside(value);
+    }
     Ok(())
 }

@@ -16,6 +16,7 @@ pub mod frames;
 #[cfg(test)]
 mod frames_tests;
 pub mod lines;
+mod out;
 pub mod piece;
 pub mod relay;
 pub mod split;
@@ -26,6 +27,8 @@ pub mod told;
 #[cfg(test)]
 mod told_tests;
 pub mod tools;
+#[cfg(test)]
+mod tools_tests;
 
 pub use dialect::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED_ANTHROPIC, MEDIA, OLLAMA, RAW, RESPONSES};
 pub use relay::{Output, Relay};

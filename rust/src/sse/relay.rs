@@ -4,7 +4,8 @@
 
 use super::dialect::{Dialect, Framing};
 use super::frames::Frames;
-use super::stream::{Out, Stream, state};
+use super::out::Out;
+use super::stream::{Stream, state};
 use crate::http1::body::Decoder;
 use crate::json::Span;
 

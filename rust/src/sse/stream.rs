@@ -5,6 +5,7 @@
 
 use super::dialect::{DONE, Dialect, Framing, effect};
 use super::event::Facts;
+use super::out::Out;
 use super::split::{Block, Splitter};
 use super::tools::Calls;
 use crate::json::{Span, Usage};
@@ -38,34 +39,6 @@ pub mod state {
     pub const MUTE: u32 = ERROR | BAD_FRAMING | CLOSED | CUT_CALL;
 }
 
-/// Collects what goes out. Bytes that follow each other in the input stay a range of it until they cannot.
-#[derive(Debug, Default)]
-pub struct Out {
-    /// What was copied.
-    pub copied: Vec<u8>,
-    /// What follows it, in the current input.
-    pub run: Span,
-}
-
-impl Out {
-    /// Takes `span` of `input`.
-    #[inline]
-    fn keep(&mut self, input: &[u8], span: Span) {
-        if span.start == self.run.end && !self.run.is_empty() {
-            self.run.end = span.end;
-        } else {
-            self.settle(input);
-            self.run = span;
-        }
-    }
-
-    /// Copies the run, because other bytes follow or its input goes.
-    pub fn settle(&mut self, input: &[u8]) {
-        self.copied.extend_from_slice(self.run.of(input));
-        self.run = Span::default();
-    }
-}
-
 /// One stream.
 #[expect(clippy::struct_excessive_bools, reason = "two are settings, two are steps that come in any order")]
 #[derive(Debug)]
@@ -95,6 +68,8 @@ pub struct Stream {
     pub dropped: u64,
     /// Events with a part of the answer's substance.
     pub deltas: u64,
+    /// Bytes of it, as they are written in JSON.
+    pub text: u64,
     /// The data of the error event.
     pub error_event: Vec<u8>,
 }
@@ -129,6 +104,7 @@ impl Stream {
             usage: Usage::default(),
             dropped: 0,
             deltas: 0,
+            text: 0,
             error_event: Vec::new(),
         }
     }
@@ -325,7 +301,9 @@ impl Stream {
             self.fail(data.trim_ascii());
             return Verdict::Leave;
         }
-        if (facts.tools.is_some() || !self.calls.is_empty()) && self.is_call_cut(data, facts) {
+        if (facts.tools.is_some() || facts.piece.is_some() || !self.calls.is_empty())
+            && self.is_call_cut(data, facts, effects)
+        {
             self.state |= state::CUT_CALL;
             return Verdict::Leave;
         }
@@ -334,15 +312,21 @@ impl Stream {
         } else {
             effects &= !effect::USAGE;
         }
+        self.text += facts.text as u64;
         self.note(effects);
         self.shape(facts)
     }
 
-    fn is_call_cut(&mut self, data: &[u8], facts: &Facts) -> bool {
+    fn is_call_cut(&mut self, data: &[u8], facts: &Facts, effects: u32) -> bool {
         if let Some(place) = facts.tools {
             self.calls.take(place.choice, place.calls.of(data));
         }
-        facts.finished != 0 && self.calls.finish(facts.finished, facts.limited)
+        if let Some(piece) = facts.piece.filter(|_| effects & effect::ARGUMENTS != 0) {
+            self.calls.take_piece(facts.index, piece, data, effects & effect::WHOLE != 0);
+        }
+        let all = |bit: u32| if effects & bit == 0 { 0 } else { !0 };
+        let finished = if self.dialect.has_choices { facts.finished } else { all(effect::FINISH) };
+        finished != 0 && self.calls.finish(finished, facts.limited | all(effect::LIMITED))
     }
 
     /// Effects of a chunk in the dialect whose events have no type.

@@ -3,11 +3,15 @@
 //! Arguments are JSON inside a string. What a model writes there is its own affair, and some models write it badly; but text that ends
 //! inside a string or with brackets open was cut on its way, and an agent that acts on it acts on half a call.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::event::{each_member, number};
 use crate::json::{Cursor, JsonError, Span, Text};
 
+/// Made once: it costs more than the search in most answers.
+static TOOL_CALLS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"tool_calls\""));
 /// Most calls of one answer that are looked at; in those beyond nothing is found.
 const MAX_CALLS: usize = 128;
 
@@ -36,6 +40,13 @@ impl Brackets {
         }
     }
 
+    fn take(&mut self, piece: Text, text: &[u8]) {
+        match piece.decode(text) {
+            Some(piece) => self.push(&piece),
+            None => self.is_lost = true,
+        }
+    }
+
     const fn is_cut(self) -> bool {
         (self.depth > 0 || self.in_string) && !self.is_lost
     }
@@ -58,21 +69,31 @@ impl Calls {
     pub fn take(&mut self, choice: u64, calls: &[u8]) {
         // It was read before: it is JSON.
         let _ = each_call(calls, |index, arguments, text| {
-            let at = self.open.iter().position(|(of, call, _)| (*of, *call) == (choice, index));
-            let at = at.or_else(|| {
-                (self.open.len() < MAX_CALLS).then(|| {
-                    self.open.push((choice, index, Brackets::default()));
-                    self.open.len() - 1
-                })
-            });
-            if let Some(at) = at {
-                let brackets = &mut self.open[at].2;
-                match arguments.decode(text) {
-                    Some(piece) => brackets.push(&piece),
-                    None => brackets.is_lost = true,
-                }
+            if let Some(brackets) = self.of(choice, index) {
+                brackets.take(arguments, text);
             }
         });
+    }
+
+    /// Takes a piece of a call's arguments, or all of them at once, where each event is about one call.
+    pub fn take_piece(&mut self, call: u64, piece: Text, text: &[u8], is_whole: bool) {
+        if let Some(brackets) = self.of(0, call) {
+            if is_whole {
+                *brackets = Brackets::default();
+            }
+            brackets.take(piece, text);
+        }
+    }
+
+    /// What is known of a call; `None` for those beyond the most.
+    fn of(&mut self, choice: u64, call: u64) -> Option<&mut Brackets> {
+        let at = self.open.iter().position(|(of, one, _)| (*of, *one) == (choice, call)).or_else(|| {
+            (self.open.len() < MAX_CALLS).then(|| {
+                self.open.push((choice, call, Brackets::default()));
+                self.open.len() - 1
+            })
+        })?;
+        Some(&mut self.open[at].2)
     }
 
     /// The choices of `finished` are over; tells whether a call of theirs is cut. Those of `limited` may be: they say so themselves.
@@ -88,7 +109,7 @@ impl Calls {
 /// Whether the `choices` of a whole answer hold a call that is cut, though its choice does not say that it was limited.
 #[must_use]
 pub fn has_cut_call(choices: &[u8]) -> bool {
-    if memmem::find(choices, b"\"tool_calls\"").is_none() {
+    if TOOL_CALLS.find(choices).is_none() {
         return false;
     }
     // It was read before: it is JSON.
@@ -141,7 +162,15 @@ fn choice(cursor: &mut Cursor<'_>) -> Result<bool, JsonError> {
 /// Whether a finish reason says that the answer was ended before its time.
 #[must_use]
 pub fn limits(reason: &[u8]) -> bool {
-    matches!(reason, b"\"length\"" | b"\"max_tokens\"" | b"\"content_filter\"")
+    matches!(
+        reason,
+        b"\"length\""
+            | b"\"max_tokens\""
+            | b"\"content_filter\""
+            | b"\"refusal\""
+            | b"\"pause_turn\""
+            | b"\"model_context_window_exceeded\""
+    )
 }
 
 /// Calls `take` with the index, the arguments and the text they stand in, for each element that has arguments in a string.

@@ -114,6 +114,11 @@ impl ResponseReader {
     }
 
     #[getter]
+    fn text(&self) -> u64 {
+        self.inner.relay().map_or(0, |relay| relay.stream.text)
+    }
+
+    #[getter]
     fn dropped(&self) -> u64 {
         self.inner.relay().map_or(0, |relay| relay.stream.dropped)
     }
