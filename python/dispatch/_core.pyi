@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Protocol, final
+from typing import Any, Final, Protocol, final
 
 __all__ = [
     "DURATION_BOUNDS_S",
@@ -7,7 +7,11 @@ __all__ = [
     "FIRST_TOKEN_BOUNDS_S",
     "FLOWS",
     "HEDGES",
+    "LANGUAGES",
+    "MODALITIES",
     "OVERHEAD_BOUNDS_S",
+    "PERSONAL",
+    "QUESTIONS",
     "SHARED",
     "SIMULATED_GROWTH",
     "SIMULATED_LEAST_S",
@@ -23,10 +27,12 @@ __all__ = [
     "Histogram",
     "Inbound",
     "Job",
+    "Judge",
     "KeyState",
     "LearnedRouter",
     "Lease",
     "ModelState",
+    "Pacer",
     "PairState",
     "Pool",
     "PoolState",
@@ -35,6 +41,7 @@ __all__ = [
     "RequestReader",
     "ResponseReader",
     "Scan",
+    "Signals",
     "Ticket",
     "TlsConfig",
     "TlsError",
@@ -1356,6 +1363,108 @@ def simulated_retry(
     """
 
 # --- Routers learned from scores (rust/src/learn); used through dispatch.learn ---
+
+MODALITIES: Final[list[str]]
+"""Kinds of content."""
+PERSONAL: Final[list[str]]
+"""Kinds of personal data."""
+QUESTIONS: Final[list[str]]
+"""Kinds of questions."""
+LANGUAGES: Final[list[str]]
+"""Languages that are told apart, ISO 639-1."""
+
+@final
+class Judge:
+    """What a route asks of each request. Frozen; a call reads everything it wants in one pass."""
+
+    def __new__(
+        cls,
+        signals: Sequence[str],
+        rules: Sequence[Sequence[tuple[str, float, float, Sequence[str], bool]]],
+        difficulty: LearnedRouter | None,
+        topic: LearnedRouter | None,
+        learned: LearnedRouter | None,
+        routes: Sequence[Sequence[str]],
+        /,
+    ) -> Judge:
+        """Prepare.
+
+        Args:
+            signals: names of those to read beside what a body says outright.
+            rules: conditions (signal, low, high, texts, negated), all of which must hold; without texts, a number from low to high.
+            difficulty: tells how hard a prompt is.
+            topic: tells its class.
+            learned: tells the expected score of each model.
+            routes: utterances of each route.
+        """
+
+    def read(self, body: bytes, declared: Sequence[tuple[str, str]], /) -> Signals:
+        """Read a body. `declared`: what header fields say, before what its metadata say."""
+
+    def first(self, signals: Signals, /) -> int:
+        """The place of the first rule that holds; -1: none."""
+
+@final
+class Signals:
+    """What a request is."""
+
+    @staticmethod
+    def recorded(facts: dict[str, Any], /) -> Signals:
+        """The signals whose `facts` were recorded. Raises `TypeError` for others."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of them, as JSON can hold them."""
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all text was found and could be read."""
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1; empty: unknown."""
+
+    @property
+    def question(self) -> str:
+        """One of `QUESTIONS`, or `other`."""
+
+    @property
+    def difficulty(self) -> float:
+        """From 0, easy, to 1."""
+
+    @property
+    def topic(self) -> tuple[int, float] | None:
+        """The class by its place, and its score."""
+
+    @property
+    def scores(self) -> list[float]:
+        """Expected score of each model."""
+
+    @property
+    def nearest(self) -> tuple[int, float] | None:
+        """The nearest route by its place, and its similarity, 0 to 1."""
+
+    @property
+    def declared(self) -> list[tuple[str, str]]:
+        """What header fields and metadata say, in that order."""
+
+    @property
+    def personal(self) -> list[str]:
+        """Kinds of personal data that were found."""
+
+@final
+class Pacer:
+    """Spends a budget evenly by moving the price of quality."""
+
+    def __new__(cls, rate: float, window: float, /) -> Pacer:
+        """Allow `rate` per unit of time; deviations are made good over `window`."""
+
+    def tick(self, elapsed: float, spent: float, /) -> float:
+        """Take in what was spent in the time that went by. Returns the price from now on."""
+
+    @property
+    def credit(self) -> float:
+        """What is left; negative: spent beyond the budget."""
 
 @final
 class LearnedRouter:

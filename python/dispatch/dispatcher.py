@@ -10,6 +10,7 @@ import asyncio
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from dispatch.decisions import Decisions
 from dispatch.errors import DispatchError, Failure, ModelNotFound, Overloaded, UpstreamError
 from dispatch.queue import Queues
 from dispatch.replies import over_limit
@@ -41,14 +42,16 @@ class Dispatcher:
 
     Args:
         report: told of each finished request, for logs; None costs nothing.
+        worker: the number of this one.
     """
 
-    def __init__(self, report: Report | None = None) -> None:
+    def __init__(self, report: Report | None = None, worker: int = 0) -> None:
         self.generation: Generation | None = None
         self.report = report
         self.draining = False
         self._fail = self.fail
         self.keepalive_ns = 15 * _NS
+        self.decisions = Decisions(worker)
         self.watch: set[Watched] = set()
         self.queues = Queues(self)
         self.under_way = 0
@@ -102,6 +105,8 @@ class Dispatcher:
             call.place.count(outcome, is_refusal=isinstance(error, Overloaded))
             call.place = None
             self.leave()
+        if call.decision is not None:
+            self.decisions.close(call, outcome, error)
         if self.report is not None:
             self.report(call, outcome, error)
 

@@ -105,6 +105,8 @@ class Call:
         body: the scanned body; None once no further attempt may need it.
         dropped: fields of the request that the endpoint asked last cannot do, and that were left out.
         drops: leave such fields out instead of refusing the request.
+        decision: the record of why it went where it went, of a model that decides.
+        declared: what the client says of the request by `x-dispatch-*`, for models that decide.
         deadline_ns: absolute, on `time.monotonic_ns`; covers queue, retries, fallbacks and stream together.
         upstream_name: the model's name for endpoints that pass it on.
         stream: the client asked for server-sent events.
@@ -144,6 +146,8 @@ class Call:
     committed = False
     cost_pico = 0
     credential = b""
+    decision: object = None
+    declared: Sequence[tuple[str, str]] = ()
     dropped: Sequence[str] = ()
     drops = False
     endpoint = ""

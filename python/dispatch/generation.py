@@ -15,14 +15,16 @@ import msgspec
 from dispatch.cache.build import stores
 from dispatch.cache.plan import Caching
 from dispatch.coalesce import Coalescer
-from dispatch.config import FROM_CLIENT, Coalesce, pools
+from dispatch.config import FROM_CLIENT, Coalesce, Route, pools
 from dispatch.config.plans import Pool as PoolPlan
+from dispatch.config.plans.conditions import DECLARED, SIGNALS
 from dispatch.errors import ModelNotAllowed, ModelNotFound
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.links import Link
 from dispatch.plans.base import Site
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
+from dispatch.plans.live import Live
 from dispatch.plans.recover import Recover
 from dispatch.plans.single import Single
 from dispatch.plans.table import make
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Plan, Start
+    from dispatch.plans.route import Route as RoutePlan
     from dispatch.pools import Book
     from dispatch.providers.identity import Identity
     from dispatch.routing import Board, Router, Slots
@@ -64,7 +67,7 @@ _NS = 1_000_000_000
 class Model:
     """A callable name."""
 
-    __slots__ = ("caches", "deadline_ns", "doors", "from_client", "is_pattern", "name", "queue", "run", "slot")
+    __slots__ = ("caches", "deadline_ns", "declares", "doors", "from_client", "is_pattern", "name", "queue", "reads_head", "run", "slot")
 
     doors: frozenset[str]
     """What its endpoints offer, together."""
@@ -77,6 +80,9 @@ class Model:
         self.queue = settings.queue
         self.from_client = from_client
         self.caches = settings.cache is not None
+        self.declares: dict[str, bytes] = {}
+        """What a client may say of a request, by name: the header field."""
+        self.reads_head = from_client or self.caches
         self.run = run
 
 
@@ -84,8 +90,22 @@ class Generation:
     """See the module."""
 
     __slots__ = (
-        *("_patterns", "admit", "by_name", "caches", "config", "keepers", "keys", "lane", "listed", "models", "nobody", "origins"),
+        "_patterns",
+        "admit",
+        "by_name",
+        "caches",
+        "config",
+        "keepers",
+        "keys",
+        "lane",
+        "listed",
+        "live",
+        "models",
+        "nobody",
+        "origins",
+        "routes",
         "routing",
+        "workers",
     )
 
     def __init__(self, config: Config, routing: Routing) -> None:
@@ -99,6 +119,9 @@ class Generation:
         self.keys: dict[bytes | None, KeyEntry] = {}
         self.by_name: dict[str, KeyEntry] = {}
         self.lane: Lane | None = None
+        self.live = Live(routing.snapshot)
+        self.routes: dict[str, RoutePlan] = {}
+        self.workers = 1
         self.nobody = NOBODY
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
         self._patterns = [pattern.name for pattern in config.patterns]
@@ -129,18 +152,21 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     """
     routing = Routing(board, worker, config, slots)
     generation = Generation(config, routing)
+    generation.workers = slots.sizes.workers
     ledger = _ledger(config, worker)
     links = _links(config, secrets, generation, dispatcher.generation)
     entries = []
     for model in config.models.values():
-        builder = _PlanBuilder(routing.routers(model.name), links, dispatcher, model, config.server.max_answer_bytes, ledger)
+        book = dispatcher.decisions.booking(ledger) if decides(model.plan) else ledger
+        builder = _PlanBuilder(generation, links, dispatcher, model, book)
         plan = builder.plan_of(model.plan)
         old_caches = {} if dispatcher.generation is None else dispatcher.generation.caches
         reached = {name: links[name].endpoint for pool in pools(model.plan) for name in pool.endpoints}
         kept = stores(model, [*reached.values()], secrets, old_caches)
         if kept is not None:
             generation.caches[model.name] = kept
-        run = _shared(plan.run, model, kept, routing, dispatcher)
+        start = dispatcher.decisions.recorded(plan.run) if decides(model.plan) else plan.run
+        run = _shared(start, model, kept, routing, dispatcher)
         is_single = model.settings.hedge is None and not model.settings.coalesce and kept is None
         if builder.first is not None and not model.is_pattern and is_single and isinstance(plan, (Single, Fallback)):
             deadline_ns = int(model.settings.deadline_s * _NS)
@@ -148,6 +174,8 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
             entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
         from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
         callable_name = Model(model.name, routing.models[model.name], model.settings, from_client, run)
+        callable_name.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
+        callable_name.reads_head |= bool(callable_name.declares)
         callable_name.doors = frozenset(door for name in reached for door in links[name].heads)
         generation.models[model.name] = callable_name
     named = {key.name: key for key in config.keys}
@@ -162,6 +190,24 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
         # The lane keeps no books and knows no users; without keys it would let everybody in.
         generation.lane = Lane(routing, entries, rows, config.server.hosts)
     return generation
+
+
+def decides(plan: PlanConfig) -> bool:
+    """Whether requests of a plan get a record of why they went where they went: it has more in it than pools and fallbacks."""
+    if isinstance(plan, PoolPlan):
+        return False
+    return plan.__struct_config__.tag != "fallback" or any(decides(part) for part in plan.parts)
+
+
+def _declared(plan: PlanConfig) -> set[str]:
+    """What clients may say that a plan looks at."""
+    if isinstance(plan, PoolPlan):
+        return set()
+    names = {name for part in plan.parts for name in _declared(part)}
+    if isinstance(plan, Route):
+        names.update(DECLARED)
+        names.update(condition.name for rule in plan.rules for condition in rule if condition.name not in SIGNALS)
+    return names
 
 
 def _ledger(config: Config, worker: int) -> Book | None:
@@ -190,19 +236,14 @@ class _PlanBuilder:
     """Turns one model's plan into callables. Its routers come in the order of `pools()`, left to right."""
 
     def __init__(
-        self,
-        routers: tuple[Router, ...],
-        links: dict[str, Link],
-        dispatcher: Dispatcher,
-        model: ModelConfig,
-        max_answer_bytes: int,
-        book: Book | None,
+        self, generation: Generation, links: dict[str, Link], dispatcher: Dispatcher, model: ModelConfig, book: Book | None
     ) -> None:
-        self._routers = iter(routers)
+        self._generation = generation
+        self._routers = iter(generation.routing.routers(model.name))
         self._links = links
         self._dispatcher = dispatcher
         self._model = model
-        self._max_answer_bytes = max_answer_bytes
+        self._max_answer_bytes = generation.config.server.max_answer_bytes
         self._book = book
         self._pools: list[Pool] = []
         self.first: Pool | None = None
@@ -240,6 +281,10 @@ class _PlanBuilder:
             watch=dispatcher.watch,
             room=dispatcher,
             max_bytes=self._max_answer_bytes,
+            decisions=dispatcher.decisions,
+            live=self._generation.live,
+            routes=self._generation.routes,
+            workers=self._generation.workers,
         )
         return make(plan, parts, site)
 

@@ -5,11 +5,12 @@
 //! ```text
 //!  py                                        conversions; the only modules that see Python
 //!  simulate                                  virtual time around the engine
-//!  engine | snapshot | learn                 acquire and settle; what metrics read; routers learned from scores
-//!  select                                    strategies, one a file
+//!  engine | snapshot | judge                 acquire and settle; what metrics read; what a request is, and which rules hold
+//!  select | learn                            strategies, one a file; routers learned from scores
+//!  signal                                    what a prompt is
 //!  limit | health | ring | maglev            one algorithm a file
 //!  board | json | sse | http1 | tls          shared memory; bytes in, facts out
-//!  units | rng | error | signal | rs256      signal: what a prompt is; rs256: a signature
+//!  units | rng | error | rs256              rs256: a signature
 //! ```
 //!
 //! Nothing here reads a clock, draws from the system's randomness, waits, or calls back.
@@ -22,6 +23,7 @@ pub mod error;
 pub mod health;
 pub mod http1;
 pub mod json;
+pub mod judge;
 pub mod learn;
 pub mod limit;
 pub mod maglev;

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.load import Config, build, discover, load, locate
-from dispatch.config.plans import Budget, Cascade, Chain, Ensemble, Fallback, Fanout, Model, Plan, Pool, pools
+from dispatch.config.plans import (
+    Budget,
+    Cascade,
+    Chain,
+    Ensemble,
+    Fallback,
+    Fanout,
+    Model,
+    Offline,
+    Plan,
+    Pool,
+    Route,
+    Schedule,
+    Shadow,
+    Split,
+    pools,
+)
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
 from dispatch.config.structs import (
     Capabilities,
@@ -44,14 +60,19 @@ __all__ = [
     "Limits",
     "MinSpeed",
     "Model",
+    "Offline",
     "Plan",
     "Pool",
     "Price",
     "Queue",
     "Retry",
+    "Route",
+    "Schedule",
     "Secret",
     "Secrets",
     "Server",
+    "Shadow",
+    "Split",
     "build",
     "discover",
     "load",

@@ -22,6 +22,9 @@ from dispatch.config.plans.cascade import Doubt, Verify
 from dispatch.config.plans.chain import Words
 from dispatch.config.plans.ensemble import Rule
 from dispatch.config.plans.fanout import Manner
+from dispatch.config.plans.route import RouteBudget, RouteForm, RuleForm, UtterancesForm
+from dispatch.config.plans.schedule import OfflineForm, PeriodForm, ScheduleForm
+from dispatch.config.plans.split import ShadowForm, SplitForm
 from dispatch.config.structs import (
     Capabilities,
     Certificate,
@@ -118,6 +121,15 @@ _PLANS: tuple[tuple[str, type[Struct]], ...] = (
     ("`fanout`", Fanout),
     ("The manner of a fanout", Manner),
     ("`budget` (of a plan over several models)", Budget),
+    ("`route`", RouteForm),
+    ("`rules` (of a `route`)", RuleForm),
+    ("`routes` (of a `route`)", UtterancesForm),
+    ("`budget` (of a `route`)", RouteBudget),
+    ("`split`", SplitForm),
+    ("`shadow`", ShadowForm),
+    ("`schedule`", ScheduleForm),
+    ("`periods` (of a `schedule`)", PeriodForm),
+    ("`offline`", OfflineForm),
 )
 
 

@@ -325,6 +325,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What it costs."""
     profile: dict[str, Annotated[float, Meta(ge=0, le=1)]] = field(default_factory=dict)
     """How good it is, by name, each from 0 to 1: `{accuracy: 0.9, creativity: 0.95}`."""
+    offline_ok: bool = False
+    """It is on this side of the way out: it can be reached while the outside cannot, and what is private may go there."""
     capabilities: Capabilities = Capabilities()
     """What it can do, where that differs from its provider's normal case."""
     doors: tuple[DoorName, ...] | None = None

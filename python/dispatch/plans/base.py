@@ -7,6 +7,7 @@ requests take costs one call.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from dispatch.errors import DispatchError
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatch.config import Defaults
+    from dispatch.decisions import Decisions
     from dispatch.plans.hold import Room
+    from dispatch.plans.live import Live
+    from dispatch.plans.route import Route
     from dispatch.pools import Finish, Pool, Watch
 
 __all__ = ["Failed", "Plan", "Site", "Start"]
@@ -35,39 +39,31 @@ class Plan(Protocol):
         """Start. The answer goes to `call.sink`; `failed` is called once if there will be none."""
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
 class Site:
-    """Where a composite plan stands: what it may need beside its parts.
+    """Where a composite plan stands: what it may need beside its parts."""
 
-    Attributes:
-        model: the name of the model that it belongs to.
-        settings: that model's.
-        path: its place in the model's plan, such as `fallback[1].route`.
-        pools: of each part, the pools that it reaches, left to right.
-        finish: settles a call that is over; branches are ignored.
-        watch: what the worker's coarse timer looks at.
-        room: the memory of this worker for answers that are held.
-        max_bytes: most that may be held of one answer.
-    """
-
-    __slots__ = ("finish", "max_bytes", "model", "path", "pools", "room", "settings", "watch")
-
-    def __init__(  # each is one fact, named at the call
-        self,
-        *,
-        model: str,
-        settings: Defaults,
-        path: str,
-        pools: Sequence[Sequence[Pool]],
-        finish: Finish,
-        watch: Watch,
-        room: Room,
-        max_bytes: int,
-    ) -> None:
-        self.model = model
-        self.settings = settings
-        self.path = path
-        self.pools = pools
-        self.finish = finish
-        self.watch = watch
-        self.room = room
-        self.max_bytes = max_bytes
+    model: str
+    """The name of the model that it belongs to."""
+    settings: Defaults
+    """That model's."""
+    path: str
+    """Its place in the model's plan, such as `fallback[1].route`."""
+    pools: Sequence[Sequence[Pool]]
+    """Of each part, the pools that it reaches, left to right."""
+    finish: Finish
+    """Settles a call that is over; branches are ignored."""
+    watch: Watch
+    """What the worker's coarse timer looks at."""
+    room: Room
+    """The memory of this worker for answers that are held."""
+    max_bytes: int
+    """Most that may be held of one answer."""
+    decisions: Decisions
+    """The records of this worker: `of(call).steps.append(...)`."""
+    live: Live
+    """What the board says of parts, at most a second old."""
+    routes: dict[str, Route]
+    """The routes of this generation, by model and path; those that are built register here."""
+    workers: int
+    """How many there are."""

@@ -33,16 +33,20 @@ from dispatch._core import (
     Hedges,
     Histogram,
     Job,
+    Judge,
     KeyState,
     LearnedRouter,
     Lease,
     ModelState,
+    Pacer,
     PairState,
     Refusal,
+    Signals,
     Ticket,
     Turns,
 )
 from dispatch.config import pools
+from dispatch.routing.learned import read_router
 from dispatch.routing.pace import pace
 from dispatch.routing.slots import MASK_BITS, Names, Sizes, Slots
 from dispatch.routing.tables import build
@@ -70,19 +74,23 @@ __all__ = [
     "Hedges",
     "Histogram",
     "Job",
+    "Judge",
     "KeyState",
     "LearnedRouter",
     "Lease",
     "ModelState",
+    "Pacer",
     "PairState",
     "Refusal",
     "Router",
     "Routing",
+    "Signals",
     "Sizes",
     "Slots",
     "Snapshot",
     "Ticket",
     "Turns",
+    "read_router",
 ]
 
 REFUSED = len(FAILURES)

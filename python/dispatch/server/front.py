@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
-from dispatch.server import admin, gemini_api, ollama_api, openai_api
+from dispatch.server import admin, gemini_api, judgement, ollama_api, openai_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
 from dispatch.server.media_api import FormDoor, SpeechDoor
@@ -79,6 +79,9 @@ DOORS: dict[bytes, Door] = {
     b"GET /healthz": admin.healthz,
     b"GET /readyz": admin.readyz,
     b"GET /metrics": admin.metrics,
+    b"GET /admin/decision": judgement.decision,
+    b"POST /admin/route": judgement.route,
+    b"POST /v1/feedback": judgement.feedback,
 }
 DIALECTS = {
     **dict.fromkeys(("messages", "count_tokens"), "anthropic"),

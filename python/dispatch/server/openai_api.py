@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dispatch.server.http1 import ClientConnection
     from dispatch.wire.http1 import Inbound, Scan
 
-__all__ = ["Door", "check_type", "identify", "models"]
+__all__ = ["Door", "check_type", "declared", "identify", "models"]
 
 _STARTED = int(time())
 _PRIORITIES = tuple(name.encode() for name in CLASSES)
@@ -96,7 +96,7 @@ def _read_head(front: Front, model: Model, call: Call, inbound: Inbound) -> None
         call.request_id = b"x-request-id: %b\r\n" % (inbound.header(b"x-request-id") or b"")
     else:
         call.request_id = front.request_id()
-    if model.from_client or model.caches:
+    if model.reads_head:
         _read_for(model, call, inbound)
 
 
@@ -109,6 +109,14 @@ def _read_for(model: Model, call: Call, inbound: Inbound) -> None:
     if model.from_client:
         call.credential = inbound.credential() or b""
     call.freshness = freshness(inbound.header(b"cache-control"))
+    if model.declares:
+        call.declared = declared(model, inbound)
+
+
+def declared(model: Model, inbound: Inbound) -> list[tuple[str, str]]:
+    """What the client says of the request by `x-dispatch-*`, as far as the model looks at it."""
+    said = ((name, inbound.header(field)) for name, field in model.declares.items())
+    return [(name, value.decode("latin-1")) for name, value in said if value is not None]
 
 
 def _read_hints(call: Call, inbound: Inbound) -> None:

@@ -15,7 +15,7 @@ from dispatch.generation import build
 from dispatch.routing.bell import Bell
 from dispatch.server.front import Front
 from dispatch.server.http1 import ClientConnection
-from dispatch.telemetry.metrics import exposition
+from dispatch.telemetry.metrics import exposition, taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, index: int, board: Board, report: Report | None = None, bell: Bell | None = None) -> None:
         self.index = index
         self.board = board
-        self.dispatcher = Dispatcher(report)
+        self.dispatcher = Dispatcher(report, index)
         self.front = Front(self.dispatcher, self._scrape, index)
         self._bell = bell
         self._listener: Listener | None = None
@@ -109,4 +109,4 @@ class Worker:
     def _scrape(self) -> bytes:
         generation = self.dispatcher.generation
         assert generation is not None
-        return exposition(generation.routing.snapshot(monotonic_ns()))
+        return exposition(generation.routing.snapshot(monotonic_ns())) + taught(generation.routes)

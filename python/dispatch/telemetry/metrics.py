@@ -7,16 +7,16 @@ their product would be what brings a Prometheus server down.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dispatch.routing import DURATION_BOUNDS_S, FAILURES, FIRST_TOKEN_BOUNDS_S, HEDGES, OVERHEAD_BOUNDS_S, SHARED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dispatch.routing import Histogram, Snapshot
 
-__all__ = ["CONTENT_TYPE", "exposition"]
+__all__ = ["CONTENT_TYPE", "exposition", "taught"]
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,6 +35,43 @@ def exposition(snapshot: Snapshot) -> bytes:
     """Return the text for one scrape."""
     parts = (_counters, _checks, _hedges, _shared, _gauges, _histograms)
     return "".join(line for part in parts for family in part(snapshot) for line in family).encode()
+
+
+class Taught(Protocol):
+    """A route that feedback and a budget teach."""
+
+    @property
+    def taught(self) -> tuple[dict[str, float], dict[str, float], float] | None:
+        """Drift and weight of the feedback by candidate, and the price of cost; None for a route that is not taught."""
+
+
+def taught(routes: Mapping[str, Taught]) -> bytes:
+    """Return the lines about learned routes, as this worker knows them: each has had its own feedback."""
+    found = [(name, route.taught) for name, route in routes.items()]
+    told = [(name.partition(" "), state) for name, state in found if state is not None]
+    families = (
+        ("dispatch_route_drift", "How far observed scores lie above what the router expects, by feedback to this worker.", 0),
+        ("dispatch_route_feedback", "Weight of that feedback; old scores fade.", 1),
+    )
+    lines = [
+        line
+        for name, text, at in families
+        for line in _family(
+            name,
+            "gauge",
+            text,
+            (
+                ((("model", model), ("route", path), ("candidate", one)), value)
+                for (model, _, path), state in told
+                for one, value in state[at].items()  # type: ignore[union-attr]  # the first two are mappings
+            ),
+        )
+    ]
+    prices = (((("model", model), ("route", path)), state[2]) for (model, _, path), state in told)
+    lines += _family(
+        "dispatch_route_price", "gauge", "What the cost of the dearest candidate counts for, in quality, in this worker.", prices
+    )
+    return "".join(lines).encode() if told else b""
 
 
 def _counters(snapshot: Snapshot) -> Iterator[Iterator[str]]:

@@ -1,7 +1,7 @@
 //! A trained router: a prompt in, the expected score of each model out.
 
 use super::examples::{COLUMNS, Row, Scales};
-use crate::signal::{BUCKETS, SURFACE, Words};
+use crate::signal::{BUCKETS, SURFACE, Words, surface};
 
 /// How sharply group scores become shares; chosen on training folds of MMLU-Pro.
 const SHARPNESS: f32 = 12.0;
@@ -69,7 +69,13 @@ impl Router {
     /// Expected score of each model for a prompt.
     #[must_use]
     pub fn scores(&self, prompt: &str) -> Vec<f32> {
-        let mut row = Row::raw(prompt, &mut Words::default());
+        self.scores_of(Words::default().of(prompt), surface(prompt))
+    }
+
+    /// The same for a prompt whose buckets and counts are known.
+    #[must_use]
+    pub fn scores_of(&self, buckets: &[u32], counts: [f32; SURFACE]) -> Vec<f32> {
+        let mut row = Row { buckets: buckets.to_vec(), values: Vec::with_capacity(buckets.len()), counts };
         self.scales.apply(&mut row);
         let sums = self.sums(&row);
         let models = self.models.len();

@@ -1,5 +1,7 @@
 //! `LearnedRouter`: training, artefact and prediction.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -12,8 +14,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 #[pyclass(frozen, module = "dispatch._core")]
-struct LearnedRouter {
-    inner: Router,
+pub(super) struct LearnedRouter {
+    pub(super) inner: Arc<Router>,
 }
 
 #[pymethods]
@@ -21,7 +23,8 @@ impl LearnedRouter {
     #[new]
     #[pyo3(signature = (artefact, /))]
     fn new(artefact: &[u8]) -> PyResult<Self> {
-        Router::decode(artefact).map(|inner| Self { inner }).map_err(|error| PyValueError::new_err(error.0))
+        let decoded = Router::decode(artefact);
+        decoded.map(|inner| Self { inner: Arc::new(inner) }).map_err(|error| PyValueError::new_err(error.0))
     }
 
     #[staticmethod]
@@ -42,7 +45,8 @@ impl LearnedRouter {
             )));
         }
         let table = Table { models, prompts, scores: scores.concat(), groups };
-        py.detach(|| train(&table)).map(|inner| Self { inner }).map_err(|error| PyValueError::new_err(error.0))
+        let trained = py.detach(|| train(&table));
+        trained.map(|inner| Self { inner: Arc::new(inner) }).map_err(|error| PyValueError::new_err(error.0))
     }
 
     #[getter]

@@ -3,6 +3,7 @@
 mod board;
 mod express;
 mod hedge;
+mod judge;
 mod learn;
 mod routing;
 mod simulate;
@@ -21,6 +22,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     board::register(module)?;
     express::register(module)?;
     hedge::register(module)?;
+    judge::register(module)?;
     learn::register(module)?;
     routing::register(module)?;
     simulate::register(module)?;

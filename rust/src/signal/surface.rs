@@ -12,7 +12,8 @@ pub fn surface(text: &str) -> [f32; SURFACE] {
     let words = counts.words.max(1) as f32;
     let share = |count: u32| count as f32 / length * 10.0;
     let log = |count: usize| (1.0 + count as f32).ln();
-    let has = |any: &[&str]| f32::from(any.iter().any(|word| contains(text, word)));
+    let ends = Ends::of(text.as_bytes());
+    let has = |any: &[&str]| f32::from(any.iter().any(|word| ends.contain(word)));
     [
         log(text.len()),
         log(counts.words as usize),
@@ -78,13 +79,24 @@ impl Counts {
     }
 }
 
-/// Whether `text` holds the lowercase ASCII `word`, in either case, in its first and last few kilobytes.
-fn contains(text: &str, word: &str) -> bool {
-    const LOOKED_AT: usize = 4096;
-    let bytes = text.as_bytes();
-    let head = &bytes[..bytes.len().min(LOOKED_AT)];
-    let tail = &bytes[bytes.len().saturating_sub(LOOKED_AT).max(head.len())..];
-    [head, tail].iter().any(|part| part.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes())))
+/// The first and last few kilobytes of a text, lowered.
+struct Ends {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Ends {
+    fn of(bytes: &[u8]) -> Self {
+        const LOOKED_AT: usize = 4096;
+        let head = &bytes[..bytes.len().min(LOOKED_AT)];
+        let tail = &bytes[bytes.len().saturating_sub(LOOKED_AT).max(head.len())..];
+        Self { head: head.to_ascii_lowercase(), tail: tail.to_ascii_lowercase() }
+    }
+
+    /// Whether one of them holds the lowercase ASCII `word`.
+    fn contain(&self, word: &str) -> bool {
+        [&self.head, &self.tail].into_iter().any(|part| memchr::memmem::find(part, word.as_bytes()).is_some())
+    }
 }
 
 #[cfg(test)]

@@ -22,11 +22,14 @@ from dispatch.config.plans.ensemble import Ensemble
 from dispatch.config.plans.fallback import Fallback
 from dispatch.config.plans.fanout import Fanout
 from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, STRATEGIES, Pool
+from dispatch.config.plans.route import Route
+from dispatch.config.plans.schedule import Offline, Schedule
+from dispatch.config.plans.split import Shadow, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Composite = Cascade | Chain | Ensemble | Fallback | Fanout
+Composite = Cascade | Chain | Ensemble | Fallback | Fanout | Offline | Route | Schedule | Shadow | Split
 Plan = Pool | Composite
 
 # The builder's table holds every kind, and the kinds' structs name `Plan`.
@@ -48,8 +51,13 @@ __all__ = [
     "Fallback",
     "Fanout",
     "Model",
+    "Offline",
     "Plan",
     "Pool",
+    "Route",
+    "Schedule",
+    "Shadow",
+    "Split",
     "build_models",
     "pools",
 ]

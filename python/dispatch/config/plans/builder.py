@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from dispatch.config import plans
 from dispatch.config.decode import decode, join, nearest, shown
-from dispatch.config.plans import cascade, chain, ensemble, fallback, fanout
+from dispatch.config.plans import cascade, chain, ensemble, fallback, fanout, route, schedule, split
 from dispatch.config.plans.pool import Pool, canonical
 from dispatch.config.structs import Defaults, Endpoint
 from dispatch.errors import ConfigError
@@ -108,6 +108,18 @@ class Builder:
             self._check_member(name, pool.endpoints[:place], f"{path}.endpoints[{place}]")
         return canonical(pool, form, path)
 
+    def reached(self, plan: Plan) -> list[Endpoint]:
+        """Return the endpoints that a plan reaches, as often as its pools name them."""
+        return [self.endpoints[name] for pool in plans.pools(plan) for name in pool.endpoints]
+
+    def check_local(self, plan: Plan, path: str) -> None:
+        """Refuse a plan that reaches an endpoint outside. Raises `ConfigError`."""
+        for endpoint in self.reached(plan):
+            if not endpoint.offline_ok:
+                raise ConfigError(
+                    path, f"reaches endpoint {shown(endpoint.name)}, which is not marked `offline_ok: true`: it may be outside"
+                )
+
     def _check_member(self, name: str, before: tuple[str, ...], path: str) -> None:
         if name in before:
             raise ConfigError(path, f"{shown(name)} is in this pool already; use `weight` to give it a larger share")
@@ -137,6 +149,11 @@ KINDS: Mapping[str, Callable[[Builder, Any, str], Plan]] = {
     "chain": chain.build,
     "ensemble": ensemble.build,
     "fanout": fanout.build,
+    "route": route.build,
+    "split": split.build_split,
+    "shadow": split.build_shadow,
+    "schedule": schedule.build_schedule,
+    "offline": schedule.build_offline,
 }
 """Plan kinds by their key; each gets the builder, what stands under the key, and its path."""
 

@@ -1,0 +1,115 @@
+"""What a learned route goes on learning: how far its router is off, by feedback, and what quality may cost, by its budget.
+
+Both belong to one worker. A budget of dollars is shared out evenly among workers; a share of calls holds in each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dispatch.routing import Pacer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dispatch.config import Route as Config
+    from dispatch.decisions import Decision, Step
+    from dispatch.exchange import Call
+    from dispatch.plans.base import Site
+    from dispatch.routing import Signals
+
+__all__ = ["Learning"]
+
+_NS = 1_000_000_000
+WINDOW_CALLS = 200.0
+"""Requests over which a share of calls is made good."""
+PRIOR = 20.0
+"""Scores that the router's own expectation counts for beside feedback."""
+MEMORY = 500.0
+"""Scores after which an old one counts for little."""
+TICK_NS = _NS
+MICRO = 1_000_000
+
+
+class Learning:
+    """See the module."""
+
+    def __init__(self, config: Config, site: Site) -> None:
+        self._config = config
+        self._names = config.names
+        self._bias = [0.0] * len(config.labels)
+        self._weight = [0.0] * len(config.labels)
+        self._error = [0.0] * len(config.labels)
+        self._price = config.cost_weight
+        self._ticked_ns = 0
+        self._spent = 0
+        self._open: list[Decision] = []
+        budget = config.budget
+        self._share = budget.strong_share if budget is not None else None
+        self._pacer: Pacer | None = None
+        if budget is not None and budget.strong_share is not None:
+            self._pacer = Pacer(budget.strong_share, WINDOW_CALLS)
+        elif budget is not None and budget.dollars_per_hour is not None:
+            self._pacer = Pacer(budget.dollars_per_hour / 3600 / site.workers, budget.window_s)
+        self._strong = max(range(len(config.costs)), key=lambda at: config.costs[at])
+        self._decisions = site.decisions
+
+    @property
+    def drift(self) -> dict[str, float]:
+        """By candidate, how far observed scores lie above what the router expects, as far as feedback says."""
+        return {label: self._bias[at] for at, label in enumerate(self._config.labels) if self._weight[at]}
+
+    @property
+    def feedback(self) -> dict[str, float]:
+        """By candidate, the weight of the feedback that it has had."""
+        return {label: self._weight[at] for at, label in enumerate(self._config.labels) if self._weight[at]}
+
+    @property
+    def price(self) -> float:
+        """What the cost of the dearest candidate counts for in quality, now."""
+        return self._price
+
+    def state(self, now_ns: int) -> dict[str, Any]:
+        """What a choice reads."""
+        if self._pacer is not None and self._share is None and now_ns - self._ticked_ns >= TICK_NS:
+            self._tick(now_ns)
+        return {"price": self._price, "bias": [*self._bias]}
+
+    def _tick(self, now_ns: int) -> None:
+        """Tell the pacer what was spent since the last time."""
+        assert self._pacer is not None
+        elapsed_s = (now_ns - self._ticked_ns) / _NS if self._ticked_ns else 0.0
+        self._ticked_ns = now_ns
+        # What a request cost is known when it is over.
+        closed = [one for one in self._open if one.outcome != "under_way"]
+        self._open = [one for one in self._open if one.outcome == "under_way"]
+        self._price = self._pacer.tick(elapsed_s, sum(one.micro_dollars for one in closed) / MICRO)
+
+    def chose(self, call: Call, place: int, signals: Signals, board: Mapping[str, Any]) -> None:
+        """A choice was made."""
+        del signals, board
+        if self._pacer is None:
+            return
+        if self._share is not None:
+            self._price = self._pacer.tick(1.0, float(place == self._config.places[self._strong]))
+        else:
+            self._open.append(self._decisions.of(call))
+
+    def learn(self, step: Step, score: float) -> None:
+        """Take in how good the answer to a recorded choice was, from 0 to 1."""
+        if step.chosen not in self._names:
+            return
+        place = self._names.index(step.chosen)
+        if place not in self._config.places:
+            return
+        at = self._config.places.index(place)
+        candidate = step.candidates[at] if at < len(step.candidates) else None
+        if candidate is None or candidate.score is None:
+            return
+        # What was expected before the correction and the cost of then.
+        most = max(self._config.costs) or 1.0
+        expected = candidate.score - step.board["bias"][at] + step.board["price"] * self._config.costs[at] / most
+        kept = 1.0 - 1.0 / MEMORY
+        self._weight[at] = self._weight[at] * kept + 1.0
+        self._error[at] = self._error[at] * kept + (score - expected)
+        self._bias[at] = self._error[at] / (self._weight[at] + PRIOR)

@@ -1,0 +1,170 @@
+"""`route`: one plan of several, by what a request is.
+
+Signals are read once, in the core; what the board says of the candidates is read with them; the choice is a pure function of both
+(`choices`), and stands in the request's record with all that it was made of.
+
+Privacy fails closed: a request whose text cannot be read, or of which a step of this plan failed, is never sent anywhere but to the private
+plan, where there is one.
+"""
+
+from __future__ import annotations
+
+from random import getrandbits
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dispatch.decisions import Step
+from dispatch.errors import DispatchError
+from dispatch.plans import choices
+from dispatch.plans.learning import Learning
+from dispatch.routing import Judge, Signals, read_router
+from dispatch.wire.http1 import Scan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatch.config import Route as Config
+    from dispatch.exchange import Call
+    from dispatch.plans.base import Failed, Site, Start
+    from dispatch.plans.choices import Choice
+
+__all__ = ["Route", "body_of", "build"]
+
+_TRUE = frozenset(("true", "1", "yes"))
+
+
+class Route:
+    """See the module.
+
+    Attributes:
+        config: as configured.
+        learning: what feedback and budget have taught it, of `by: learned`.
+        made_ns: when it was built, on the monotonic clock.
+    """
+
+    def __init__(self, config: Config, parts: Sequence[Start], site: Site) -> None:
+        self.config = config
+        self.made_ns = monotonic_ns()
+        self._parts = parts
+        self._site = site
+        router = read_router(config.router) if config.router else None
+        topic = router if config.by != "learned" else None
+        learned = router if config.by == "learned" else None
+        wanted = {condition.name for rule in config.rules for condition in rule}
+        if config.private >= 0:
+            wanted.add("personal")
+        difficulty = read_router("") if "difficulty" in wanted else None
+        rules = [[msgspec.structs.astuple(condition) for condition in rule] for rule in config.rules]
+        self._judge = Judge(sorted(wanted), rules, difficulty, topic, learned, config.utterances)
+        self._rows = tuple(learned.models.index(label) for label in config.labels) if learned is not None else ()
+        self._candidates = [site.pools[place] for place in config.places] if config.by in {"profile", "learned"} else []
+        self.learning = Learning(config, site) if config.by == "learned" else None
+
+    def run(self, call: Call, failed: Failed) -> None:
+        """Choose, and start what was chosen."""
+        try:
+            place = self._decide(call)
+        except DispatchError as error:
+            failed(call, error)
+            return
+        self._parts[place](call, failed)
+
+    def _decide(self, call: Call) -> int:
+        signals = self._judge.read(body_of(call), call.root.declared)
+        board = self._board(monotonic_ns())
+        seed = getrandbits(64)
+        place, why, seen = self.choose(signals, board, seed)
+        if self.learning is not None:
+            self.learning.chose(call, place, signals, board)
+        step = Step(self._site.path, "route", self.config.by, self.config.names[place], why, seed, signals, board, seen)
+        self._site.decisions.of(call).steps.append(step)
+        return place
+
+    def _board(self, now_ns: int) -> dict[str, Any]:
+        if not self._candidates:
+            return {}
+        facts = self._site.live.of(self._candidates, now_ns)
+        board: dict[str, Any] = {"candidates": [msgspec.structs.asdict(fact) for fact in facts]}
+        if self.learning is not None:
+            board |= self.learning.state(now_ns)
+        return board
+
+    def choose(self, signals: Signals, board: dict[str, Any], seed: int) -> Choice:
+        """Choose a part. The same arguments give the same choice.
+
+        Raises:
+            BadRequest: the client prefers what there is not.
+        """
+        del seed  # No choice is left to chance so far; it is recorded for those that will be.
+        config = self.config
+        kinds = self._private_kinds(signals)
+        if kinds:
+            return config.private, f"private: {kinds}", []
+        place, why, seen = self._chosen(signals, board)
+        if place >= 0:
+            return place, why, seen
+        return max(config.default, 0), f"{why}, so the default", seen
+
+    def _chosen(self, signals: Signals, board: dict[str, Any]) -> Choice:
+        config = self.config
+        match config.by:
+            case "rules":
+                return choices.by_rules(config, self._judge, signals)
+            case "classifier":
+                return choices.by_class(config, signals)
+            case "semantic":
+                return choices.by_similarity(config, signals)
+            case "profile":
+                # The first of a name counts: a header field stands before metadata.
+                weights = choices.preferences(config, dict(reversed(signals.declared)))
+                return choices.by_profile(config, board, weights)
+            case _:
+                return choices.by_score(config, board, signals, self._rows)
+
+    def _private_kinds(self, signals: Signals) -> str:
+        """Why a request is private; empty if it is not."""
+        if self.config.private < 0:
+            return ""
+        if not signals.is_read:
+            return "it cannot be read"
+        if any(name == "private" and said.lower() in _TRUE for name, said in signals.declared):
+            return "marked"
+        kinds = self.config.personal
+        return ", ".join(kind for kind in signals.personal if not kinds or kind in kinds)
+
+    @property
+    def taught(self) -> tuple[dict[str, float], dict[str, float], float] | None:
+        """Drift and weight of the feedback by candidate, and the price of cost; None for a route that is not taught."""
+        learning = self.learning
+        return None if learning is None else (learning.drift, learning.feedback, learning.price)
+
+    def replay(self, step: Step) -> bool:
+        """Make a recorded choice again. Whether all of it is the same, to the last bit."""
+        place, why, seen = self.choose(Signals.recorded(step.signals), step.board, step.seed)
+        return (self.config.names[place], why, seen) == (step.chosen, step.why, step.candidates)
+
+    def explain(self, body: bytes, declared: list[tuple[str, str]]) -> Step:
+        """Choose for a body without sending it. Raises `BadRequest`."""
+        signals = self._judge.read(body, declared)
+        board = self._board(monotonic_ns())
+        place, why, seen = self.choose(signals, board, 0)
+        return Step(self._site.path, "route", self.config.by, self.config.names[place], why, 0, signals, board, seen)
+
+
+def body_of(call: Call) -> bytes:
+    """The JSON of a call's body; empty where there is none to read."""
+    body = call.body
+    if body is None:
+        return b""
+    if isinstance(body, Scan):
+        return body.body(b"", False)  # positional in the core
+    return body.compose(b"", b"", False).partition(b"\r\n\r\n")[2]
+
+
+def build(plan: Config, parts: Sequence[Start], site: Site) -> Route:
+    """Join a route with its parts."""
+    route = Route(plan, parts, site)
+    site.routes[f"{site.model} {site.path}"] = route
+    return route

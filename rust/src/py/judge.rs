@@ -1,0 +1,225 @@
+//! `Judge` and `Signals`: what a request is, and which rule holds for it.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::learn::LearnedRouter;
+use crate::judge::{Condition, Name, Pacer, Reader, Rules, Signals, Wanted};
+use crate::signal::{MODALITIES, PERSONAL, QUESTIONS, Semantic, Shape, languages};
+
+/// Adds the classes of this module.
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("MODALITIES", MODALITIES.to_vec())?;
+    module.add("PERSONAL", PERSONAL.to_vec())?;
+    module.add("QUESTIONS", QUESTIONS.to_vec())?;
+    module.add("LANGUAGES", languages())?;
+    module.add_class::<Judge>()?;
+    module.add_class::<PyPacer>()?;
+    module.add_class::<PySignals>()
+}
+
+type ConditionIn = (String, f64, f64, Vec<String>, bool);
+
+#[pyclass(frozen, module = "dispatch._core")]
+struct Judge {
+    reader: Reader,
+    rules: Rules,
+}
+
+#[pymethods]
+impl Judge {
+    #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "as Python hands it over")]
+    #[pyo3(signature = (signals, rules, difficulty, topic, learned, routes, /))]
+    fn new(
+        signals: Vec<String>,
+        rules: Vec<Vec<ConditionIn>>,
+        difficulty: Option<&LearnedRouter>,
+        topic: Option<&LearnedRouter>,
+        learned: Option<&LearnedRouter>,
+        routes: Vec<Vec<String>>,
+    ) -> Self {
+        let wants = |name: &str| signals.iter().any(|signal| signal == name);
+        let wanted = Wanted {
+            language: wants("language"),
+            shape: wants("code") || wants("math") || wants("json"),
+            question: wants("question"),
+            personal: wants("personal"),
+        };
+        let shared = |given: Option<&LearnedRouter>| given.map(|one| Arc::clone(&one.inner));
+        let routes = if routes.is_empty() { None } else { Some(Arc::new(Semantic::new(&routes))) };
+        let reader =
+            Reader { wanted, difficulty: shared(difficulty), topic: shared(topic), learned: shared(learned), routes };
+        let classes = topic.map(|router| router.inner.models().to_vec()).unwrap_or_default();
+        let condition = |(name, low, high, texts, is_negated): ConditionIn| Condition {
+            name: Name::of(&name),
+            low,
+            high,
+            texts,
+            is_negated,
+        };
+        let rules = rules.into_iter().map(|rule| rule.into_iter().map(condition).collect()).collect();
+        Self { reader, rules: Rules::new(rules, classes) }
+    }
+
+    #[pyo3(signature = (body, declared, /))]
+    fn read(&self, body: &[u8], declared: Vec<(String, String)>) -> PySignals {
+        PySignals(self.reader.read(body, declared))
+    }
+
+    #[pyo3(signature = (signals, /))]
+    fn first(&self, signals: &PySignals) -> isize {
+        self.rules.first(&signals.0).map_or(-1, |at| isize::try_from(at).unwrap_or(-1))
+    }
+}
+
+#[pyclass(frozen, name = "Signals", module = "dispatch._core")]
+struct PySignals(Signals);
+
+#[pymethods]
+impl PySignals {
+    #[staticmethod]
+    #[pyo3(signature = (facts, /))]
+    fn recorded(facts: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let get = |name: &str| {
+            facts.get_item(name).transpose().unwrap_or_else(|| Ok(facts.py().None().into_bound(facts.py())))
+        };
+        let question: String = get("question")?.extract().unwrap_or_default();
+        Ok(Self(Signals {
+            bytes: get("bytes")?.extract()?,
+            turns: get("turns")?.extract()?,
+            modality: bits(&MODALITIES, &get("modality")?.extract::<Vec<String>>()?),
+            tools: get("tools")?.extract()?,
+            form: get("form")?.extract()?,
+            is_read: get("is_read")?.extract()?,
+            language: get("language")?.extract()?,
+            shape: Shape {
+                code: get("code")?.extract()?,
+                math: get("math")?.extract()?,
+                json: get("json")?.extract()?,
+            },
+            question: QUESTIONS.iter().position(|name| *name == question),
+            personal: bits(&PERSONAL, &get("personal")?.extract::<Vec<String>>()?),
+            difficulty: get("difficulty")?.extract()?,
+            topic: get("topic")?.extract()?,
+            scores: get("scores")?.extract()?,
+            nearest: get("nearest")?.extract()?,
+            declared: get("declared")?.extract()?,
+        }))
+    }
+
+    #[getter]
+    fn facts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let signals = &self.0;
+        let facts = PyDict::new(py);
+        facts.set_item("bytes", signals.bytes)?;
+        facts.set_item("turns", signals.turns)?;
+        facts.set_item("modality", named(&MODALITIES, signals.modality))?;
+        facts.set_item("tools", signals.tools)?;
+        facts.set_item("form", signals.form)?;
+        facts.set_item("is_read", signals.is_read)?;
+        facts.set_item("language", &signals.language)?;
+        facts.set_item("code", signals.shape.code)?;
+        facts.set_item("math", signals.shape.math)?;
+        facts.set_item("json", signals.shape.json)?;
+        facts.set_item("question", self.question())?;
+        facts.set_item("personal", named(&PERSONAL, signals.personal))?;
+        facts.set_item("difficulty", signals.difficulty)?;
+        facts.set_item("topic", signals.topic)?;
+        facts.set_item("scores", &signals.scores)?;
+        facts.set_item("nearest", signals.nearest)?;
+        facts.set_item("declared", &signals.declared)?;
+        Ok(facts)
+    }
+
+    #[getter]
+    const fn is_read(&self) -> bool {
+        self.0.is_read
+    }
+
+    #[getter]
+    fn language(&self) -> &str {
+        &self.0.language
+    }
+
+    #[getter]
+    fn question(&self) -> &'static str {
+        self.0.question.map_or("other", |at| QUESTIONS[at])
+    }
+
+    #[getter]
+    const fn difficulty(&self) -> f32 {
+        self.0.difficulty
+    }
+
+    #[getter]
+    const fn topic(&self) -> Option<(usize, f32)> {
+        self.0.topic
+    }
+
+    #[getter]
+    fn scores(&self) -> Vec<f32> {
+        self.0.scores.clone()
+    }
+
+    #[getter]
+    const fn nearest(&self) -> Option<(usize, f32)> {
+        self.0.nearest
+    }
+
+    #[getter]
+    fn declared(&self) -> Vec<(String, String)> {
+        self.0.declared.clone()
+    }
+
+    #[getter]
+    fn personal(&self) -> Vec<&'static str> {
+        named(&PERSONAL, self.0.personal)
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Signals({} bytes, {} turns, {})",
+            self.0.bytes,
+            self.0.turns,
+            named(&MODALITIES, self.0.modality).join("+")
+        )
+    }
+}
+
+/// The one class here that changes: only its owner's thread ticks it.
+#[pyclass(name = "Pacer", module = "dispatch._core")]
+struct PyPacer(Pacer);
+
+#[pymethods]
+impl PyPacer {
+    #[new]
+    #[pyo3(signature = (rate, window, /))]
+    const fn new(rate: f64, window: f64) -> Self {
+        Self(Pacer::new(rate, window))
+    }
+
+    #[pyo3(signature = (elapsed, spent, /))]
+    fn tick(&mut self, elapsed: f64, spent: f64) -> f64 {
+        self.0.tick(elapsed, spent)
+    }
+
+    #[getter]
+    const fn credit(&self) -> f64 {
+        self.0.credit()
+    }
+}
+
+fn named(names: &[&'static str], bits: u8) -> Vec<&'static str> {
+    names.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, name)| *name).collect()
+}
+
+fn bits(names: &[&str], found: &[String]) -> u8 {
+    names
+        .iter()
+        .enumerate()
+        .filter(|(_, name)| found.iter().any(|one| one == *name))
+        .fold(0, |bits, (at, _)| bits | 1 << at)
+}
