@@ -38,6 +38,7 @@ from dispatch.telemetry.ledger import Ledger
 from dispatch.transport.connect import Connector, Resolver, Target, proxy_for
 from dispatch.transport.local import LocalOrigin
 from dispatch.transport.pool import Origin
+from dispatch.transport.programs import program_of
 from dispatch.transport.tls import TlsConfig
 
 if TYPE_CHECKING:
@@ -365,6 +366,8 @@ def _credentialed(place: tuple[object, ...], inner: Origin, whose: Identity, gen
 def _origin(endpoint: Endpoint, where: Address, resolver: Resolver, config: Config) -> Owner:
     if where.scheme == "builtin":
         return LocalOrigin(endpoint.provider, echo.respond)
+    if where.scheme == "program":
+        return program_of(endpoint)
     target = Target(where.scheme, where.host, where.port, proxy=proxy_for(where.scheme, where.host, endpoint.proxy))
     tls = _tls(endpoint) if where.scheme == "https" else None
     name = f"{where.scheme}://{where.host}:{where.port}"

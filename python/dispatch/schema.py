@@ -103,7 +103,7 @@ class Origin(Struct, frozen=True):
     """Where connections go; endpoints of one origin share a pool of them."""
 
     scheme: str
-    """`http`, `https`, or `builtin` for an answer that is made in process."""
+    """`http`, `https`, `builtin` for an answer that is made in process, or `program` for one that a handler makes."""
     host: str
     """Name or address, without brackets."""
     port: int
