@@ -99,6 +99,9 @@ class ProgramOrigin:
         """It is over."""
         self._runs.discard(connection.transport)
 
+    def on_refused(self) -> None:
+        """There is no credential to fetch anew."""
+
     def sweep(self, now_ns: int) -> None:
         """Nothing falls idle."""
 
