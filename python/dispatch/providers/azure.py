@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from dispatch.errors import ConfigError
 from dispatch.providers.base import PATHS, below, build_head, options_of, origin_of, plain_target, require_model, split_url
 from dispatch.providers.classify import classify
-from dispatch.providers.identity import EntraIdentity, Reference
+from dispatch.providers.identity import EntraIdentity, check_references
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
@@ -49,7 +49,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """For `entra`; left out: `AZURE_TENANT_ID`."""
     client_id: _Segment = ""
     """For `entra`: of the client or the managed identity; left out: `AZURE_CLIENT_ID`, or the identity that the machine has."""
-    client_secret: Reference = ""
+    client_secret: str = ""
     """For `entra`: `env:NAME` or `file:/path`; left out: `AZURE_CLIENT_SECRET`, the workload's federated token, or the managed identity."""
     authority: str = "https://login.microsoftonline.com"
     """For `entra`: who issues tokens; other clouds have their own."""
@@ -67,6 +67,7 @@ class Azure:
         """Check model, base URL, key and options."""
         require_model(endpoint)
         options = options_of(endpoint, Options)
+        check_references(client_secret=options.client_secret)
         if bool(endpoint.api_key) == (options.auth == "entra"):
             raise ConfigError("api_key", "missing" if not endpoint.api_key else "`auth: entra` has tokens of its own")
         if options.auth != "entra" and (options.tenant or options.client_id or options.client_secret):

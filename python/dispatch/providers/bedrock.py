@@ -1,8 +1,8 @@
-"""Amazon Bedrock (https://docs.aws.amazon.com/bedrock/latest/APIReference), by two of its APIs.
+"""Amazon Bedrock (https://docs.aws.amazon.com/bedrock/latest/APIReference), by three of its APIs.
 
 Converse speaks to every model in one dialect. InvokeModel speaks to each in its maker's: Anthropic's models are asked in Anthropic's own,
-so that nothing that a client of `/v1/messages` sends is lost. With `api_key` requests carry it as a bearer token; without, they are
-signed with AWS's keys.
+so that nothing that a client of `/v1/messages` sends is lost; newer ones also at a copy of Anthropic's own API. With `api_key` requests
+carry it as a bearer token; without, they are signed with AWS's keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from dispatch.errors import ConfigError, Failure
 from dispatch.providers.base import build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify, describe
-from dispatch.providers.identity import AwsIdentity, Reference
+from dispatch.providers.identity import AwsIdentity, check_references
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
@@ -27,12 +27,13 @@ __all__ = ["PROVIDER", "Guardrail", "Options"]
 
 _Word = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:/-]*\Z")]
 _PATHS = {
-    "converse": ("converse", "converse"),
-    "converse_stream": ("converse", "converse-stream"),
-    "invoke": ("invoke", "invoke"),
-    "invoke_stream": ("invoke", "invoke-with-response-stream"),
+    "converse": ("converse", "/model/{}/converse"),
+    "converse_stream": ("converse", "/model/{}/converse-stream"),
+    "invoke": ("invoke", "/model/{}/invoke"),
+    "invoke_stream": ("invoke", "/model/{}/invoke-with-response-stream"),
+    "messages": ("messages", "/anthropic/v1/messages"),
 }
-"""By door: the API, and the last part of the path."""
+"""By door: the API and the path."""
 _VERSION = "bedrock-2023-05-31"
 _CLAUDE = re.compile(r"(^|[./])anthropic\.claude")
 
@@ -69,15 +70,16 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     region: Annotated[str, Meta(pattern=r"\A[a-z0-9-]*\Z")] = ""
     """As `us-east-1`; needed unless `base_url` is given. Without region and `api_key` requests go unsigned, for a gateway that signs."""
-    api: Literal["auto", "converse", "invoke"] = "auto"
-    """`invoke` is for Anthropic's models alone; `auto` takes it for those whose name says so, and Converse for all others."""
+    api: Literal["auto", "converse", "invoke", "messages"] = "auto"
+    """`invoke` (InvokeModel) and `messages` (`/anthropic/v1/messages`, newer models) are for Anthropic's models alone. `auto`: `invoke` for
+    those whose name says so, `converse` for all others."""
     profile: _Word = ""
     """A profile of AWS's files in place of the first keys that are found."""
-    access_key_id: Reference = ""
+    access_key_id: str = ""
     """`env:NAME` or `file:/path`, with `secret_access_key`: keys of this endpoint alone."""
-    secret_access_key: Reference = ""
+    secret_access_key: str = ""
     """`env:NAME` or `file:/path`."""
-    session_token: Reference = ""
+    session_token: str = ""
     """`env:NAME` or `file:/path`, where the keys are temporary."""
     guardrail: Guardrail | None = None
     """A guardrail that looks at each request."""
@@ -99,6 +101,8 @@ class Bedrock:
         if endpoint.passes_name:
             raise ConfigError("model", "the path names the model, so it must be named here")
         options = options_of(endpoint, Options)
+        names = ("access_key_id", "secret_access_key", "session_token")
+        check_references(**{name: getattr(options, name) for name in names})
         if not options.region and not endpoint.base_url:
             raise ConfigError("options.region", "missing; write the region of the model, such as us-east-1")
         if bool(options.access_key_id) != bool(options.secret_access_key):
@@ -110,15 +114,15 @@ class Bedrock:
     def head(self, endpoint: Endpoint, door: str, secret: str) -> bytes | None:
         """Build the fixed part of a request."""
         options = options_of(endpoint, Options)
-        api, verb = _PATHS.get(door, ("", ""))
+        api, path = _PATHS.get(door, ("", ""))
         if api != _api(endpoint, options):
             return None
         fields = [("authorization", f"Bearer {secret}")] if secret else []
         rail = options.guardrail
-        if rail is not None and api == "invoke":
+        if rail is not None and api != "converse":
             fields += [("x-amzn-bedrock-guardrailidentifier", rail.id), ("x-amzn-bedrock-guardrailversion", rail.version)]
             fields.append(("x-amzn-bedrock-trace", rail.trace.upper()))
-        return build_head(_base_url(endpoint, options), f"/model/{quote(endpoint.model, safe='')}/{verb}", fields, endpoint)
+        return build_head(_base_url(endpoint, options), path.format(quote(endpoint.model, safe="")), fields, endpoint)
 
     def target(self, endpoint: Endpoint) -> Target:
         """Tell what a translated request must know of the endpoint."""
@@ -127,7 +131,7 @@ class Bedrock:
         rail = options.guardrail
         if _api(endpoint, options) == "invoke":
             fields["version"] = _VERSION
-        elif rail is not None:
+        elif rail is not None and _api(endpoint, options) == "converse":
             config = {"guardrailIdentifier": rail.id, "guardrailVersion": rail.version, "trace": rail.trace}
             fields["body"] = {"guardrailConfig": config}
         return plain_target(self.name, endpoint, **fields)
@@ -155,6 +159,8 @@ class Bedrock:
         known = _EXCEPTIONS.get(fault.kind.lower())
         if known is not None:
             return known
+        if fault.kind.lower() == "validationexception":
+            status = 400
         if status == 429:
             # "Too many tokens, please wait" is a rate here, and a prompt that is too long elsewhere.
             return Failure.RATE_LIMITED

@@ -5,18 +5,21 @@ The secrets themselves are read, and renewed ahead of time, by `transport.creden
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, cast
+import re
+from typing import TYPE_CHECKING, cast
 
-from msgspec import Meta, Struct
+from msgspec import Struct
+
+from dispatch.errors import ConfigError
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
     from dispatch.providers.base import Provider
 
-__all__ = ["AwsIdentity", "EntraIdentity", "GoogleIdentity", "Identity", "Reference", "identity_of"]
+__all__ = ["AwsIdentity", "EntraIdentity", "GoogleIdentity", "Identity", "check_references", "identity_of"]
 
-Reference = Annotated[str, Meta(pattern=r"\A(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)?\Z")]
-"""Where a secret lies: `env:NAME` or `file:/path`."""
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:.+")
+"""Where a secret lies."""
 
 
 class AwsIdentity(Struct, frozen=True, kw_only=True):
@@ -59,3 +62,14 @@ def identity_of(provider: Provider, endpoint: Endpoint) -> Identity | None:
     """Who requests of an endpoint come from, by its provider's method `identity`; None where its `api_key` says all."""
     own = getattr(provider, "identity", None)
     return None if own is None else cast("Identity | None", own(endpoint))
+
+
+def check_references(**references: str) -> None:
+    """Refuse secrets that are written out, without repeating them.
+
+    Raises:
+        ConfigError: with the name of the option.
+    """
+    for name, reference in references.items():
+        if reference and not _REFERENCE.fullmatch(reference):
+            raise ConfigError(f"options.{name}", "expected env:NAME or file:/path; a secret is not written here")
