@@ -17,7 +17,7 @@ from dispatch.allowance import Allowance
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, Failure
 from dispatch.links import learn
 from dispatch.patience import Patient
-from dispatch.policy.retry import REACH, Again, Reach, backoff_s, judge, may_fall_back, place_wait_s
+from dispatch.policy.retry import OF_ACCOUNT, REACH, Again, Reach, backoff_s, judge, may_fall_back, place_wait_s
 from dispatch.relay import Relay
 from dispatch.replies import refused
 from dispatch.routing import MASK_BITS, Lease, Refusal
@@ -44,6 +44,7 @@ class Attempts(Patient):
 
     error: UpstreamError | None = None
     link: Link
+    _asked = 0
     _barred = 0
     _is_hurried = False
     _refused_ns = 0
@@ -82,8 +83,10 @@ class Attempts(Patient):
         call = self.call
         pool = self.pool
         taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
-        if type(taken) is Refusal and self.error is not None:
+        # Tries beyond their number are for those that were not asked, and for nobody else.
+        if type(taken) is Refusal and self.error is not None and self.count < pool.retry.attempts:
             # Nothing is free that was not tried: what was tried may do, but not without its wait.
+            self._asked |= self.tried
             self.tried = pool.cannot[call.door] | self._barred
             if self._is_hurried:
                 self._is_hurried = False
@@ -244,7 +247,8 @@ class Attempts(Patient):
     ) -> None:
         """This try is over: try again, or give up."""
         call, pool, now_ns = self.call, self.pool, monotonic_ns()
-        here = 0 if self.lease is None else 1 << (self.lease.position & MASK_BITS)
+        here = self._spoken_for(failure)
+        self.tried |= here
         if REACH[failure] is Reach.ELSEWHERE:
             self._barred |= here
         self._settle(failure, now_ns, cool_ms=0 if after_s is None else max(1, ceil(after_s * 1000)), sent=failure is not Failure.CONNECT)
@@ -268,6 +272,7 @@ class Attempts(Patient):
             retry_after_s=after_s,
             others=others,
             elsewhere=bool(pool.all & ~(pool.cannot[call.door] | self._barred | here)),
+            fresh=bool(pool.all & ~(self.tried | self._asked)),
             stale=stale,
         )
         if self.count > 1:
@@ -277,6 +282,13 @@ class Attempts(Patient):
         if goes_on or not isinstance(verdict, Again) or not self._tries_again(verdict.after_s, others, now_ns):
             error.may_fall_back = may_fall_back(failure, committed=call.committed, left_s=left_s, retry=pool.retry, stale=stale)
             self._give_up(error)
+
+    def _spoken_for(self, failure: Failure) -> int:
+        """The positions that a failure says something about: this try's own; all of its account where that is out of quota."""
+        lease = self.lease
+        if lease is None:
+            return 0
+        return lease.account if failure in OF_ACCOUNT else 1 << (lease.position & MASK_BITS)
 
     def _tries_again(self, after_s: float, others: bool, now_ns: int) -> bool:  # whether an endpoint is left untried
         """Have the next try made, if the body is still there and the budget has one, now or soon."""

@@ -44,6 +44,8 @@ _RULES = """\
 - Tries are bounded by `retry.attempts`, by the retry budget that all workers share, and by the deadline: no try begins whose wait would
   outlast it. The budget is a fifth of all requests and ten a second for tries in vain; one that ends in a whole answer costs it nothing.
   Who finds it empty while an untried endpoint is left waits for it, up to `retry.cap_s`.
+- A `rate_limited` or `quota_exhausted` endpoint speaks for its `account`: a retry goes to another one. While one was
+  not asked, a `rate_limited` request goes on to it even beyond `retry.attempts`, unless that is 1.
 - The wait before a try at the *same* endpoint is drawn from 0 to min(`cap_s`, `base_s` * 2^k), and never ends before what the provider
   asked for. A try at *another* endpoint waits for nothing.
 - If every endpoint that may still be asked is pausing, a retry waits for the first of them, while there is time. A pool of one pauses like

@@ -122,7 +122,8 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a failed attempt is made again, inside one pool."""
 
     attempts: Annotated[int, Meta(ge=1, le=16)] = 3
-    """Tries in all, the first one included. A retry budget (20 % of requests) bounds those in vain."""
+    """Tries in all, the first one included; unless this is 1, a 429 is no reason to stop while there is an account that was not asked.
+    A retry budget (20 % of requests) bounds those in vain."""
     base_s: Seconds = 0.25
     """The wait before retry k (0 for the first) is drawn from 0 to min(`cap_s`, `base_s` * 2^k)."""
     cap_s: Seconds = 8.0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUDGET_POLL_S",
+    "OF_ACCOUNT",
     "REACH",
     "VAIN_RETRIES",
     "Again",
@@ -77,6 +78,8 @@ REACH: Mapping[Failure, Reach] = {
     Failure.SLOW: Reach.ANYWHERE,
 }
 """The one table of what follows a failure."""
+OF_ACCOUNT = frozenset((Failure.RATE_LIMITED, Failure.QUOTA_EXHAUSTED))
+"""Failures that speak for all endpoints of an account."""
 
 # A kept connection that was idle for a while and ends at once most likely ended before it was read from: servers close idle ones.
 _STALE_IDLE_S = 1.0
@@ -113,6 +116,7 @@ def judge(  # noqa: PLR0913  # each is one fact of the attempt, named at the cal
     retry_after_s: float | None = None,
     others: bool = False,
     elsewhere: bool = False,
+    fresh: bool = False,
     stale: bool = False,
 ) -> Again | GiveUp:
     """Decide whether to try again inside the pool.
@@ -127,22 +131,31 @@ def judge(  # noqa: PLR0913  # each is one fact of the attempt, named at the cal
         retry_after_s: what the provider asked for.
         others: an endpoint of the pool that was not tried may take the request.
         elsewhere: another endpoint of the pool may take it, tried or not. What this one asked for is kept where places are given out.
+        fresh: one whose account was not asked at all may take it.
         stale: the connection ended as a stale one does (`is_stale`).
     """
     if committed:
         return GiveUp("committed")
-    reach = REACH[failure]
-    if reach < Reach.ELSEWHERE:
-        return GiveUp("final")
-    if failure is Failure.UNKNOWN_EXECUTION and not (retry.unknown or stale):
-        return GiveUp("unknown")
-    if attempt >= retry.attempts:
-        return GiveUp("attempts")
-    if reach is Reach.ELSEWHERE and not (others or elsewhere):
-        return GiveUp("endpoints")
+    why_not = _why_not(failure, attempt=attempt, retry=retry, somewhere=others or elsewhere, fresh=fresh, stale=stale)
+    if why_not:
+        return GiveUp(why_not)
     floor_s = 0.0 if elsewhere else retry_after_s or 0.0
     after_s = 0.0 if others else max(backoff_s(attempt, draw, retry), floor_s)
     return Again(after_s) if after_s < left_s else GiveUp("deadline")
+
+
+def _why_not(failure: Failure, *, attempt: int, retry: Retry, somewhere: bool, fresh: bool, stale: bool) -> str:
+    """What speaks against another try, as far as time does not come into it; empty: nothing."""
+    reach = REACH[failure]
+    if reach < Reach.ELSEWHERE:
+        return "final"
+    if failure is Failure.UNKNOWN_EXECUTION and not (retry.unknown or stale):
+        return "unknown"
+    # A 429 cost nothing: whoever has quota is found, however many have none. Who wants one try gets one.
+    is_search = failure is Failure.RATE_LIMITED and fresh and retry.attempts > 1
+    if attempt >= retry.attempts and not is_search:
+        return "attempts"
+    return "endpoints" if reach is Reach.ELSEWHERE and not somewhere else ""
 
 
 def may_fall_back(failure: Failure, *, committed: bool, left_s: float, retry: Retry, stale: bool = False) -> bool:
