@@ -66,6 +66,7 @@ check-python: setup
 check-pages: setup
 	$(BIN)/python -m dispatch.config.reference | diff -u docs/configuration.md -
 	$(BIN)/python -m dispatch.failures | diff -u docs/failures.md -
+	$(BIN)/python -m dispatch.telemetry.reference | diff -u docs/metrics.md -
 
 .PHONY: check-rust
 check-rust:
@@ -131,6 +132,7 @@ wheel: $(VENV)/.packages ## A wheel in dist/ that installs without Rust
 docs: setup ## The pages that are made from the code, in docs; the core's documentation, private items included, in target/doc
 	$(BIN)/python -m dispatch.config.reference > docs/configuration.md
 	$(BIN)/python -m dispatch.failures > docs/failures.md
+	$(BIN)/python -m dispatch.telemetry.reference > docs/metrics.md
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --locked --no-deps --document-private-items
 
 .PHONY: lock

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol, final
 
 __all__ = [
+    "BOOKINGS",
     "DURATION_BOUNDS_S",
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
@@ -159,6 +160,8 @@ DURATION_BOUNDS_S: list[float]
 """The same for `PairState.duration`."""
 OVERHEAD_BOUNDS_S: list[float]
 """The same for `Board.overhead()`."""
+BOOKINGS: list[str]
+"""How an attempt can stand in the ledger, in the order of `EndpointState.booked`."""
 HEDGES: list[str]
 """Names of the ways in which a hedge ends or is not made, in the order of `PoolState.hedges`."""
 SHARED: list[str]
@@ -332,6 +335,21 @@ class Board:
         """Zero what a dead worker held: requests in flight, queued tokens, probes, waiters. Counters stay.
 
         Only after the worker has been reaped, and before a successor gets its column.
+        """
+
+    def book(self, endpoint: int, model: int, key: int | None, outcome: int, cost_pico: int, /) -> None:
+        """Count an attempt that stands in the ledger.
+
+        Args:
+            endpoint: slot.
+            model: slot.
+            key: slot of who pays for what is delivered.
+            outcome: place in `BOOKINGS`.
+            cost_pico: picodollars.
+
+        Raises:
+            IndexError: there is no such row.
+            ValueError: there is no such outcome.
         """
 
     def count_check(self, slot: int, passed: bool, /) -> None:
@@ -571,6 +589,9 @@ class Pool:
     def retry_allowed(self, now_ns: int, /) -> bool:
         """Spend one retry of the pool's budget, a fifth of its first attempts and ten a second. False, when none is left, is counted."""
 
+    def has_sound(self, tried: int, now_ns: int, /) -> bool:
+        """Whether an endpoint beside those `tried`, a bit mask, seems to work: its breaker is closed, and nobody asked for a pause."""
+
     def __len__(self) -> int: ...
 
 @final
@@ -775,6 +796,14 @@ class EndpointState:
     def tokens(self) -> list[int]:
         """Used tokens: input, output, cached."""
 
+    @property
+    def booked(self) -> list[int]:
+        """Attempts in the ledger, in the order of `BOOKINGS`."""
+
+    @property
+    def cost(self) -> list[int]:
+        """What they cost, picodollars, in the same order."""
+
 @final
 class KeyState:
     """What is known of one key, over all workers."""
@@ -797,6 +826,10 @@ class KeyState:
     def tokens(self) -> list[int]:
         """Delivered tokens: input, output, cached."""
 
+    @property
+    def cost(self) -> int:
+        """What was delivered, picodollars, by the ledger."""
+
 @final
 class ModelState:
     """What is known of one model, over all workers."""
@@ -818,6 +851,10 @@ class ModelState:
     @property
     def shared(self) -> list[int]:
         """Requests whose answer may be shared, in the order of `SHARED`."""
+
+    @property
+    def cost(self) -> list[int]:
+        """What its attempts in the ledger cost, picodollars, in the order of `BOOKINGS`."""
 
 @final
 class PoolState:

@@ -1,7 +1,7 @@
 """A retry's wait for the budget that all workers share.
 
-An endpoint that was not tried is worth a wait, as long as the retries of others are of use: each of these gives back what it took, so a
-crowd whose endpoint has died goes over to one that lives as fast as that one answers (`rust/src/engine/budget.rs`).
+Worth it while an endpoint that was not tried seems to work. Retries of use give back what they took, so a crowd whose endpoint has died
+goes over to one that lives as fast as that one answers (`rust/src/engine/budget.rs`); once none seems to work, errors should be prompt.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from random import random
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from dispatch.policy.retry import BUDGET_POLL_S, VAIN_RETRIES
+from dispatch.policy.retry import BUDGET_POLL_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,24 +26,21 @@ class Allowance:
 
     Args:
         pool: whose budget it is.
+        tried: its positions that were tried, as a bit mask.
         until_ns: when it is given up, on the monotonic clock.
         go_on: called once there is a retry, which is spent.
-        give_up: called in its place: it is too late, or retries have become vain.
+        give_up: called in its place: it is too late, or no other endpoint works.
     """
 
-    __slots__ = ("_give_up", "_go_on", "_pool", "_timer", "_until_ns")
+    __slots__ = ("_give_up", "_go_on", "_pool", "_timer", "_tried", "_until_ns")
 
-    def __init__(self, pool: Pool, until_ns: int, go_on: Callable[[], None], give_up: Callable[[], None]) -> None:
+    def __init__(self, pool: Pool, tried: int, until_ns: int, go_on: Callable[[], None], give_up: Callable[[], None]) -> None:
         self._pool = pool
+        self._tried = tried
         self._until_ns = until_ns
         self._go_on = go_on
         self._give_up = give_up
         self._wait()
-
-    @staticmethod
-    def is_worth(pool: Pool, *, others: bool) -> bool:
-        """Whether to wait at all. `others`: an endpoint of the pool was not tried."""
-        return others and pool.is_last and pool.vain < VAIN_RETRIES
 
     def cancel(self) -> None:
         """Nobody is called any more."""
@@ -54,7 +51,7 @@ class Allowance:
 
     def _look(self) -> None:
         now_ns = monotonic_ns()
-        if now_ns >= self._until_ns or self._pool.vain >= VAIN_RETRIES:
+        if now_ns >= self._until_ns or not self._pool.core.has_sound(self._tried, now_ns):
             self._give_up()
         elif self._pool.retry_allowed(now_ns):
             self._go_on()

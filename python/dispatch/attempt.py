@@ -164,8 +164,6 @@ class Attempts(Patient):
         pool = self.pool
         if pool.book is not None:
             pool.book(self, Failure.NONE, usage, now_ns)
-        if self.error is not None:
-            pool.vain = 0
         pool.watch.discard(self)
         call = self.call
         call.endpoint = link.name
@@ -237,7 +235,6 @@ class Attempts(Patient):
         self.connection = None
         self.lease = None
         self.relay = None
-        self.pool.vain = 0
         self.pool.watch.discard(self)
         self.call.run = None
         self.pool.finish(self.call, Failure.NONE)
@@ -275,8 +272,6 @@ class Attempts(Patient):
             fresh=bool(pool.all & ~(self.tried | self._asked)),
             stale=stale,
         )
-        if self.count > 1:
-            pool.vain += 1
         # Silence here twice would leave the next plan no time.
         goes_on = failure is Failure.FIRST_TOKEN_TIMEOUT and not others and not pool.is_last
         if goes_on or not isinstance(verdict, Again) or not self._tries_again(verdict.after_s, others, now_ns):
@@ -298,8 +293,8 @@ class Attempts(Patient):
         self._is_hurried = others
         if pool.retry_allowed(now_ns):
             self._retry_in(after_s)
-        elif Allowance.is_worth(pool, others=others):
-            self._again = Allowance(pool, now_ns + int(pool.retry.cap_s * _NS), self._retry, self._despair)
+        elif pool.is_last and pool.core.has_sound(self.tried, now_ns):
+            self._again = Allowance(pool, self.tried, now_ns + int(pool.retry.cap_s * _NS), self._retry, self._despair)
         else:
             return False
         return True

@@ -116,6 +116,7 @@ class Call:
         lines: header lines that say which endpoint answered, at which attempt.
         notes: further header lines that say what happened on the way.
         freshness: 0, or what `Cache-Control` forbids: `policy.sharing.NO_CACHE`, `NO_STORE`.
+        is_estimated: its usage is counted from what was given: nobody reported it.
         is_kept: the answer was kept from an earlier request, and cost nothing.
         heard_ns: when the client last heard of a stream that has not committed.
         booked: lines of the ledger so far.
@@ -154,6 +155,7 @@ class Call:
     first_ns = 0
     freshness = 0
     is_delivered = False
+    is_estimated = False
     is_kept = False
     is_part = False
     key = ""

@@ -43,7 +43,7 @@ _RULES = """\
   own dialect, no terminator, and a connection that closes without the last chunk.
 - Tries are bounded by `retry.attempts`, by the retry budget that all workers share, and by the deadline: no try begins whose wait would
   outlast it. The budget is a fifth of all requests and ten a second for tries in vain; one that ends in a whole answer costs it nothing.
-  Who finds it empty while an untried endpoint is left waits for it, up to `retry.cap_s`.
+  Who finds it empty waits for it, up to `retry.cap_s`, while an endpoint that was not tried seems to work.
 - A `rate_limited` or `quota_exhausted` endpoint speaks for its `account`: a retry goes to another one. While one was
   not asked, a `rate_limited` request goes on to it even beyond `retry.attempts`, unless that is 1.
 - The wait before a try at the *same* endpoint is drawn from 0 to min(`cap_s`, `base_s` * 2^k), and never ends before what the provider

@@ -154,7 +154,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     routing = Routing(board, worker, config, slots)
     generation = Generation(config, routing)
     generation.workers = slots.sizes.workers
-    ledger = _ledger(config, worker)
+    ledger = _ledger(config, worker, routing)
     links = _links(config, secrets, generation, dispatcher.generation)
     entries = []
     for model in config.models.values():
@@ -211,11 +211,11 @@ def _declared(plan: PlanConfig) -> set[str]:
     return names
 
 
-def _ledger(config: Config, worker: int) -> Book | None:
+def _ledger(config: Config, worker: int, routing: Routing) -> Book | None:
     path = config.server.ledger
     if path is None:
         return None
-    return Ledger(path, worker, {endpoint.name: rates(endpoint.price) for endpoint in config.endpoints}).book
+    return Ledger(path, worker, {endpoint.name: rates(endpoint.price) for endpoint in config.endpoints}, routing.book).book
 
 
 def _shared(run: Start, model: ModelConfig, kept: Stores | None, routing: Routing, dispatcher: Dispatcher) -> Start:

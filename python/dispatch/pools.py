@@ -60,7 +60,6 @@ class Pool:
         is_last: no other plan is asked after this pool.
         connect_ns, first_token_ns, stall_ns: silences that are not waited through.
         min_speed: of a stream; None costs nothing.
-        vain: retries that failed since the last one that did not.
         answer_ns: the same for an answer that is no stream; 0: as long as there is time.
     """
 
@@ -81,7 +80,6 @@ class Pool:
         "retry",
         "retry_allowed",
         "stall_ns",
-        "vain",
         "watch",
     )
 
@@ -112,7 +110,6 @@ class Pool:
         self.finish = finish
         self.watch = watch
         self.book = book
-        self.vain = 0
         self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
         doors = {door for link in links for door in link.heads}
         self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}

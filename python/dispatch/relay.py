@@ -29,7 +29,7 @@ AFTER_FINISH_NS = 2 * _NS
 class Relay:
     """Receives a stream's bytes in place of its `Attempts`, and reports how it ended."""
 
-    __slots__ = ("_attempts", "_call", "_finished_ns", "_moved", "_paused", "_quiet_ns", "_state", "connection", "reader")
+    __slots__ = ("_attempts", "_call", "_finished_ns", "_moved", "_paused", "_quiet_ns", "_state", "connection", "is_estimated", "reader")
 
     def __init__(self, attempts: Attempts, connection: UpstreamConnection, answer: Answer) -> None:
         self._attempts = attempts
@@ -42,6 +42,7 @@ class Relay:
         self._paused = False
         self._quiet_ns = attempts.sent_ns
         self._finished_ns = 0
+        self.is_estimated = False
 
     def begin(self) -> None:
         """Take the connection over."""
@@ -111,6 +112,8 @@ class Relay:
         attempts = self._attempts
         tail = self._tail()
         usage = self.reader.usage
+        if not usage[1]:
+            usage = self._estimate()
         now_ns = monotonic_ns()
         self._count_dropped()
         if attempts.lease is not None:
@@ -132,8 +135,14 @@ class Relay:
     def used(self) -> tuple[int, int, int, int]:
         """Tokens of a stream that ends here: as reported; where its report is still to come, by estimate from what was given."""
         usage = self.reader.usage
-        if usage[1] or not self._call.committed:
+        return usage if usage[1] else self._estimate()
+
+    def _estimate(self) -> tuple[int, int, int, int]:
+        """What is not reported, counted from what was given."""
+        usage = self.reader.usage
+        if not self._call.committed:
             return usage
+        self.is_estimated = self._call.is_estimated = True
         return usage[0] or self._call.tokens_in, self.reader.deltas, usage[2], 0
 
     def _count_dropped(self) -> None:

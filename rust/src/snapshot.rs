@@ -80,6 +80,10 @@ pub struct Endpoint {
     pub checks: Vec<u64>,
     /// Input, output, cached.
     pub tokens: Vec<u64>,
+    /// Attempts in the ledger, in the order of [`crate::board::BOOKINGS`].
+    pub booked: Vec<u64>,
+    /// What they cost, picodollars.
+    pub cost: Vec<u64>,
 }
 
 /// One key.
@@ -95,6 +99,8 @@ pub struct Key {
     pub overflows: u64,
     /// Input, output, cached.
     pub tokens: Vec<u64>,
+    /// What was delivered, picodollars.
+    pub cost: u64,
 }
 
 /// One model.
@@ -110,6 +116,8 @@ pub struct Model {
     pub shared: Vec<u64>,
     /// How long requests waited for a place, of those that got one.
     pub waits: Histogram,
+    /// What its attempts in the ledger cost, picodollars, in the order of [`crate::board::BOOKINGS`].
+    pub cost: Vec<u64>,
 }
 
 /// One pool.
@@ -163,6 +171,8 @@ pub fn endpoint(board: &Board, slot: usize) -> Endpoint {
         dropped: row.dropped().load(Relaxed),
         checks: counters(row.checks()),
         tokens: counters(row.tokens()),
+        booked: counters(row.booked()),
+        cost: counters(row.cost()),
     }
 }
 
@@ -176,6 +186,7 @@ pub fn key(board: &Board, slot: usize) -> Key {
         refused: row.refused().load(Relaxed),
         overflows: row.overflows().load(Relaxed),
         tokens: counters(row.tokens()),
+        cost: row.cost().load(Relaxed),
     }
 }
 
@@ -189,6 +200,7 @@ pub fn model(board: &Board, slot: usize) -> Model {
         outcomes: words(row.outcomes()),
         shared: counters(row.shared()),
         waits: histogram(row.waits(), FIRST_TOKEN_US.len()),
+        cost: counters(row.cost()),
     }
 }
 

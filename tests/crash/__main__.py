@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from time import monotonic
 
 import uvloop
 
@@ -16,6 +17,7 @@ from tests.crash.books import Books, audit
 from tests.crash.cases import CASES, runs_of
 from tests.crash.fleet import Fleet
 from tests.crash.play import Result, play_all
+from tests.crash.report import Setting
 from tests.crash.scenes import Scene, play_scenes
 
 ROOT = Path(__file__).parents[2]
@@ -32,8 +34,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-async def run(asked: argparse.Namespace) -> tuple[list[Result], list[Scene], Books]:
+async def run(asked: argparse.Namespace) -> tuple[list[Result], list[Scene], Books, Setting]:
     """Play what was asked for."""
+    began = monotonic()
     cases = tuple(case for case in CASES if re.search(asked.only, case.name))
     clients = 30 if asked.quick else asked.clients
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
@@ -44,20 +47,21 @@ async def run(asked: argparse.Namespace) -> tuple[list[Result], list[Scene], Boo
             scenes = [] if asked.only or asked.quick else await play_scenes(fleet, clients)
         if fleet.complaints:
             print(fleet.complaints[-5000:], file=sys.stderr)
-        return results, scenes, audit(results, sorted(books_s), fleet.journals)
+        setting = Setting.of(asked.at_once, monotonic() - began, fleet.strain.worst_lag_s)
+        return results, scenes, audit(results, sorted(books_s), fleet.journals), setting
 
 
 def main(arguments: list[str]) -> int:
     """Play, print, write; the exit status tells whether every law was kept."""
     asked = parse(arguments)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        results, scenes, books = runner.run(run(asked))
+        results, scenes, books, setting = runner.run(run(asked))
     broken = [*report.broken(results), *report.broken_elsewhere(scenes, books)]
-    page = report.page(results, scenes, books, broken)
+    page = report.page(results, scenes, books, broken, setting)
     print(page)
     if not asked.only and not asked.quick:
         asked.out.with_suffix(".md").write_text(page)
-        asked.out.with_suffix(".json").write_text(report.figures(results, scenes, books))
+        asked.out.with_suffix(".json").write_text(report.figures(results, scenes, books, setting))
         print(f"written: {asked.out}.md")
     return 1 if broken else 0
 

@@ -6,15 +6,20 @@ import asyncio
 import json
 from hashlib import sha256
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httptools
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from tests.crash.strain import Strain
 
 __all__ = ["Outcome", "ask", "leave", "prompt_digest"]
 
 GRACE_S: Final = 0.25
 """By how much an error may be later than the deadline."""
+_CLOCK_S: Final = 0.25
+"""How far the sidecar's coarse clock may lie before the deadline when it is looked at for the last time in time."""
 _GIVE_UP_S: Final = 10.0
 """After the deadline; whatever did not end by then has hung."""
 
@@ -36,6 +41,9 @@ class Outcome(Struct, kw_only=True):
     endpoint: str = ""
     took_s: float = 0.0
     is_late: bool = False
+    """It ended after the deadline and its grace, and the machine is not to blame."""
+    is_delayed: bool = False
+    """The same, but for at least as long the sidecar was ready to run and had no processor, or this program was late itself."""
     seen: str = ""
     """The end of what came, where the verdict breaks a law."""
 
@@ -91,7 +99,17 @@ class _Client(asyncio.Protocol):
             self._over.set_result(None)
 
 
-async def ask(port: int, model: str, text: str, *, stream: bool, deadline_s: float, drops: bool = False, request_id: str = "") -> Outcome:
+async def ask(  # each is one fact of the request, named at the call
+    port: int,
+    model: str,
+    text: str,
+    *,
+    stream: bool,
+    deadline_s: float,
+    strain: Strain,
+    drops: bool = False,
+    request_id: str = "",
+) -> Outcome:
     """Ask once over a connection of its own.
 
     Args:
@@ -100,6 +118,7 @@ async def ask(port: int, model: str, text: str, *, stream: bool, deadline_s: flo
         text: the prompt, which a good endpoint says again.
         stream: ask for events.
         deadline_s: told to the sidecar.
+        strain: knows what the machine withheld.
         drops: the text may lack one piece.
         request_id: told to the sidecar; empty: it makes one.
     """
@@ -121,7 +140,10 @@ async def ask(port: int, model: str, text: str, *, stream: bool, deadline_s: flo
     client.transport.abort()
     if not over.done():
         return outcome
-    outcome.is_late = outcome.took_s > deadline_s + GRACE_S
+    over_s = outcome.took_s - deadline_s - GRACE_S
+    if over_s > 0:
+        outcome.is_delayed = over_s <= strain.withheld_s(began + deadline_s - _CLOCK_S, began + outcome.took_s)
+        outcome.is_late = not outcome.is_delayed
     _judge(client, outcome, text, drops)
     return outcome
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import trustme
 
 from tests.crash.cases import FIRST_TOKEN_S, GOOD, STALL_S, VARIANTS, Case, runs_of, scenario, slug
+from tests.crash.strain import Strain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +97,7 @@ class Fleet:
         self.port = 0
         self.complaints = ""
         """What the sidecar said on standard error, after its end: nothing, if all is well."""
+        self.strain = Strain(self.worker_pids)
         self.sidecar = Process("sidecar", folder, "serve", "--config", str(self.config), "--port", "0", "--log", "off")
 
     async def __aenter__(self) -> Self:
@@ -116,9 +118,11 @@ class Fleet:
         assert found is not None, line
         self.port = int(found[1])
         await self.until_workers(WORKERS)
+        await self.strain.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.strain.__aexit__()
         await self.sidecar.stop()
         self.complaints = self.sidecar.complaints()
         await asyncio.gather(*(mock.stop() for mock in self.mocks))

@@ -105,7 +105,8 @@ async def _play(fleet: Fleet, scene: Scene, act: Callable[[Fleet], Awaitable[Non
         while monotonic() < end_s:
             text = f"{scene.name} {scene.kind} {number} {turn} {WORDS}"
             turn += 1
-            outcome = await ask(fleet.port, f"{MODEL}-{scene.kind}", text, stream=scene.kind == "stream", deadline_s=DEADLINE_S)
+            is_stream = scene.kind == "stream"
+            outcome = await ask(fleet.port, f"{MODEL}-{scene.kind}", text, stream=is_stream, deadline_s=DEADLINE_S, strain=fleet.strain)
             scene.outcomes.append(outcome)
             if outcome.verdict == "refused":
                 await asyncio.sleep(0.1)

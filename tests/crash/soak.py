@@ -59,6 +59,7 @@ class Soak:
         self.reloads = 0
         self.kills: list[float] = []
         self.victims = 0
+        self.delayed = 0
         self.watch = Watch(fleet)
         self.took_s: list[float] = []
         self._clients = clients
@@ -96,8 +97,10 @@ class Soak:
                 await self._ask(run, text.strip())
 
     async def _ask(self, run: Run, text: str) -> None:
-        outcome = await ask(self.fleet.port, run.model, text, stream=run.kind == "stream", deadline_s=DEADLINE_S, drops=True)
+        fleet, is_stream = self.fleet, run.kind == "stream"
+        outcome = await ask(fleet.port, run.model, text, stream=is_stream, deadline_s=DEADLINE_S, strain=fleet.strain, drops=True)
         verdict = "late" if outcome.is_late else outcome.verdict
+        self.delayed += outcome.is_delayed
         if verdict in ("cut", "refused") and any(0 <= monotonic() - at_s <= AFTERMATH_S + outcome.took_s for at_s in self.kills):
             verdict = "killed"
         self.verdicts[verdict] += 1

@@ -38,6 +38,8 @@ def judge(soak: Soak, metrics: dict[str, float], seconds: float) -> tuple[dict[s
         "delivered_twice": twice,
         "workers": workers,
         "held_at_the_end": held,
+        "delayed": soak.delayed,
+        "worst_lag_s": round(soak.fleet.strain.worst_lag_s, 2),
     }
     broken = [f"lost: {one.verdict} after {one.took_s:.1f} s, {one.status}, {one.seen[:200]}" for one in soak.lost[:10]]
     if len(soak.lost) > 10:
@@ -123,7 +125,9 @@ clients leave.
 `killed`: the connection was to a worker that had just been killed. Lost (no end, late, or broken and ended as if it were whole):
 {sum(requests.get(name, 0) for name in _LOST)}. Median {figures["p50_s"] * 1000:.0f} ms, p99 {figures["p99_s"] * 1000:.0f} ms.
 Ledger: {", ".join(f"{count} {name}" for name, count in figures["ledger"].items())}; delivered twice: {figures["delivered_twice"]}.
-Held on the board at the end: {figures["held_at_the_end"] or "nothing"}. Growth is that of the line of least squares.
+Later than the deadline because the machine withheld its processors: {figures["delayed"]}; this program's loop was late by
+{figures["worst_lag_s"]} s at worst. Held on the board at the end: {figures["held_at_the_end"] or "nothing"}.
+Growth is that of the line of least squares.
 
 | worker | {" | ".join(_COLUMNS)} |
 |{" --- |" * (len(_COLUMNS) + 1)}"""

@@ -79,8 +79,24 @@ async def test_a_retry_is_a_second_entry_and_only_one_is_delivered(tmp_path: Pat
     assert (first["attempt"], first["endpoint"], first["failure"], first["outcome"]) == (1, "a", failure, outcome)
     assert (second["attempt"], second["endpoint"], second["outcome"]) == (2, "b", "delivered")
     assert first["id"] == second["id"]
-    assert first.get("cost_pico", 0) == 0
+    # What may have been executed costs its prompt, by estimate; what surely was not, nothing.
+    assert first.get("estimated", False) is (outcome == "unknown")
+    assert first.get("cost_pico", 0) == (first["tokens_in"] * 2_500_000 if outcome == "unknown" else 0)
     assert [len(bad.journal), len(good.journal)] == [1, 1]
+
+
+async def test_a_stream_without_a_report_is_estimated_and_says_so(tmp_path: Path) -> None:
+    settings = config(tmp_path, "http://127.0.0.1:1/v1")
+    async with MockProvider(output_tokens=5) as mock:
+        settings["endpoints"][0] |= {"base_url": mock.base_url, "capabilities": {"stream_usage": False}}
+        async with Hosted(settings) as hosted:
+            await (await hosted.peer()).ask(chat(stream=True))
+        call = hosted.reports[0][0]
+    (entry,) = booked(tmp_path)
+
+    assert (entry["outcome"], entry["tokens_out"], entry["estimated"]) == ("delivered", 5, True)
+    assert entry["tokens_in"] == call.tokens_in
+    assert (call.usage[1], call.is_estimated) == (5, True)
 
 
 async def test_what_was_never_sent_is_wasted(tmp_path: Path) -> None:
@@ -88,7 +104,7 @@ async def test_what_was_never_sent_is_wasted(tmp_path: Path) -> None:
         reply = await (await hosted.peer()).ask(chat())
 
     assert reply.status == 502
-    assert {(entry["failure"], entry["outcome"]) for entry in booked(tmp_path)} == {("connect", "wasted")}
+    assert {(entry["failure"], entry["outcome"], entry["sent"]) for entry in booked(tmp_path)} == {("connect", "wasted", False)}
     assert len(mock.journal) == 0
 
 

@@ -451,6 +451,9 @@ async def test_the_client_sees_the_usage_of_both_and_its_key_pays_for_what_was_d
                 assert told["prompt_tokens"] == 10 + call.tokens_in
                 assert told["total_tokens"] == told["completion_tokens"] + told["prompt_tokens"]
                 assert call.usage[:2] == ((10 - before, 6 + before) if recover == ("continue",) else (10, 6))
+                # The sum is an estimate in the part that broke; what the key pays only where it was gone on with.
+                assert b"\n: x-dispatch-estimated: true\n" in reply.body
+                assert call.is_estimated is (recover == ("continue",))
 
 
 async def test_usage_that_was_not_asked_for_is_not_shown() -> None:
@@ -464,6 +467,7 @@ async def test_usage_that_was_not_asked_for_is_not_shown() -> None:
 
         assert_one_answer(reply)
         assert b"usage" not in reply.body
+        assert b"estimated" not in reply.body
         assert hosted.reports[0][0].usage[:2] == (10, 6)
 
 

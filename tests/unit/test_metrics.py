@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from dispatch.config import Config, build
 from dispatch.errors import Failure
-from dispatch.routing import HEDGES, REFUSED, Board, Hedges, Lease, Routing, Sizes, Slots, Ticket
+from dispatch.policy.booking import BOOKED
+from dispatch.routing import BOOKINGS, HEDGES, REFUSED, Board, Hedges, Lease, Routing, Sizes, Slots, Ticket
+from dispatch.telemetry.families import OUTCOMES
 from dispatch.telemetry.metrics import exposition
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 NOW_NS = 10**15
@@ -162,21 +165,20 @@ def test_hedges_are_counted_by_model_and_left_out_while_there_are_none(config: C
 
 
 def test_outcomes_have_one_name_for_each_number() -> None:
-    assert [failure.name.lower() for failure in Failure][1:] == list(_outcomes())[1:-1]
-    assert len(list(_outcomes())) == REFUSED + 1
+    assert [failure.name.lower() for failure in Failure][1:] == list(OUTCOMES)[1:-1]
+    assert len(OUTCOMES) == REFUSED + 1
 
 
-def _outcomes() -> tuple[str, ...]:
-    from dispatch.telemetry import metrics
-
-    return metrics._OUTCOMES
+def test_bookings_have_one_name_for_each_place() -> None:
+    assert list(BOOKED) == BOOKINGS
 
 
 def test_a_label_with_quotes_backslash_and_newline_survives_the_parser() -> None:
-    from dispatch.telemetry.metrics import _family
-
     hostile = 'a"b\\c\nd'
+    routing = Routing.alone(build(CONFIG))
+    snapshot = routing.snapshot(NOW_NS)
+    renamed = replace(snapshot, endpoints={hostile: snapshot.endpoints["east"]})
 
-    text = "".join(_family("dispatch_x_total", "counter", "Help.", [((("model", hostile),), 1)]))
+    families = parsed(exposition(renamed))
 
-    assert parsed(text.encode())["dispatch_x"].samples[0].labels == {"model": hostile}
+    assert {sample.labels["endpoint"] for sample in families["dispatch_in_flight"].samples} == {hostile}

@@ -199,6 +199,7 @@ class _Asking:
         own, branch = self._call, self._branch
         self._tell()
         own.usage = branch.usage
+        own.is_estimated = branch.is_estimated
         own.answered_ns = branch.answered_ns
         own.run = None
 

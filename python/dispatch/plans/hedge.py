@@ -287,6 +287,7 @@ class _Run:
     def _deliver(self, call: Call) -> None:
         own = self._call
         own.usage = call.usage
+        own.is_estimated = call.is_estimated
         own.answered_ns = call.answered_ns
         own.run = None
         self._plan.shares.answered(own)

@@ -196,7 +196,7 @@ class Delivery:
             call.committed = True
             call.body = self._told = None
         name = branch.endpoint.encode()
-        lines = b": x-dispatch-recovered: %b %b\n" % (way.name.encode(), name) if way is not None else b""
+        lines = b"" if way is None else way.comment(name, is_estimated=call.wants_usage)
         if way is not None or (is_first and call.heard_ns != call.received_ns):
             lines += b": x-dispatch-endpoint: %b\n: x-dispatch-attempts: %d\n\n" % (name, call.attempts)
         return lines
@@ -246,6 +246,7 @@ class Delivery:
         """The key pays for what was delivered."""
         call = self.call
         call.usage = self._bill.delivered(branch.usage)
+        call.is_estimated = branch.is_estimated or bool(self._bill.sent)
         call.answered_ns = branch.answered_ns
 
     def _finish(self) -> None:
@@ -314,9 +315,9 @@ class Delivery:
             self._give_up(error)
         elif pool.retry_allowed(now_ns):
             self._go_on(verdict.after_s)
-        elif Allowance.is_worth(pool, others=others):
+        elif pool.is_last and pool.core.has_sound(self._tried, now_ns):
             until_ns = min(call.deadline_ns, now_ns + int(pool.retry.cap_s * _NS))
-            self._allowance = Allowance(pool, until_ns, partial(self._go_on, 0.0), partial(self._give_up, error))
+            self._allowance = Allowance(pool, self._tried, until_ns, partial(self._go_on, 0.0), partial(self._give_up, error))
         else:
             self._give_up(error)
 

@@ -48,6 +48,12 @@ class Way:
             call.door == "chat" and isinstance(scan, Scan) and not scan.flags & HAS_FORMAT and told.is_prose and not told.content.isspace()
         )
 
+    def comment(self, endpoint: bytes, *, is_estimated: bool) -> bytes:
+        """Lines that say who takes over, and whether the usage to come is an estimate in the part that broke."""
+        return b": x-dispatch-recovered: %b %b\n" % (self.name.encode(), endpoint) + (
+            b": x-dispatch-estimated: true\n" if is_estimated else b""
+        )
+
     def prepare(self, told: Told, branch: Call, tokens: int, spent: tuple[int, int]) -> None:
         """Make `branch` ask for what is missing, and `told` ready for it.
 

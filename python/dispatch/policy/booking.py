@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from dispatch.errors import Failure
 
-__all__ = ["Booking", "book_as"]
+__all__ = ["BOOKED", "Booking", "book_as"]
 
 
 class Booking(StrEnum):
@@ -23,6 +23,9 @@ class Booking(StrEnum):
     UNKNOWN = "unknown"
     """It was sent, and whether it was executed and billed is not known."""
 
+
+BOOKED = tuple(Booking)
+"""In the order in which the board counts them."""
 
 _UNHEARD = frozenset((Failure.CANCELLED, Failure.DEADLINE, Failure.FIRST_TOKEN_TIMEOUT, Failure.UNKNOWN_EXECUTION))
 """We stopped listening, or the connection ended, before the provider had said how it went."""

@@ -23,7 +23,6 @@ __all__ = [
     "BUDGET_POLL_S",
     "OF_ACCOUNT",
     "REACH",
-    "VAIN_RETRIES",
     "Again",
     "GiveUp",
     "Reach",
@@ -37,8 +36,6 @@ __all__ = [
 
 BUDGET_POLL_S = 0.1
 """How often a retry asks whether the budget has one for it: the budget earns ten a second."""
-VAIN_RETRIES = 8
-"""So many failed retries in a row, and nothing waits for the budget any more: there is no better endpoint, and errors should be prompt."""
 
 
 class Reach(IntEnum):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from dispatch._core import (
+    BOOKINGS,
     DURATION_BOUNDS_S,
     FAILURES,
     FIRST_TOKEN_BOUNDS_S,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from dispatch.config import Config, Endpoint, Pool
 
 __all__ = [
+    "BOOKINGS",
     "DURATION_BOUNDS_S",
     "FAILURES",
     "FIRST_TOKEN_BOUNDS_S",
@@ -257,6 +259,11 @@ class Routing:
     def pace(self, model: str) -> tuple[int, float]:
         """Return the requests of a model in flight, and the mean time of its whole answers, s."""
         return pace(self._board, self._slots, self._config, model)
+
+    def book(self, endpoint: str, model: str, key: str, outcome: int, cost_pico: int) -> None:
+        """Count an attempt that stands in the ledger; `outcome` is a place in `BOOKINGS`, an empty `key` is nobody's."""
+        slots = self._slots
+        self._board.book(slots.endpoints[endpoint], slots.models[model], slots.keys.get(key), outcome, cost_pico)
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Read the rows of everything that is configured.

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from dispatch.errors import ConfigError, Failure
-from dispatch.policy.booking import Booking, book_as
+from dispatch.policy.booking import BOOKED, Booking, book_as
 from dispatch.policy.cost import cost_pico
 from dispatch.schema import Usage
 
@@ -48,6 +48,8 @@ class Entry(Struct, omit_defaults=True, kw_only=True):
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    estimated: bool = False
+    """The tokens are an estimate: of a stream without a report from what it gave, of an `unknown` attempt its prompt."""
     cost_pico: int = 0
     """Picodollars, by the endpoint's price; of what was not delivered, what is known of it."""
     duration_ms: float = 0.0
@@ -68,6 +70,14 @@ class Named(Protocol):
         """Of the configuration."""
 
 
+class Stream(Protocol):
+    """A stream, as far as the ledger cares."""
+
+    @property
+    def is_estimated(self) -> bool:
+        """Its tokens are counted from what it gave: it has not reported any."""
+
+
 class Attempt(Protocol):
     """What is booked, as the retry loop knows it."""
 
@@ -83,6 +93,16 @@ class Attempt(Protocol):
     def sent_ns(self) -> int:
         """When, on the monotonic clock."""
 
+    @property
+    def relay(self) -> Stream | None:
+        """Its stream, if it has begun one."""
+
+
+class Count(Protocol):
+    """Counts an entry for the metrics: names of endpoint, model and key, place of the outcome, picodollars."""
+
+    def __call__(self, endpoint: str, model: str, key: str, outcome: int, cost_pico: int, /) -> None: ...
+
 
 class Ledger:
     """See the module.
@@ -91,13 +111,15 @@ class Ledger:
         path: of the file, without the worker's number.
         worker: the number.
         prices: by endpoint.
+        count: told of each entry.
 
     Raises:
         ConfigError: the file cannot be opened.
     """
 
-    def __init__(self, path: str, worker: int, prices: dict[str, Rates]) -> None:
+    def __init__(self, path: str, worker: int, prices: dict[str, Rates], count: Count) -> None:
         self._prices = prices
+        self._count = count
         self._encode = msgspec.json.Encoder().encode
         self.lost = 0
         """Lines that were not written since the last one that was."""
@@ -132,6 +154,10 @@ class Ledger:
                 outcome = Booking.WASTED
             payer.is_delivered = True
         tokens_in, tokens_out, cached, _ = usage
+        estimated = attempt.relay is not None and attempt.relay.is_estimated
+        if outcome is Booking.UNKNOWN and not tokens_in:
+            tokens_in, estimated = call.tokens_in, True
+        cost = cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), self._prices[endpoint])
         entry = Entry(
             time=datetime.now(UTC),
             id=root.request_id[14:-2].decode("latin-1"),
@@ -145,10 +171,12 @@ class Ledger:
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             tokens_cached=cached,
-            cost_pico=cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), self._prices[endpoint]),
+            estimated=estimated,
+            cost_pico=cost,
             duration_ms=(now_ns - attempt.sent_ns) // 1000 / 1000,
         )
         self._write(self._encode(entry) + b"\n")
+        self._count(endpoint, root.model, root.key, BOOKED.index(outcome), cost)
 
     def _write(self, line: bytes) -> None:
         if self.lost:

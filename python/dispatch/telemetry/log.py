@@ -63,6 +63,7 @@ class RequestLine(Struct, omit_defaults=True):
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    estimated: bool = False
     error: str = ""
 
 
@@ -166,6 +167,7 @@ class Log:
             tokens_in=usage[0],
             tokens_out=usage[1],
             tokens_cached=usage[2],
+            estimated=call.is_estimated,
             error=error.code if error is not None else "",
         )
 

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 pub use layout::Sizes;
 use layout::Starts;
 use region::{Line, Region};
-pub use rows::{EndpointRow, KeyRow, ModelRow, PairRow, PoolRow, TOKEN_KINDS, UserRow, Words};
+pub use rows::{BOOKINGS, EndpointRow, KeyRow, ModelRow, PairRow, PoolRow, TOKEN_KINDS, UserRow, Words};
 
 /// One held quantity of one target: a column per worker.
 pub type Columns = [AtomicU32; layout::COLUMNS];
@@ -146,6 +146,25 @@ impl Board {
     #[must_use]
     pub fn pool(&self, slot: usize) -> PoolRow<'_> {
         PoolRow(self.row(self.starts.pools, slot, self.sizes.pools))
+    }
+
+    /// Counts an attempt that stands in the ledger: its endpoint's, what it cost its model, and its key if that pays. False, without
+    /// effect, when there is no such outcome; `outcome` is a place in [`BOOKINGS`].
+    #[must_use]
+    pub fn book(&self, endpoint: usize, model: usize, key: Option<usize>, outcome: usize, cost_pico: u64) -> bool {
+        let (row, model) = (self.endpoint(endpoint), self.model(model));
+        let (Some(booked), Some(cost), Some(spent)) =
+            (row.booked().get(outcome), row.cost().get(outcome), model.cost().get(outcome))
+        else {
+            return false;
+        };
+        booked.fetch_add(1, Relaxed);
+        cost.fetch_add(cost_pico, Relaxed);
+        spent.fetch_add(cost_pico, Relaxed);
+        if let (0, Some(key)) = (outcome, key) {
+            self.key(key).cost().fetch_add(cost_pico, Relaxed);
+        }
+        true
     }
 
     /// The row of a user, or after all users the one that stands in for users of a key.

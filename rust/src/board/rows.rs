@@ -33,6 +33,9 @@ impl<'a> Words<'a> {
 /// Kinds of tokens that are counted, in the order of their words.
 pub const TOKEN_KINDS: [&str; 3] = ["input", "output", "cached"];
 
+/// How an attempt can stand in the ledger, in the order of their words (`policy/booking.py`).
+pub const BOOKINGS: [&str; 3] = ["delivered", "wasted", "unknown"];
+
 /// One endpoint.
 #[derive(Clone, Copy)]
 pub struct EndpointRow<'a>(pub(super) &'a [Line; ENDPOINT_LINES]);
@@ -143,6 +146,16 @@ impl<'a> EndpointRow<'a> {
     pub fn attempts(self) -> Words<'a> {
         Words(&self.0[7..10])
     }
+    /// Attempts in the ledger, by [`BOOKINGS`].
+    #[must_use]
+    pub fn booked(self) -> &'a [AtomicU64] {
+        &self.0[10].wide()[..3]
+    }
+    /// What they cost, picodollars, by [`BOOKINGS`].
+    #[must_use]
+    pub fn cost(self) -> &'a [AtomicU64] {
+        &self.0[10].wide()[3..6]
+    }
 }
 
 /// One API key.
@@ -179,6 +192,11 @@ impl<'a> KeyRow<'a> {
     #[must_use]
     pub const fn overflows(self) -> &'a AtomicU64 {
         &self.0[2].wide()[5]
+    }
+    /// What was delivered to it, picodollars.
+    #[must_use]
+    pub const fn cost(self) -> &'a AtomicU64 {
+        &self.0[2].wide()[6]
     }
 }
 
@@ -242,10 +260,15 @@ impl<'a> ModelRow<'a> {
     pub fn waits(self) -> Words<'a> {
         Words(&self.0[10..13])
     }
+    /// What its attempts in the ledger cost, picodollars, by [`BOOKINGS`].
+    #[must_use]
+    pub fn cost(self) -> &'a [AtomicU64] {
+        &self.0[13].wide()[..3]
+    }
     /// For each flow, the virtual start of its next request.
     #[must_use]
     pub fn turns(self) -> Words<'a> {
-        Words(&self.0[13..])
+        Words(&self.0[14..])
     }
 }
 

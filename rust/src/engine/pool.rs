@@ -100,6 +100,18 @@ impl Pool {
         allowed
     }
 
+    /// Whether an endpoint beside those `tried` seems to work: its breaker is closed, and nobody asked for a pause.
+    #[must_use]
+    pub fn has_sound(&self, tried: u128, now: Nanos) -> bool {
+        (0..self.places.len()).any(|at| {
+            let row = self.endpoint(at);
+            tried & bit(at) == 0
+                && !self.places[at].draining
+                && breaker::state(row.breaker().load(Relaxed), now) == State::Closed
+                && row.not_before().load(Relaxed) <= now.0
+        })
+    }
+
     /// A retry was of use.
     #[cold]
     pub(super) fn earn_back(&self, now: Nanos) {

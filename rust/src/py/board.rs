@@ -61,6 +61,19 @@ impl PyBoard {
         Ok(())
     }
 
+    #[pyo3(signature = (endpoint, model, key, outcome, cost_pico, /))]
+    fn book(&self, endpoint: usize, model: usize, key: Option<usize>, outcome: usize, cost_pico: u64) -> PyResult<()> {
+        let sizes = self.0.sizes();
+        state::check(endpoint, sizes.endpoints)?;
+        state::check(model, sizes.models)?;
+        key.map_or(Ok(()), |slot| state::check(slot, sizes.keys))?;
+        if self.0.book(endpoint, model, key, outcome, cost_pico) {
+            Ok(())
+        } else {
+            Err(PyValueError::new_err(format!("no outcome {outcome}")))
+        }
+    }
+
     #[pyo3(signature = (slot, time_ms, now_ns, /))]
     fn lose(&self, slot: usize, time_ms: u32, now_ns: u64) -> PyResult<()> {
         state::check(slot, self.0.sizes().endpoints)?;

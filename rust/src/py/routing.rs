@@ -150,6 +150,11 @@ impl PyPool {
         self.0.retry_allowed(Nanos(now_ns.0))
     }
 
+    #[pyo3(signature = (tried, now_ns, /))]
+    fn has_sound(&self, tried: Mask, now_ns: Count) -> bool {
+        self.0.has_sound(tried.0, Nanos(now_ns.0))
+    }
+
     fn __len__(&self) -> usize {
         self.0.len()
     }

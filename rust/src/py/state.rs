@@ -33,6 +33,8 @@ pub(super) struct EndpointState {
     dropped: u64,
     checks: Vec<u64>,
     tokens: Vec<u64>,
+    booked: Vec<u64>,
+    cost: Vec<u64>,
 }
 
 #[pyclass(frozen, get_all, module = "dispatch._core")]
@@ -42,6 +44,7 @@ pub(super) struct KeyState {
     refused: u64,
     overflows: u64,
     tokens: Vec<u64>,
+    cost: u64,
 }
 
 #[pyclass(frozen, get_all, module = "dispatch._core")]
@@ -51,6 +54,7 @@ pub(super) struct ModelState {
     outcomes: Vec<u64>,
     shared: Vec<u64>,
     waits: Histogram,
+    cost: Vec<u64>,
 }
 
 #[pyclass(frozen, get_all, module = "dispatch._core")]
@@ -100,21 +104,23 @@ pub(super) fn endpoint(board: &Board, slot: usize) -> PyResult<EndpointState> {
         dropped: read.dropped,
         checks: read.checks,
         tokens: read.tokens,
+        booked: read.booked,
+        cost: read.cost,
     })
 }
 
 /// A key's row.
 pub(super) fn key(board: &Board, slot: usize) -> PyResult<KeyState> {
     check(slot, board.sizes().keys)?;
-    let snapshot::Key { in_flight, requests, refused, overflows, tokens } = snapshot::key(board, slot);
-    Ok(KeyState { in_flight, requests, refused, overflows, tokens })
+    let snapshot::Key { in_flight, requests, refused, overflows, tokens, cost } = snapshot::key(board, slot);
+    Ok(KeyState { in_flight, requests, refused, overflows, tokens, cost })
 }
 
 /// A model's row.
 pub(super) fn model(board: &Board, slot: usize) -> PyResult<ModelState> {
     check(slot, board.sizes().models)?;
-    let snapshot::Model { in_flight, queued, outcomes, shared, waits } = snapshot::model(board, slot);
-    Ok(ModelState { in_flight, queued, outcomes: outcomes[..OUTCOMES].to_vec(), shared, waits: waits.into() })
+    let snapshot::Model { in_flight, queued, outcomes, shared, waits, cost } = snapshot::model(board, slot);
+    Ok(ModelState { in_flight, queued, outcomes: outcomes[..OUTCOMES].to_vec(), shared, waits: waits.into(), cost })
 }
 
 /// A pool's row.
@@ -174,6 +180,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FIRST_TOKEN_BOUNDS_S", seconds(&snapshot::FIRST_TOKEN_US))?;
     module.add("DURATION_BOUNDS_S", seconds(&snapshot::DURATION_US))?;
     module.add("OVERHEAD_BOUNDS_S", seconds(&snapshot::OVERHEAD_US))?;
+    module.add("BOOKINGS", crate::board::BOOKINGS.to_vec())?;
     module.add("SHARED", crate::engine::SHARED.to_vec())?;
     module.add("FAILURES", FAILURES.map(|(_, name)| name).to_vec())?;
     module.add("VERDICTS", FAILURES.map(|(failure, _)| (failure.verdict().name(), failure.cool_ms())).to_vec())
