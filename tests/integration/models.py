@@ -66,7 +66,7 @@ def config(plan: dict[str, Any], *models: Upstream, price: float | None = None, 
 
 
 def _error(status: int) -> bytes:
-    body = json.dumps({"error": {"message": "no", "type": "server_error"}}).encode()
+    body = json.dumps({"error": {"message": "no", "type": "server_error", "param": None, "code": None}}).encode()
     return b"HTTP/1.1 %d Bad\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
 
 

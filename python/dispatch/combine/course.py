@@ -43,7 +43,7 @@ class Course:
     Args:
         play: the plan, which is to end by `deliver` or `relay`, or by raising a `DispatchError`.
         parts: of the plan.
-        doors: by which its requests may come.
+        doors: by which its requests may come; None: any, and nothing is asked but what the client asks.
 
     Attributes:
         call: the client's, or a branch of a plan above.
@@ -59,7 +59,7 @@ class Course:
         parts: Sequence[Start],
         site: Site,
         budget: Budget | None,
-        doors: Collection[str] = DOORS,
+        doors: Collection[str] | None = DOORS,
     ) -> None:
         self.call = call
         self.question: Question
@@ -82,11 +82,12 @@ class Course:
     def start(self) -> None:
         """Begin."""
         call = self.call
-        try:
-            self.question = Question.of(call, self._doors)
-        except DispatchError as error:
-            self._failed(call, error)
-            return
+        if self._doors is not None:
+            try:
+                self.question = Question.of(call, self._doors)
+            except DispatchError as error:
+                self._failed(call, error)
+                return
         call.run = self
         self._site.watch.add(self)
         self._task = asyncio.get_running_loop().create_task(self._main())
@@ -108,7 +109,7 @@ class Course:
             DispatchError: there is no answer.
         """
         sink = Whole()
-        branch = self._branch(sink, part, question or self.question, stream=False)
+        branch = self._branch(sink, part, question, stream=False)
         self._under_way[branch] = part
         try:
             self._parts[part](branch, sink.fail)
@@ -165,7 +166,7 @@ class Course:
         """Let a part give the client its answer, as it comes. Raises `DispatchError`: there is none, and nothing has gone out."""
         call = self.call
         sink = Passed(self)
-        branch = self._branch(sink, part, question or self.question, stream=call.stream)
+        branch = self._branch(sink, part, question, stream=call.stream)
         self._passed = branch
         self._under_way[branch] = part
         try:
@@ -265,14 +266,19 @@ class Course:
         call.answered_ns = branch.answered_ns or monotonic_ns()
         call.run = None
 
-    def _branch(self, sink: Whole | Passed, part: int, question: Question, *, stream: bool) -> Call:
+    def _branch(self, sink: Whole | Passed, part: int, question: Question | None, *, stream: bool) -> Call:
         call = self.call
-        assert isinstance(call.body, Scan)
+        if self._is_over:
+            # A task that begins after the course was cancelled, and before it is cancelled itself.
+            raise BudgetSpent("nobody waits for this answer any more")
         branch = call.branch(sink)
         branch.is_part = True
         branch.stream = stream
-        branch.door = call.door if stream else question.door
-        if question is not self.question or (call.stream and not stream):
+        if call.stream and not stream:
+            question = question or self.question
+            branch.door = question.door
+        if question is not None:
+            assert isinstance(call.body, Scan)
             asked = question.streamed(with_usage=call.wants_usage) if stream else question
             scan = asked.scan(call.body)
             branch.body = scan
@@ -318,6 +324,10 @@ class Course:
         self._site.watch.discard(self)
         for branch in [*self._under_way]:
             self._stop(branch)
+            self._end(branch)
+        # What was paid for until now is paid for, also where a plan above goes on.
+        self.call.usage = self._spending.usage
+        self.call.cost_pico = self._spending.pico
         self.call.attempts = self._before + sum(one.attempts for one in self._branches)
         self.call.run = None
         if self._task is not None:

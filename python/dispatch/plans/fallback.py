@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dispatch.config import Fallback as Config
+from dispatch.config import Pool
 from dispatch.errors import BadRequest, DeadlineExceeded, DispatchError, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatch.config import Fallback as Config
+    from dispatch.config import Plan as Parts
     from dispatch.exchange import Call
-    from dispatch.plans.base import Failed, Site, Start
+    from dispatch.plans.base import Failed, Plan, Site, Start
 
 __all__ = ["Fallback", "build", "may_go_on"]
 
@@ -68,6 +70,14 @@ def may_go_on(call: Call, error: DispatchError) -> bool:
     return not isinstance(error, BadRequest) or error.code == "unsupported_parameter"
 
 
-def build(plan: Config, parts: Sequence[Start], site: Site) -> Fallback:
+def build(plan: Config, parts: Sequence[Start], site: Site) -> Plan:
     """Join the steps."""
-    return Fallback(*parts)
+    if all(map(_is_plain, plan.parts)):
+        return Fallback(*parts)
+    from dispatch.plans.costly import Costly  # noqa: PLC0415  # brings anyio, which plain plans do without
+
+    return Costly(parts, site)
+
+
+def _is_plain(plan: Parts) -> bool:
+    return isinstance(plan, Pool) or (isinstance(plan, Config) and all(map(_is_plain, plan.parts)))
