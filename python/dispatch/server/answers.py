@@ -82,6 +82,8 @@ def stream_head(call: Call, own: bytes, dialect: str) -> bytes:
 def error_event(error: DispatchError, dialect: str, chunked: bool) -> bytes:
     """The error as the last event of a stream; no terminator follows it."""
     found = error_object(error, dialect)
+    if dialect == "gemini_array":
+        return framed(b",\r\n" + msgspec.json.encode(error_object(error, "gemini")) + b"]", chunked)
     if dialect == "ollama":
         return framed(msgspec.json.encode(found) + b"\n", chunked)
     if dialect == "cohere":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
-from dispatch.server import admin, gemini_api, judgement, ollama_api, openai_api
+from dispatch.server import admin, gemini_api, judgement, models_api, ollama_api, openai_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
 from dispatch.server.media_api import FormDoor, SpeechDoor
@@ -75,7 +75,7 @@ DOORS: dict[bytes, Door] = {
     b"POST /v2/embed": openai_api.Door("cohere_embed"),
     b"POST /v1/chat": openai_api.Door("cohere_v1"),
     b"POST /v1/generate": openai_api.Door("cohere_generate"),
-    b"GET /v1/models": openai_api.models,
+    b"GET /v1/models": models_api.models,
     b"GET /healthz": admin.healthz,
     b"GET /readyz": admin.readyz,
     b"GET /metrics": admin.metrics,
@@ -85,6 +85,7 @@ DOORS: dict[bytes, Door] = {
 }
 DIALECTS = {
     **dict.fromkeys(("messages", "count_tokens"), "anthropic"),
+    "generate_array": "gemini_array",
     **dict.fromkeys(("generate", "generate_stream", "gemini_count", "gemini_embed", "gemini_embed_batch"), "gemini"),
     **dict.fromkeys(("ollama", "ollama_generate", "ollama_embed"), "ollama"),
     **dict.fromkeys(("cohere", "cohere_embed", "cohere_v1", "cohere_generate"), "cohere"),
@@ -97,6 +98,11 @@ METHODS: dict[bytes, list[bytes]] = {}
 for _line in DOORS:
     _method, _, _path = _line.partition(b" ")
     METHODS.setdefault(_path, []).append(_method)
+
+
+def door_at(line: bytes) -> Door | None:
+    """The door of a method and a path that names something; None if there is none."""
+    return models_api.models if models_api.is_of_models(line) else gemini_api.door_at(line)
 
 
 class Front:
@@ -150,7 +156,7 @@ class Front:
             client.cors = self._origin_lines(inbound.header(b"origin") or b"")
         if method == b"OPTIONS" and (path in METHODS or path == b"*"):
             client.answer(page(204, b"", extra=self._option_lines(inbound, path), keep=client.keeps))
-        elif door is not None or (door := gemini_api.door_at(inbound.line)) is not None:
+        elif door is not None or (door := door_at(inbound.line)) is not None:
             door(self, client, inbound)
         elif method == b"HEAD" and b"GET" in METHODS.get(path, ()):
             client.answer(page(200, b"", keep=client.keeps, head_only=True))
@@ -193,7 +199,7 @@ class Front:
     def check_head(self, client: ClientConnection, inbound: Inbound) -> None:
         """Refuse a request before its body arrives, where its head is enough to know."""
         method, _, path = inbound.line.partition(b" ")
-        if inbound.line not in DOORS and gemini_api.door_at(inbound.line) is None and method != b"OPTIONS":
+        if inbound.line not in DOORS and door_at(inbound.line) is None and method != b"OPTIONS":
             raise self._nothing_there(method, path)
         if inbound.flags & HAS_ORIGIN:
             client.cors = self._origin_lines(inbound.header(b"origin") or b"")

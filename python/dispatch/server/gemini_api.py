@@ -12,11 +12,13 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from dispatch.errors import BadRequest
+from dispatch.server.array import ArraySink
 from dispatch.server.counting import Counting
 from dispatch.server.openai_api import Door
 from dispatch.wire.http1 import Scan
 
 if TYPE_CHECKING:
+    from dispatch.exchange import Call
     from dispatch.server.front import Front
     from dispatch.server.http1 import ClientConnection
     from dispatch.wire.http1 import Inbound
@@ -39,10 +41,8 @@ class GeminiDoor(Door):
     __slots__ = ()
 
     def __call__(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan | None = None) -> None:
-        """Take a request in. Raises `BadRequest` for a stream in another form than server-sent events."""
+        """Take a request in."""
         is_stream = self.name == "generate_stream"
-        if is_stream and parse_qs(inbound.query.decode("latin-1")).get("alt") != ["sse"]:
-            raise BadRequest("streams are given as server-sent events: add ?alt=sse", code="unsupported_parameter", param="alt")
         path = inbound.line.partition(b"/models/")[2].rpartition(b":")[0]
         named = msgspec.json.encode(unquote(path.decode("latin-1")))
         body = _unnamed(inbound.body).lstrip()
@@ -95,6 +95,23 @@ class _Body:
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, self._inbound.forward, len(body), body)
 
 
+class _StreamDoor(GeminiDoor):
+    """Streams: events with `?alt=sse`, else one array."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def amend(call: Call, inbound: Inbound) -> None:
+        """Let the events become elements of an array where that is asked for. Raises `BadRequest` for a third form."""
+        form = parse_qs(inbound.query.decode("latin-1")).get("alt", ["json"])
+        if form == ["sse"]:
+            return
+        if form != ["json"]:
+            raise BadRequest("alt: a stream is given as sse or json", code="unsupported_parameter", param="alt")
+        call.sink = ArraySink(call.sink, chunked=call.chunked)
+        call.chunked = False
+
+
 class GeminiCount(GeminiDoor):
     """How many tokens a request would have."""
 
@@ -114,7 +131,7 @@ class _Counting(Counting):
 _COUNTING = _Counting("gemini_count")
 _DOORS: dict[bytes, GeminiDoor] = {
     b"generateContent": GeminiDoor("generate"),
-    b"streamGenerateContent": GeminiDoor("generate_stream"),
+    b"streamGenerateContent": _StreamDoor("generate_stream"),
     b"countTokens": GeminiCount("gemini_count"),
     b"embedContent": GeminiDoor("gemini_embed"),
     b"batchEmbedContents": GeminiDoor("gemini_embed_batch"),

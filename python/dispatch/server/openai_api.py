@@ -6,10 +6,7 @@ decoded here.
 
 from __future__ import annotations
 
-from time import time
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from dispatch.errors import BadRequest, InvalidKey
 from dispatch.exchange import Call
@@ -18,7 +15,6 @@ from dispatch.policy.cost import estimate_tokens, expect_output_tokens
 from dispatch.policy.sharing import freshness
 from dispatch.policy.users import user_named
 from dispatch.queue import CLASSES
-from dispatch.server.answers import page
 from dispatch.wire.http1 import HAS_DEADLINE, HAS_DISPATCH, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
 
 if TYPE_CHECKING:
@@ -30,9 +26,8 @@ if TYPE_CHECKING:
     from dispatch.server.http1 import ClientConnection
     from dispatch.wire.http1 import Inbound, Scan
 
-__all__ = ["Door", "check_type", "declared", "identify", "models"]
+__all__ = ["Door", "check_type", "declared", "identify"]
 
-_STARTED = int(time())
 _PRIORITIES = tuple(name.encode() for name in CLASSES)
 
 
@@ -45,6 +40,8 @@ class Door:
     """The kind of body: a bit of `Inbound.flags`."""
     body_of: Callable[[Inbound, Scan], Body] | None = None
     """What a dialect adds to the body."""
+    amend: Callable[[Call, Inbound], None] | None = None
+    """What a door changes of a call before it is dispatched."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -81,6 +78,8 @@ class Door:
         if self.generates:
             call.tokens_out = expect_output_tokens(max_tokens, n)
         _read_head(front, model, call, inbound)
+        if self.amend is not None:
+            self.amend(call, inbound)
         client.call = call
         if key.secret:
             call.asker = key.asker(_user(inbound, scan))
@@ -165,20 +164,3 @@ def identify(front: Front, inbound: Inbound) -> KeyEntry:
     if key is None:
         raise InvalidKey("the API key is not known")
     return key
-
-
-def models(front: Front, client: ClientConnection, inbound: Inbound) -> None:
-    """`GET /v1/models`: what this key may ask for."""
-    key = identify(front, inbound)
-    generation = front.dispatcher.generation
-    assert generation is not None
-    names = [name for name in generation.listed if key.models is None or name in key.models]
-    if inbound.header(b"anthropic-version"):
-        # Anthropic's SDK asks at the same path.
-        shown = [{"id": name, "type": "model", "display_name": name, "created_at": "1970-01-01T00:00:00Z"} for name in names]
-        ends = {"has_more": False, "first_id": names[0] if names else None, "last_id": names[-1] if names else None}
-        body = msgspec.json.encode({"data": shown, **ends})
-    else:
-        data = [{"id": name, "object": "model", "created": _STARTED, "owned_by": "dispatch"} for name in names]
-        body = msgspec.json.encode({"object": "list", "data": data})
-    client.answer(page(200, body, keep=client.keeps))
