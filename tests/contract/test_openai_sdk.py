@@ -1,109 +1,22 @@
-"""OpenAI's own SDK takes this for OpenAI: a sidecar in a process of its own, and the library's `Client.openai()`.
-
-Upstream is a simulated provider; each way to behave is a model of its own, so that no test sees the failures of another.
-"""
+"""OpenAI's own SDK takes this for OpenAI: what it reads from every door, asynchronous and synchronous."""
 
 from __future__ import annotations
 
 import json
-from asyncio import gather
 from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
 from anyio.to_thread import run_sync
-from dispatch.client import Client
-from dispatch.testing import MockProvider
-from pydantic import BaseModel
 
-from tests.integration.sidecar import Sidecar
+from tests.contract.sdk_hosts import BEHAVIOURS, TURN, WEATHER, Forecast, anyio_backend, config, mock, sdk, sidecar, sync_sdk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-TURN: Any = [{"role": "user", "content": "What is the weather in K\u00f6ln? \U0001f600"}]
-PARAMETERS: Any = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
-WEATHER: Any = {"type": "function", "function": {"name": "get_weather", "parameters": PARAMETERS}}
-STATUSES: dict[int, type[openai.APIStatusError]] = {
-    400: openai.BadRequestError,
-    404: openai.NotFoundError,
-    409: openai.ConflictError,
-    413: openai.APIStatusError,
-    422: openai.UnprocessableEntityError,
-    429: openai.RateLimitError,
-    500: openai.InternalServerError,
-    503: openai.InternalServerError,
-}
-BEHAVIOURS: dict[str, dict[str, Any]] = {
-    "chat": {"output_tokens": 6},
-    "echo-back": {"echo": True},
-    "flaky": {"script": [500, "close_before_head", "ok"]},
-    "hangs": {"faults": {"hang_before_head": 1.0}},
-    "stalls": {"faults": {"hang_mid_stream": 1.0}, "output_tokens": 8},
-    "breaks": {"faults": {"error_event": 1.0}, "output_tokens": 8},
-    "cut": {"faults": {"cut_rst": 1.0}, "output_tokens": 8},
-    "spent-whole": {"errors": {500: 1.0}},
-    "spent-stream": {"errors": {500: 1.0}},
-    "own-key-refused": {"errors": {401: 1.0}},
-    "client-key-refused": {"errors": {401: 1.0}},
-    **{f"status-{status}": {"errors": {status: 1.0}, "retry_after_s": 7.0} for status in STATUSES},
-}
-KEY = "sk-of-the-client"
+    from dispatch.testing import MockProvider
 
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """One loop for the module: the provider and the sidecar live as long as it does."""
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture(scope="module")
-async def mock() -> AsyncIterator[MockProvider]:
-    async with MockProvider(scenario={"models": BEHAVIOURS}) as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-def config(mock: MockProvider) -> dict[str, Any]:
-    up = {"provider": "openai_compatible", "base_url": mock.base_url}
-    endpoints = [{"name": f"at-{name}", "model": name, **up} for name in BEHAVIOURS]
-    endpoints[[end["name"] for end in endpoints].index("at-client-key-refused")]["api_key"] = "from_client"
-    # Nobody listens on port 1.
-    endpoints += [
-        {"name": f"dead-{at}", "model": "m", "provider": "openai_compatible", "base_url": "http://127.0.0.1:1/v1"} for at in (1, 2)
-    ]
-    once = {"retry": {"attempts": 1}}
-    models: dict[str, Any] = {name: {"endpoints": [f"at-{name}"], **once} for name in BEHAVIOURS}
-    models["flaky"] = {"endpoints": ["at-flaky"], "retry": {"attempts": 3, "base_s": 0.01, "unknown": True}}
-    models["dead"] = {"endpoints": ["dead-1", "dead-2"], "retry": {"attempts": 3, "base_s": 0.01}}
-    return {"endpoints": endpoints, "models": models}
-
-
-@pytest.fixture(scope="module")
-async def sidecar(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sidecar]:
-    async with Sidecar(tmp_path_factory.mktemp("sdk"), config, "--workers", "1") as process:
-        yield process
-
-
-@pytest.fixture(scope="module", params=["sidecar", "inside"])
-async def sdk(
-    request: pytest.FixtureRequest, config: dict[str, Any], sidecar: Sidecar, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[openai.AsyncOpenAI]:
-    """The asynchronous SDK, in both of its ways here."""
-    if request.param == "inside":
-        path = tmp_path_factory.mktemp("inside") / "dispatch.json"
-        path.write_text(json.dumps(config))
-        async with Client(path) as client, client.openai() as inside:
-            yield inside
-    else:
-        async with openai.AsyncOpenAI(base_url=sidecar.base_url, api_key=KEY, max_retries=0) as remote:
-            yield remote
-
-
-@pytest.fixture(scope="module")
-def sync_sdk(sidecar: Sidecar) -> Any:
-    with openai.OpenAI(base_url=sidecar.base_url, api_key=KEY, max_retries=0) as client:
-        yield client
+__all__ = ["anyio_backend", "config", "mock", "sdk", "sidecar", "sync_sdk"]
 
 
 async def test_a_chat_has_text_usage_and_the_providers_own_model(sdk: openai.AsyncOpenAI) -> None:
@@ -175,11 +88,6 @@ async def test_the_tools_result_is_carried_back(sdk: openai.AsyncOpenAI) -> None
     assert reply.choices[0].message.content
 
 
-class Forecast(BaseModel):
-    city: str
-    days: int
-
-
 async def test_response_format_is_parsed_into_a_type(sdk: openai.AsyncOpenAI) -> None:
     reply = await sdk.chat.completions.parse(model="chat", messages=TURN, response_format=Forecast)
     plain = await sdk.chat.completions.create(model="chat", messages=TURN, response_format={"type": "json_object"})
@@ -237,121 +145,6 @@ async def test_models_are_those_of_the_configuration(sdk: openai.AsyncOpenAI) ->
     assert {model.id async for model in sdk.models.list()} == {*BEHAVIOURS, "dead"}
 
 
-@pytest.mark.parametrize("status", STATUSES)
-async def test_a_providers_error_is_of_the_class_of_its_status(sdk: openai.AsyncOpenAI, mock: MockProvider, status: int) -> None:
-    before = len(mock.journal)
-    with pytest.raises(STATUSES[status]) as refused:
-        await sdk.chat.completions.create(model=f"status-{status}", messages=TURN)
-
-    assert refused.value.status_code == status
-    assert refused.value.response.headers["x-should-retry"] == "false"
-    assert isinstance(refused.value.body, dict)
-    assert refused.value.body["message"]
-    assert len(mock.journal) == before + 1
-
-
-async def test_errors_of_the_dispatcher_itself_are_of_the_right_class(sdk: openai.AsyncOpenAI) -> None:
-    with pytest.raises(openai.NotFoundError) as unknown:
-        await sdk.chat.completions.create(model="no-such-model", messages=TURN)
-    with pytest.raises(openai.BadRequestError) as untyped:
-        await sdk.chat.completions.create(model="chat", messages=TURN, extra_body={"stream": "yes"})
-    with pytest.raises(openai.NotFoundError):
-        await sdk.moderations.create(model="chat", input="x")
-
-    assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
-    assert untyped.value.param == "stream"
-
-
-async def test_a_refused_key_of_ours_is_not_the_clients_fault(sdk: openai.AsyncOpenAI) -> None:
-    with pytest.raises(openai.InternalServerError) as refused:
-        await sdk.chat.completions.create(model="own-key-refused", messages=TURN)
-
-    assert (refused.value.status_code, refused.value.code) == (502, "upstream_error")
-    assert "at-own-key-refused" in refused.value.message
-
-
-async def test_a_refused_key_of_the_client_is_an_authentication_error(sidecar: Sidecar, mock: MockProvider) -> None:
-    async with openai.AsyncOpenAI(base_url=sidecar.base_url, api_key=KEY, max_retries=0) as sdk:
-        with pytest.raises(openai.AuthenticationError):
-            await sdk.chat.completions.create(model="client-key-refused", messages=TURN)
-
-    assert mock.journal[-1].key == KEY
-
-
-async def test_the_clients_key_stays_here_unless_an_endpoint_asks_for_it(sidecar: Sidecar, mock: MockProvider) -> None:
-    async with openai.AsyncOpenAI(base_url=sidecar.base_url, api_key=KEY, max_retries=0) as sdk:
-        await sdk.chat.completions.create(model="chat", messages=TURN)
-
-    assert KEY not in str(mock.journal[-1].headers)
-
-
-@pytest.mark.parametrize("model", ["breaks", "cut"])
-async def test_a_stream_that_breaks_raises_after_what_came(sdk: openai.AsyncOpenAI, model: str) -> None:
-    words: list[str] = []
-
-    async def read() -> None:
-        async for chunk in await sdk.chat.completions.create(model=model, messages=TURN, stream=True):
-            words.extend((chunk.choices[0].delta.content or "").split())
-
-    with pytest.raises(openai.APIError) as broken:
-        await read()
-
-    assert 0 < len(words) < 8
-    assert f"at-{model}" in str(broken.value)
-
-
-async def test_a_client_that_times_out_ends_the_request_upstream(sdk: openai.AsyncOpenAI, mock: MockProvider) -> None:
-    before = len(mock.journal)
-    with pytest.raises(openai.APITimeoutError):
-        await sdk.chat.completions.create(model="hangs", messages=TURN, timeout=0.5)
-
-    await mock.until(lambda journal: len(journal) == before + 1 and journal[-1].outcome != "open")
-
-
-async def test_a_stream_that_is_left_early_ends_upstream(sdk: openai.AsyncOpenAI, mock: MockProvider) -> None:
-    before = len(mock.journal)
-    stream = await sdk.chat.completions.create(model="stalls", messages=TURN, stream=True)
-    async for _ in stream:
-        break
-    await stream.close()
-
-    await mock.until(lambda journal: len(journal) == before + 1 and journal[-1].outcome != "open")
-
-
-async def test_a_deadline_of_the_client_is_kept_by_the_sidecar(sidecar: Sidecar) -> None:
-    async with openai.AsyncOpenAI(base_url=sidecar.base_url, api_key=KEY, max_retries=0) as sdk:
-        with pytest.raises(openai.InternalServerError) as late:
-            await sdk.chat.completions.create(model="hangs", messages=TURN, extra_headers={"x-dispatch-deadline-ms": "500"})
-
-    assert (late.value.status_code, late.value.code) == (504, "deadline_exceeded")
-
-
-async def test_the_sdk_with_its_default_retries_asks_a_dead_pool_once(sidecar: Sidecar) -> None:
-    asked = []
-
-    async def count(request: Any) -> None:
-        asked.append(request)
-
-    http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [count]})
-    async with openai.AsyncOpenAI(base_url=sidecar.base_url, api_key=KEY, http_client=http) as sdk:
-        assert sdk.max_retries == 2
-        with pytest.raises(openai.InternalServerError) as dead:
-            await sdk.chat.completions.create(model="dead", messages=TURN)
-
-    assert len(asked) == 1
-    assert dead.value.status_code in {502, 503}
-
-
-@pytest.mark.parametrize("way", ["whole", "stream"])
-async def test_the_sdk_with_its_default_retries_leaves_a_spent_request_alone(sidecar: Sidecar, mock: MockProvider, way: str) -> None:
-    before = len(mock.journal)
-    async with openai.AsyncOpenAI(base_url=sidecar.base_url, api_key=KEY) as sdk:
-        with pytest.raises(openai.InternalServerError):
-            await sdk.chat.completions.create(model=f"spent-{way}", messages=TURN, stream=way == "stream")
-
-    assert len(mock.journal) == before + 1
-
-
 def whole_and_streamed(sdk: openai.OpenAI) -> None:
     whole = sdk.chat.completions.create(model="chat", messages=TURN, seed=2)
     streamed = "".join(
@@ -397,29 +190,3 @@ def pages_and_early_leave(sdk: openai.OpenAI) -> None:
 @pytest.mark.parametrize("use", [whole_and_streamed, tools_and_formats, other_doors, errors_and_timeouts, pages_and_early_leave])
 async def test_the_synchronous_sdk(sync_sdk: openai.OpenAI, use: Callable[[openai.OpenAI], None]) -> None:
     await run_sync(use, sync_sdk)
-
-
-async def test_keys_are_asked_for_and_their_permissions_kept(mock: MockProvider, tmp_path: Any) -> None:
-    up = {"provider": "openai_compatible", "base_url": mock.base_url}
-    config = {
-        "endpoints": [{"name": "at-chat", "model": "chat", **up}],
-        "models": {"chat": {"endpoints": ["at-chat"]}, "other": {"endpoints": ["at-chat"]}},
-        "keys": [{"name": "web", "key": "env:WEB", "models": ["chat"], "limits": {"requests_per_min": 60}}],
-    }
-    async with Sidecar(tmp_path, config, "--workers", "1", environ={"WEB": "sk-web"}) as process:
-        async with openai.AsyncOpenAI(base_url=process.base_url, api_key="sk-web", max_retries=0) as sdk:
-            await sdk.chat.completions.create(model="chat", messages=TURN)
-            with pytest.raises(openai.PermissionDeniedError) as forbidden:
-                await sdk.chat.completions.create(model="other", messages=TURN)
-            with pytest.raises(openai.RateLimitError) as limited:
-                await gather(*(sdk.chat.completions.create(model="chat", messages=TURN) for _ in range(5)))
-            listed = [model.id async for model in sdk.models.list()]
-        async with openai.AsyncOpenAI(base_url=process.base_url, api_key="sk-else", max_retries=0) as stranger:
-            with pytest.raises(openai.AuthenticationError) as unknown:
-                await stranger.chat.completions.create(model="chat", messages=TURN)
-
-    assert listed == ["chat"]
-    assert (forbidden.value.code, unknown.value.code) == ("model_not_allowed", "invalid_api_key")
-    assert limited.value.code == "rate_limit_exceeded"
-    assert limited.value.response.headers["x-should-retry"] == "true"
-    assert float(limited.value.response.headers["retry-after-ms"]) > 0
