@@ -33,7 +33,7 @@ NOWHERE = (1 << 128) - 1
 _OTHERWISE = frozenset(
     (
         *("count_tokens", "gemini_count", "moderations", "rerank", "images", "image_edits", "image_variations", "speech"),
-        *("transcriptions", "audio_translations"),
+        *("transcriptions", "audio_translations", "stored"),
     )
 )
 """Doors whose answers are not generated text, beside those of embeddings."""

@@ -39,6 +39,7 @@ DOORS = (
     *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
     *("gemini_count", "gemini_embed", "gemini_embed_batch"),
     *("moderations", "rerank", "images", "image_edits", "image_variations", "speech", "transcriptions", "audio_translations"),
+    *("stored", "responses_stored"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
     *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
 )
@@ -50,6 +51,8 @@ DIALECTS = {
     "messages": sse.ANTHROPIC,
     "count_tokens": sse.ANTHROPIC,
     "generate": sse.CHAT,
+    "responses_stored": sse.RESPONSES,
+    "stored": sse.RESPONSES,
     "moderations": sse.CHAT,
     "rerank": sse.CHAT,
     "images": sse.MEDIA,
@@ -73,8 +76,8 @@ DIALECTS = {
     "cohere_generate": sse.OLLAMA,
     "cohere_embed": sse.COHERE,
 }
-NOT_JSON = frozenset(("speech", "transcriptions", "audio_translations"))
-"""Doors whose answers may be sound, or plain text."""
+NOT_JSON = frozenset(("stored", "speech", "transcriptions", "audio_translations"))
+"""Doors whose answers may be sound, plain text, or any file."""
 _WITH_USAGE = frozenset(("chat", "completions"))
 
 KEPT_LINES = 4
@@ -122,7 +125,7 @@ class Link:
         self.from_client = endpoint.api_key == FROM_CLIENT
         self._client_heads: dict[tuple[str, bytes], bytes] = {}
         self._asks_usage = has_capability(provider, endpoint, "stream_usage")
-        doors = DOORS if endpoint.doors is None else [door for door in DOORS if door.removesuffix("_stream") in endpoint.doors]
+        doors = DOORS if endpoint.doors is None else [door for door in DOORS if _family(door) in endpoint.doors]
         found = ((door, provider.head(endpoint, door, secret)) for door in doors)
         self.heads: dict[str, bytes] = {door: head for door, head in found if head is not None}
         self.translations: dict[str, Translation] = {}
@@ -252,6 +255,11 @@ class Link:
     def is_clients(self, status: int) -> bool:
         """Whether it was the client who chose what a provider refuses by this status."""
         return self.from_client or (status == 404 and self.endpoint.passes_name)
+
+
+def _family(door: str) -> str:
+    """A door without the ways to use it."""
+    return door.removesuffix("_stream").removesuffix("_stored")
 
 
 def endpoint_lines(name: str, attempts: int) -> bytes:

@@ -202,8 +202,7 @@ class Player:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
                 length = re.search(rb"content-length: (\d+)", head)
-                assert length is not None
-                self.received.append((head, await reader.readexactly(int(length[1]))))
+                self.received.append((head, await reader.readexactly(int(length[1]) if length is not None else 0)))
                 for piece in self._pieces:
                     if writer.is_closing():
                         return

@@ -51,6 +51,7 @@ DoorName = Literal[
     "transcriptions",
     "audio_translations",
     "realtime",
+    "stored",
 ]
 Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
 
@@ -288,6 +289,9 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key share one limit. A change needs a restart."""
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     """After SIGTERM, further seconds in which connections are still accepted (and told to close)."""
+    stored: str | None = None
+    """Model of one endpoint to whose account files, batches, conversations and stored responses belong: `/v1/files` and the like go there.
+    Left out: there are no such paths. A key that may use this model may use whatever lies there."""
     ledger: str | None = None
     """File to which each worker appends a JSON line for every attempt: who pays, tokens, cost. The worker's number is added: `PATH.0`."""
     cors_origins: tuple[str, ...] = ()

@@ -145,9 +145,11 @@ def _target(endpoint: Endpoint, options: Options, door: str) -> str | None:
     version = options.api_version
     if _is_v1(endpoint):
         return PATHS[door] + (f"?api-version={version}" if version else "")
+    if door == "stored":
+        return None
     version = version or API_VERSION
     root = _root(endpoint)
-    if door == "responses":
+    if door in {"responses", "responses_stored"}:
         # Not below a deployment: there the body's `model` names it.
         return f"{root}/responses?api-version={version}" if version >= _RESPONSES_SINCE else None
     return f"{root}/deployments/{options.deployment or endpoint.model}{PATHS[door]}?api-version={version}"

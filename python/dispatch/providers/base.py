@@ -63,8 +63,10 @@ PATHS: Mapping[str, str] = {
     "speech": "/audio/speech",
     "transcriptions": "/audio/transcriptions",
     "audio_translations": "/audio/translations",
+    "responses_stored": "/responses",
+    "stored": "",
 }
-"""What each door appends to an OpenAI base URL."""
+"""What each door appends to an OpenAI base URL; at `stored` the client's own path follows."""
 
 DOORS = ("chat", "completions", "embeddings", "responses")
 """Those whose requests are plain: text in, JSON out."""

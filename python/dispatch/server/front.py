@@ -13,6 +13,7 @@ from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
 from dispatch.server.media_api import FormDoor, SpeechDoor
 from dispatch.server.room import Room
+from dispatch.server.stored_api import ResponsesDoor, stored_at
 from dispatch.wire.http1 import HAS_ORIGIN, JSON, RequestReader
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ DOORS: dict[bytes, Door] = {
     b"POST /v1/chat/completions": openai_api.Door("chat"),
     b"POST /v1/completions": openai_api.Door("completions"),
     b"POST /v1/embeddings": openai_api.Door("embeddings"),
-    b"POST /v1/responses": openai_api.Door("responses"),
+    b"POST /v1/responses": ResponsesDoor("responses"),
     b"POST /v1/moderations": openai_api.Door("moderations"),
     b"POST /v1/rerank": openai_api.Door("rerank"),
     b"POST /v1/images/generations": openai_api.Door("images"),
@@ -102,7 +103,9 @@ for _line in DOORS:
 
 def door_at(line: bytes) -> Door | None:
     """The door of a method and a path that names something; None if there is none."""
-    return models_api.models if models_api.is_of_models(line) else gemini_api.door_at(line)
+    if models_api.is_of_models(line):
+        return models_api.models
+    return gemini_api.door_at(line) or stored_at(line)
 
 
 class Front:
@@ -204,7 +207,8 @@ class Front:
         if inbound.flags & HAS_ORIGIN:
             client.cors = self._origin_lines(inbound.header(b"origin") or b"")
         if method == b"POST":
-            openai_api.check_type(inbound, getattr(DOORS.get(inbound.line), "accepts", JSON))
+            accepts = getattr(DOORS.get(inbound.line) or door_at(inbound.line), "accepts", JSON)
+            openai_api.check_type(inbound, accepts)
             openai_api.identify(self, inbound)
 
     def check_host(self, inbound: Inbound) -> None:

@@ -144,7 +144,7 @@ def check_type(inbound: Inbound, accepts: int = JSON) -> None:
     """Refuse bodies of another kind: a browser lets any web page post a form, but not JSON; where forms are taken, `Host` protects."""
     if inbound.flags & HAS_ENCODING:
         raise BadRequest("a compressed body is not taken: send it without Content-Encoding", code="unsupported_media_type", status=415)
-    if not inbound.flags & accepts:
+    if accepts and not inbound.flags & accepts:
         found = (inbound.header(b"content-type") or b"nothing")[:100].decode("latin-1")
         wanted = "application/json" if accepts == JSON else "multipart/form-data"
         raise BadRequest(f"Content-Type must be {wanted}, found {found}", code="unsupported_media_type", status=415)
