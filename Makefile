@@ -95,6 +95,10 @@ simulate: setup ## The simulator's goals and scenarios, some minutes; numbers ar
 bench-proxy: setup ## CPU per request beside nginx's proxy_pass; needs nginx and wrk: make bench-proxy ARGS="--runs 7"
 	$(BIN)/python -m benches.proxy $(ARGS)
 
+.PHONY: bench-translated
+bench-translated: setup ## CPU per event and per answer of an OpenAI client in front of Anthropic's API, beside passing through; needs nginx and wrk
+	$(BIN)/python -m benches.translated $(ARGS)
+
 .PHONY: bench-in-process
 bench-in-process: setup ## Requests per second of the library on one core; needs nginx: make bench-in-process ARGS="--runs 9"
 	$(BIN)/python -m benches.in_process $(ARGS)

@@ -15,7 +15,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-__all__ = ["EVENTS", "TICK_S", "Upstream", "answer"]
+__all__ = ["EVENTS", "TICK_S", "WORDS", "Upstream", "answer", "whole"]
 
 EVENTS = 100
 """Flushes of each stream: the role, 97 words, the finish reason, the terminator (with the usage before it, if that was asked)."""
@@ -24,6 +24,7 @@ TICK_S = 0.004
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nx-request-id: req_0123456789\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+WORDS = [f" word{number}" for number in range(EVENTS - 3)]
 
 
 def event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
@@ -44,8 +45,51 @@ DONE = b"data: [DONE]\n\n"
 
 def answer() -> list[bytes]:
     """Build the events of a stream without usage: what a client must receive, in order."""
-    words = [event({"content": f" word{number}"}) for number in range(EVENTS - 3)]
+    words = [event({"content": word}) for word in WORDS]
     return [event({"role": "assistant", "content": ""}), *words, event({}, "stop"), DONE]
+
+
+def named(tree: dict[str, object]) -> bytes:
+    """Build one event in Anthropic's form."""
+    return b"event: %b\ndata: %b\n\n" % (str(tree["type"]).encode(), json.dumps(tree, separators=(",", ":")).encode())
+
+
+MESSAGE = {
+    "id": "msg_01XFDUDYJgAACzvnptvVoYEL",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5",
+    "stop_sequence": None,
+}
+SPENT = {"input_tokens": 5, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 98}
+
+
+def messages() -> list[bytes]:
+    """Build the same stream as Anthropic sends it, in as many flushes: each word is an event, the rest stands at both ends."""
+    begin = {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None, "usage": SPENT | {"output_tokens": 1}}}
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    words = [{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word}} for word in WORDS]
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": SPENT}
+    return [
+        named(begin) + named(block),
+        *(named(each) for each in words),
+        named({"type": "content_block_stop", "index": 0}) + named(end),
+        named({"type": "message_stop"}),
+    ]
+
+
+def whole(*, is_messages: bool) -> bytes:
+    """Build an answer of all the words in one, of OpenAI or of Anthropic."""
+    text = "".join(WORDS)
+    if is_messages:
+        tree: dict[str, object] = {**MESSAGE, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "usage": SPENT}
+    else:
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "logprobs": None, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 5, "completion_tokens": 98, "total_tokens": 103}
+        tree = {"id": "chatcmpl-B9", "object": "chat.completion", "created": 1741569952, "model": "gpt-4o-mini"}
+        tree |= {"choices": [choice], "usage": usage}
+    body = json.dumps(tree, separators=(",", ":")).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
 def chunk(data: bytes) -> bytes:
@@ -72,6 +116,9 @@ class Upstream:
         ended = chunk(events[-1]) + LAST_CHUNK
         self.plain = (*(chunk(each) for each in events[:-1]), ended)
         self.with_usage = (*self.plain[:-1], chunk(USAGE) + ended)
+        events = messages()
+        self.messages = (*(chunk(each) for each in events[:-1]), chunk(events[-1]) + LAST_CHUNK)
+        self.whole = {is_messages: whole(is_messages=is_messages) for is_messages in (False, True)}
         self.listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.poll = select.epoll()
         self.poll.register(self.listener, select.EPOLLIN)
@@ -121,7 +168,14 @@ class Upstream:
             report = json.dumps({"events": self.events, "late_ticks": self.late}).encode()
             connection.socket.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(report), report))
             return
-        connection.chunks = self.with_usage if b'"include_usage":true' in body.replace(b" ", b"") else self.plain
+        is_messages = head.startswith(b"POST /v1/messages")
+        if b'"stream":true' not in body:
+            connection.socket.send(self.whole[is_messages])
+            return
+        if is_messages:
+            connection.chunks = self.messages
+        else:
+            connection.chunks = self.with_usage if b'"include_usage":true' in body.replace(b" ", b"") else self.plain
         connection.sent = 0
         connection.socket.send(HEAD)
 

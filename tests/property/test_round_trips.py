@@ -12,12 +12,14 @@ from dispatch.dialects.target import Losses
 from dispatch.links import DIALECTS as STREAM_NUMBERS
 from dispatch.translation import LineTranslator, Translator
 from dispatch.wire.http1 import ResponseReader
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property import forms
 from tests.property.wishes import BASES, WISHES
 
+FEWER = settings(max_examples=max(10, settings().max_examples // 4))
+"""There are many pairs."""
 PAIRS = list(permutations([name for name in DIALECTS if name != "ollama_generate"], 2))
 """All but the one whose requests are no conversations."""
 EQUAL = [pair for pair in PAIRS if "ollama" not in pair]
@@ -33,6 +35,7 @@ def there_and_back(request: bytes, here: str, there: str, losses: Losses) -> byt
 
 
 @pytest.mark.parametrize(("here", "there"), EQUAL)
+@FEWER
 @given(request=forms.requests())
 def test_a_request_that_both_can_say_comes_back_equal(here: str, there: str, request: Any) -> None:
     losses = Losses(drops=False)
@@ -47,6 +50,7 @@ def test_a_request_that_both_can_say_comes_back_equal(here: str, there: str, req
 
 
 @pytest.mark.parametrize(("here", "there"), EQUAL)
+@FEWER
 @given(data=st.data())
 def test_an_answer_that_both_can_say_comes_back_equal(here: str, there: str, data: st.DataObject) -> None:
     answer = data.draw(forms.answers(is_signed={here, there} <= SIGNED))
@@ -87,6 +91,7 @@ def kind_of(here: str) -> type[Translator]:
 
 
 @pytest.mark.parametrize(("here", "there"), EQUAL)
+@FEWER
 @given(data=st.data())
 def test_a_stream_that_both_can_say_comes_back_equal(here: str, there: str, data: st.DataObject) -> None:
     events = data.draw(forms.streams(is_signed={here, there} <= SIGNED))
@@ -155,6 +160,7 @@ def relayed(pieces: list[bytes], here: str, there: str) -> bytes:
 
 
 @pytest.mark.parametrize(("here", "there"), [pair for pair in PAIRS if pair[0] in STREAM_NUMBERS])
+@FEWER
 @given(data=st.data())
 def test_where_the_network_cuts_a_stream_changes_nothing(here: str, there: str, data: st.DataObject) -> None:
     body = written(data.draw(forms.streams(is_signed={here, there} <= SIGNED)), here)
