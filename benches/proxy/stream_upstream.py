@@ -14,6 +14,10 @@ import select
 import socket
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["EVENTS", "TICK_S", "WORDS", "Upstream", "answer", "whole"]
 
@@ -49,7 +53,7 @@ def answer() -> list[bytes]:
     return [event({"role": "assistant", "content": ""}), *words, event({}, "stop"), DONE]
 
 
-def named(tree: dict[str, object]) -> bytes:
+def named(tree: Mapping[str, object]) -> bytes:
     """Build one event in Anthropic's form."""
     return b"event: %b\ndata: %b\n\n" % (str(tree["type"]).encode(), json.dumps(tree, separators=(",", ":")).encode())
 

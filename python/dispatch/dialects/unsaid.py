@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dispatch.dialects.form import Media, Text, Thinking, ToolResult, ToolUse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from dispatch.dialects.form import Message, Part, Request
     from dispatch.dialects.target import Losses
@@ -34,13 +34,14 @@ def name_unsaid(request: Request, target: str, keeps: Collection[str], losses: L
     """
     is_related = _FAMILIES.get(request.dialect, request.dialect) == _FAMILIES.get(target, target)
     names: list[str] = []
+    has_files = False
     for message in request.messages:
         if message.name and message.role != "tool":
             names.append("name")
-        if not is_related:
-            _take_files(message, losses)
         for part in message.parts:
-            _mark(part, keeps, names)
+            if type(part) is not Text or part.cache or part.citations or part.signature:
+                _mark(part, keeps, names)
+                has_files = has_files or (isinstance(part, Media) and part.file_id != "")
     for tool in request.tools:
         if tool.cache is not None:
             names.append("cache_control")
@@ -53,12 +54,15 @@ def name_unsaid(request: Request, target: str, keeps: Collection[str], losses: L
     for name in names:
         if name not in keeps:
             losses.mention(name)
+    if has_files and not is_related:
+        _take_files(request.messages, losses)
 
 
-def _take_files(message: Message, losses: Losses) -> None:
-    for part in [one for one in message.parts if isinstance(one, Media) and one.file_id]:
-        losses.cannot("file_id", "a file of another provider cannot be read here")
-        message.parts.remove(part)
+def _take_files(messages: Iterable[Message], losses: Losses) -> None:
+    for message in messages:
+        for part in [one for one in message.parts if isinstance(one, Media) and one.file_id]:
+            losses.cannot("file_id", "a file of another provider cannot be read here")
+            message.parts.remove(part)
 
 
 def _mark(part: Part, keeps: Collection[str], names: list[str]) -> None:

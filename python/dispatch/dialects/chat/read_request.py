@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from dispatch.dialects.form import (
-    Format,
-    Media,
-    Message,
-    Part,
-    Raw,
-    Reasoning,
-    Refusal,
-    Request,
-    Text,
-    Thinking,
-    Tool,
-    ToolChoice,
-    ToolResult,
-    ToolUse,
-)
+from dispatch.dialects.chat.read_messages import read_messages
+from dispatch.dialects.form import Format, Raw, Reasoning, Request, Tool, ToolChoice
 from dispatch.dialects.shape import expect, flag, integer, items, number, request_tree, strings, text
 from dispatch.errors import BadRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dispatch.dialects import Tree
 
 __all__ = ["read_request"]
-
-_PLACED = frozenset(
-    (
-        *("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "n"),
-        *("seed", "stop", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs", "tools", "functions"),
-        *("tool_choice", "function_call", "parallel_tool_calls", "response_format", "reasoning_effort", "reasoning", "service_tier"),
-        *("user", "metadata", "verbosity", "modalities", "thinking"),
-    )
-)
-
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool", "function": "tool"}
-_DATA_URL = "data:"
 
 
 def read_request(body: bytes) -> Request:
@@ -48,184 +24,38 @@ def read_request(body: bytes) -> Request:
         BadRequest: a field has the wrong type; it is named.
     """
     tree = request_tree(body)
-    options = expect(tree.get("stream_options") or {}, dict, "stream_options")
-    modalities = strings(tree, "modalities")
-    completion = integer(tree, "max_completion_tokens")
-    return Request(
-        dialect="chat",
-        model=text(tree, "model"),
-        messages=_messages(items(tree, "messages")),
-        stream=flag(tree, "stream") or False,
-        wants_usage=options.get("include_usage") is True,
-        max_tokens=integer(tree, "max_tokens") if completion is None else completion,
-        temperature=number(tree, "temperature"),
-        top_p=number(tree, "top_p"),
-        top_k=integer(tree, "top_k"),
-        n=integer(tree, "n"),
-        seed=integer(tree, "seed"),
-        stop=strings(tree, "stop"),
-        presence_penalty=number(tree, "presence_penalty"),
-        frequency_penalty=number(tree, "frequency_penalty"),
-        logit_bias=expect(tree.get("logit_bias") or {}, dict, "logit_bias") or None,
-        logprobs=flag(tree, "logprobs") or False,
-        top_logprobs=integer(tree, "top_logprobs"),
-        tools=_tools(tree),
-        tool_choice=_tool_choice(tree),
-        parallel_tools=flag(tree, "parallel_tool_calls"),
-        format=_format(tree.get("response_format")),
-        reasoning=_reasoning(tree),
-        service_tier=text(tree, "service_tier"),
-        user=text(tree, "user"),
-        metadata=expect(tree.get("metadata") or {}, dict, "metadata") or None,
-        verbosity=text(tree, "verbosity"),
-        modalities=[] if modalities == ["text"] else modalities,
-        extra={name: value for name, value in tree.items() if name not in _PLACED},
-    )
+    found: Tree = {}
+    rest: Tree = {}
+    # By what is there, since of thirty fields most requests have five.
+    for name, value in tree.items():
+        place = _FIELDS.get(name)
+        if place is None:
+            rest[name] = value
+        elif value is not None:
+            ours, reader = place
+            found[ours] = reader(tree, name)
+    found.pop("", None)
+    if "limit" in found:
+        found["max_tokens"] = found.pop("limit")
+    if not _SWITCHES.isdisjoint(tree):
+        found["reasoning"] = _reasoning(tree)
+    return Request(dialect="chat", model=found.pop("model", ""), messages=read_messages(found.pop("messages", [])), extra=rest, **found)
 
 
-def _messages(given: list[Any]) -> list[Message]:
-    if not given:
-        raise BadRequest("messages: expected at least one", code="missing_parameter", param="messages")
-    return [_message(expect(one, dict, f"messages[{at}]"), f"messages[{at}]") for at, one in enumerate(given)]
+def _wants_usage(tree: Tree, name: str) -> bool:
+    return expect(tree[name], dict, name).get("include_usage") is True
 
 
-def _message(tree: Tree, where: str) -> Message:
-    said = text(tree, "role", where)
-    role = _ROLES.get(said)
-    if role is None:
-        raise BadRequest(f"{where}.role: {said!r} is not known", code="invalid_request", param=f"{where}.role")
-    name = text(tree, "name", where)
-    parts = _parts(tree.get("content"), f"{where}.content")
-    if role == "tool":
-        # A function's result, before there were tools, is known by the function's name.
-        place = text(tree, "tool_call_id", where) or name
-        return Message(role=role, parts=[ToolResult(id=place, name=name, parts=parts)])
-    if role == "assistant":
-        parts = [*_thinking(tree, where), *parts, *_said(tree, where), *_calls(tree, where)]
-    cache = tree.get("cache_control")
-    if isinstance(cache, dict) and parts and isinstance(parts[-1], Text | Media | ToolUse):
-        parts[-1].cache = cache
-    return Message(role=role, parts=parts, name=name)
+def _modalities(tree: Tree, name: str) -> list[str]:
+    modalities = strings(tree, name)
+    return [] if modalities == ["text"] else modalities
 
 
-def _parts(content: Any, where: str) -> list[Part]:
-    if content is None:
-        return []
-    if isinstance(content, str):
-        return [Text(text=content)]
-    found = expect(content, list, where)
-    return [_part(expect(one, dict, f"{where}[{at}]"), f"{where}[{at}]") for at, one in enumerate(found)]
+def _object(tree: Tree, name: str) -> Tree | None:
+    return expect(tree[name] or {}, dict, name) or None
 
 
-def _part(tree: Tree, where: str) -> Part:
-    kind = text(tree, "type", where)
-    cache = tree.get("cache_control")
-    if kind == "text":
-        return Text(text=text(tree, "text", where), cache=cache)
-    if kind == "image_url":
-        image = tree.get("image_url")
-        image = {"url": image} if isinstance(image, str) else expect(image, dict, f"{where}.image_url")
-        url = text(image, "url", f"{where}.image_url")
-        return _linked("image", url, detail=text(image, "detail", f"{where}.image_url"), cache=cache)
-    if kind == "input_audio":
-        audio = expect(tree.get("input_audio"), dict, f"{where}.input_audio")
-        form = text(audio, "format", f"{where}.input_audio")
-        return Media(kind="audio", media_type=f"audio/{form or 'wav'}", data=text(audio, "data", f"{where}.input_audio"), cache=cache)
-    if kind == "file":
-        return _file(expect(tree.get("file"), dict, f"{where}.file"), f"{where}.file", cache)
-    if kind == "video_url":
-        video = expect(tree.get("video_url"), dict, f"{where}.video_url")
-        return _linked("video", text(video, "url", f"{where}.video_url"), cache=cache)
-    if kind == "refusal":
-        return Refusal(text=text(tree, "refusal", where))
-    return Raw(dialect="chat", kind=kind, value=tree)
-
-
-def _linked(kind: str, url: str, detail: str = "", cache: Tree | None = None, name: str = "") -> Media:
-    """Media behind a URL, which may carry its data itself (RFC 2397)."""
-    if url[:5].lower() == _DATA_URL:
-        head, _, data = url[5:].partition(",")
-        return Media(kind=kind, media_type=head.partition(";")[0], data=data, detail=detail, cache=cache, name=name)
-    return Media(kind=kind, url=url, detail=detail, cache=cache, name=name)
-
-
-def _file(tree: Tree, where: str, cache: Tree | None) -> Media:
-    name = text(tree, "filename", where)
-    data = text(tree, "file_data", where)
-    if not data:
-        return Media(kind="document", file_id=text(tree, "file_id", where), name=name, cache=cache)
-    if data[:5].lower() == _DATA_URL or data.startswith(("http://", "https://")):
-        return _linked("document", data, cache=cache, name=name)
-    return Media(kind="document", media_type="application/pdf", data=data, name=name, cache=cache)
-
-
-def _thinking(tree: Tree, where: str) -> list[Part]:
-    """Reasoning that a client sends back, in whichever form it kept it."""
-    details = tree.get("reasoning_details")
-    if isinstance(details, list) and details:
-        return [_detail(expect(one, dict, f"{where}.reasoning_details")) for one in details]
-    blocks = tree.get("thinking_blocks")
-    if isinstance(blocks, list) and blocks:
-        return [
-            Thinking(
-                text=block.get("thinking") or "", signature=block.get("signature") or block.get("data") or "", is_redacted="data" in block
-            )
-            for block in blocks
-            if isinstance(block, dict)
-        ]
-    shown = text(tree, "reasoning_content", where) or text(tree, "reasoning", where)
-    return [Thinking(text=shown)] if shown else []
-
-
-def _detail(tree: Tree) -> Thinking:
-    if tree.get("type") == "reasoning.encrypted":
-        return Thinking(signature=text(tree, "data"), is_redacted=True)
-    return Thinking(text=text(tree, "text") or text(tree, "summary"), signature=text(tree, "signature"))
-
-
-def _said(tree: Tree, where: str) -> list[Part]:
-    refusal = text(tree, "refusal", where)
-    audio = tree.get("audio")
-    found: list[Part] = [Refusal(text=refusal)] if refusal else []
-    if isinstance(audio, dict):
-        found.append(Raw(dialect="chat", kind="audio", value=audio))
-    return found
-
-
-def _calls(tree: Tree, where: str) -> list[Part]:
-    calls: list[Part] = []
-    for at, call in enumerate(items(tree, "tool_calls", where)):
-        place = f"{where}.tool_calls[{at}]"
-        expect(call, dict, place)
-        if call.get("type") == "custom":
-            custom = expect(call.get("custom"), dict, f"{place}.custom")
-            calls.append(ToolUse(id=text(call, "id", place), name=text(custom, "name"), arguments=text(custom, "input"), is_custom=True))
-            continue
-        function = expect(call.get("function"), dict, f"{place}.function")
-        use = ToolUse(
-            id=text(call, "id", place),
-            name=text(function, "name", f"{place}.function"),
-            arguments=text(function, "arguments", f"{place}.function"),
-            signature=_google(call),
-        )
-        use.cache = call.get("cache_control")
-        calls.append(use)
-    legacy = tree.get("function_call")
-    if isinstance(legacy, dict):
-        name = text(legacy, "name", where)
-        calls.append(ToolUse(id=name, name=name, arguments=text(legacy, "arguments", where)))
-    return calls
-
-
-def _google(call: Tree) -> str:
-    """Google's thought signature, where its own OpenAI door puts it."""
-    extra = call.get("extra_content")
-    google = extra.get("google") if isinstance(extra, dict) else None
-    signature = google.get("thought_signature") if isinstance(google, dict) else None
-    return signature if isinstance(signature, str) else ""
-
-
-def _tools(tree: Tree) -> list[Tool]:
+def _tools(tree: Tree, _: str) -> list[Tool]:
     tools = [_tool(expect(one, dict, f"tools[{at}]"), f"tools[{at}]") for at, one in enumerate(items(tree, "tools"))]
     return tools + [_function(expect(one, dict, f"functions[{at}]"), f"functions[{at}]") for at, one in enumerate(items(tree, "functions"))]
 
@@ -254,7 +84,7 @@ def _function(tree: Tree, where: str) -> Tool:
     )
 
 
-def _tool_choice(tree: Tree) -> ToolChoice | None:
+def _tool_choice(tree: Tree, _: str) -> ToolChoice | None:
     choice = tree.get("tool_choice", tree.get("function_call"))
     if choice is None:
         return None
@@ -278,10 +108,9 @@ def _named(tree: Tree) -> str:
     return text(inside if isinstance(inside, dict) else tree, "name", "tool_choice")
 
 
-def _format(tree: Any) -> Format | None:
-    if tree is None:
-        return None
-    kind = text(expect(tree, dict, "response_format"), "type", "response_format")
+def _format(whole: Tree, name: str) -> Format | None:
+    tree = expect(whole[name], dict, name)
+    kind = text(tree, "type", name)
     if kind == "text":
         return None
     if kind == "json_object":
@@ -321,3 +150,28 @@ def _switched(thinking: Any) -> Tree | None:
         return {"enabled": False}
     budget = thinking.get("budget_tokens")
     return {"enabled": True} if budget is None else {"max_tokens": budget}
+
+
+def _nothing(tree: Tree, name: str) -> None:
+    """Read with others of its kind."""
+
+
+_SWITCHES = frozenset(("reasoning_effort", "reasoning", "thinking"))
+_FIELDS: Final[dict[str, tuple[str, Callable[[Tree, str], Any]]]] = {
+    **{name: (name, text) for name in ("model", "service_tier", "user", "verbosity")},
+    **{name: (name, integer) for name in ("max_tokens", "top_k", "n", "seed", "top_logprobs")},
+    **{name: (name, number) for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty")},
+    **{name: (name, flag) for name in ("stream", "logprobs")},
+    **{name: (name, _object) for name in ("logit_bias", "metadata")},
+    **dict.fromkeys(("tools", "functions"), ("tools", _tools)),
+    **dict.fromkeys(("tool_choice", "function_call"), ("tool_choice", _tool_choice)),
+    **dict.fromkeys(_SWITCHES, ("", _nothing)),
+    "messages": ("messages", items),
+    "stream_options": ("wants_usage", _wants_usage),
+    "max_completion_tokens": ("limit", integer),
+    "stop": ("stop", strings),
+    "parallel_tool_calls": ("parallel_tools", flag),
+    "response_format": ("format", _format),
+    "modalities": ("modalities", _modalities),
+}
+"""By the field's name, where it goes and how it is read."""
