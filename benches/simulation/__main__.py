@@ -16,7 +16,7 @@ from dispatch.simulate.page import page_of
 from dispatch.simulate.study import Study, study
 from dispatch.simulate.tables import markdown, plain
 
-from benches.simulation.goals import GOALS, Row
+from benches.simulation.goals import GOALS, MANY, NOT_WORSE, Row
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -51,7 +51,11 @@ def main() -> int:
 
 def _line(row: Row) -> str:
     relation = "<=" if row.is_most else ">="
-    return f"{'ok    ' if row.is_met else 'MISSED'}  {row.value:9.4g} {relation} {row.target:<6g}  {row.goal}  ({row.note})"
+    return f"{'ok    ' if row.is_met else 'MISSED'}  {row.value:9.4g}{_error(row)} {relation} {row.target:<6g}  {row.goal}  ({row.note})"
+
+
+def _error(row: Row) -> str:
+    return f" ± {row.error:.3f}" if row.error else ""
 
 
 def _save(rows: list[Row], studies: list[Study], seeds: int, spent_s: float) -> None:
@@ -64,6 +68,7 @@ def _save(rows: list[Row], studies: list[Study], seeds: int, spent_s: float) -> 
         f"- commit: {commit}",
         f'- command: make simulate ARGS="{shlex.join(sys.argv[1:])}"',
         f"- seeds: 1 to {seeds} for goals, 1 to {min(3, seeds)} for tables; ratios are of means over seeds; {spent_s:.0f} s in all",
+        f"- a value with ± is of {len(MANY)} seeds and reaches its goal if its 95 % interval does and it is at most {NOT_WORSE:g} itself",
         "- the same seeds give the same numbers on every machine",
         "",
         "| goal | found | should be | reached | |",
@@ -71,7 +76,9 @@ def _save(rows: list[Row], studies: list[Study], seeds: int, spent_s: float) -> 
     ]
     for row in rows:
         relation = "at most" if row.is_most else "at least"
-        lines.append(f"| {row.goal} | {row.value:.4g} | {relation} {row.target:g} | {'yes' if row.is_met else '**no**'} | {row.note} |")
+        lines.append(
+            f"| {row.goal} | {row.value:.4g}{_error(row)} | {relation} {row.target:g} | {'yes' if row.is_met else '**no**'} | {row.note} |"
+        )
     lines += ["", "## Scenarios", "", *(markdown(one) for one in studies)]
     (RESULTS / f"{now:%Y-%m-%d}-simulate.md").write_text("\n".join(lines), encoding="utf-8")
     numbers = {"commit": commit, "seeds": seeds, "goals": rows, "scenarios": [plain(one) for one in studies]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from statistics import stdev
 
 import msgspec
 from dispatch.simulate.compile import compiled, shipped
@@ -16,6 +17,11 @@ from benches.simulation.runs import CONSTANTS, p99_ratio, p99_s, runs, scenario
 __all__ = ["GOALS", "Row"]
 
 OURS, P2C = "least_work", "p2c"
+CLOSE = 0.95
+"""Ratios above it are looked at over `MANY` seeds: there 1 and a little more than 1 are told apart by nothing else."""
+MANY = tuple(range(1, 21))
+NOT_WORSE = 1.05
+"""What a ratio stays below whatever its interval, so that an interval cannot excuse everything."""
 QUOTA = 6_000_000
 """Tokens per minute of each account of `s07-quota-large`."""
 
@@ -29,11 +35,13 @@ class Row(Struct, frozen=True):
     is_most: bool = True
     """Whether `target` is the most that `value` may be, or the least."""
     note: str = ""
+    error: float = 0.0
+    """Half of the 95 % interval of `value`, where chance between seeds is as large as what is looked for."""
 
     @property
     def is_met(self) -> bool:
-        """Tell whether it is reached."""
-        return self.value <= self.target if self.is_most else self.value >= self.target
+        """Tell whether it is reached: whether `target` is beyond `value`, or within its interval."""
+        return self.value - self.error <= self.target if self.is_most else self.value >= self.target
 
 
 Goal = Callable[[tuple[int, ...]], Iterator[Row]]
@@ -50,9 +58,15 @@ def never_worse(seeds: tuple[int, ...]) -> Iterator[Row]:
     """Compare p99 of the time to first token, and failures, in every shipped scenario."""
     for name in shipped():
         ratio, each = p99_ratio(name, OURS, P2C, seeds)
-        yield Row(f"never worse than {P2C}: p99 TTFT, {name}", ratio, 1.0, note=_range(each))
-        failed = [sum(one.arrived - one.whole for one in runs(name, policy, seeds)) for policy in (OURS, P2C)]
-        arrived = sum(one.arrived for one in runs(name, OURS, seeds))
+        if ratio > CLOSE and len(seeds) < len(MANY):
+            seeds_here = MANY
+            ratio, each = p99_ratio(name, OURS, P2C, MANY)
+        else:
+            seeds_here = seeds
+        error = 1.96 * stdev(each) / len(each) ** 0.5 if seeds_here is MANY and ratio <= NOT_WORSE else 0.0
+        yield Row(f"never worse than {P2C}: p99 TTFT, {name}", ratio, 1.0, note=_range(each), error=error)
+        failed = [sum(one.arrived - one.whole for one in runs(name, policy, seeds_here)) for policy in (OURS, P2C)]
+        arrived = sum(one.arrived for one in runs(name, OURS, seeds_here))
         # Beside what fails anyway, and a thousandth of all: some overload, some faults hit whoever happens to be there.
         worse = (failed[0] - failed[1]) / max(failed[1], arrived / 1000)
         yield Row(f"never worse than {P2C}: more requests that fail, {name}", worse, 0.05, note=f"{failed[0]} to {failed[1]} of {arrived}")
@@ -94,26 +108,30 @@ def known_limits(seeds: tuple[int, ...]) -> Iterator[Row]:
     use = min(endpoint.minutes[minute] / QUOTA for endpoint in endpoints for minute in (1, 4, 5))
     yield Row("tokens in a full minute, of the limit", use, 0.98, is_most=False)
     small = [endpoint for outcome in runs("s07-quota", OURS, seeds) for endpoint in outcome.endpoints]
-    worst = max((endpoint.worst_minute - endpoint.largest) / 600_000 for endpoint in small)
     refused = sum(endpoint.refused for endpoint in small)
     yield Row(
-        "the same with requests larger than the burst: worst 60 s, less one request",
-        worst,
+        "the same with requests larger than the burst: tokens in the worst 60 s, those included, of the limit",
+        max(endpoint.worst_minute for endpoint in small) / 600_000,
         1.0,
-        note=f"429s: {refused} of {sum(one.attempts for one in small)}",
+        note=f"429s: {refused} of {sum(one.attempts for one in small)}; {max(one.largest for one in small) / 600_000:.1%} in one request",
     )
+    use = sum(sum(endpoint.minutes[2:5]) for endpoint in small) / (3 * 600_000 * len(small))
+    yield Row("the same: tokens in full minutes, of the limit", use, 0.97, is_most=False, note="larger ones wait until a minute has room")
 
 
 def a_million(_seeds: tuple[int, ...]) -> Iterator[Row]:
     """Send a million requests to accounts with known limits, in each way of enforcing that a limit a minute can keep."""
-    given = scenario("s07-quota-large")
-    for enforce in ("sliding_60s", "bucket"):
+    cases = [("s07-quota-large", enforce, 3_600.0, "") for enforce in ("sliding_60s", "bucket")]
+    # A bucket that holds less than a request refuses it whoever asks and whenever: there is nothing to know about it.
+    cases.append(("s07-quota", "sliding_60s", 42_000.0, ", requests larger than the burst included"))
+    for name, enforce, span_s, what in cases:
+        given = scenario(name)
         endpoints = tuple(replace(one, server=_enforcing(one.server, enforce)) for one in given.endpoints)
-        longer = replace(given, endpoints=endpoints, seconds=3_600.0, faults=())
+        longer = replace(given, endpoints=endpoints, seconds=span_s, faults=())
         outcome = run(compiled(longer, Policy.parse(OURS), seed=1))
         attempts = sum(endpoint.attempts for endpoint in outcome.endpoints)
         yield Row(
-            f"429s with known limits, {enforce}",
+            f"429s with known limits, {enforce}{what}",
             sum(endpoint.refused for endpoint in outcome.endpoints),
             0,
             note=f"in {attempts:,} requests",

@@ -670,7 +670,9 @@ class Lease:
         """
 
     def settle(self, failure: int, now_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, cool_ms: int, /) -> bool:
-        """End the attempt. A success is reconciled with the tokens used; a failure is refunded while younger than the limit's `burst_s`.
+        """End the attempt. A success is reconciled with the tokens used.
+
+        What the provider never had or refused is given back as far as it has not drained by itself (decision record 0018).
 
         Args:
             failure: number of `dispatch.errors.Failure`.
@@ -1391,6 +1393,7 @@ def simulated_retry(
     draw: float,
     retry_after_s: float,
     others: bool,
+    elsewhere: bool,
     pauses: tuple[int, float, float],
     /,
 ) -> float | None:

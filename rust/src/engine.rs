@@ -264,7 +264,7 @@ impl Engine {
     }
 
     fn gate<'a>(&self, in_flight: &'a crate::board::Columns, buckets: &'a [AtomicU64; 8]) -> Gate<'a> {
-        Gate { in_flight, buckets, workers: self.board.sizes().workers as usize, column: self.column }
+        Gate { in_flight, buckets, windows: None, workers: self.board.sizes().workers as usize, column: self.column }
     }
 }
 
@@ -293,6 +293,7 @@ fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> 
         places: places.collect(),
         budget: budget::Budget::new(table.retry_percent, table.retry_per_s),
         health: table.health,
+        is_metered: rows.iter().any(|row| Limits::new(&row.limits).has_rates()),
     }))
 }
 
@@ -314,7 +315,7 @@ fn models_on(tables: &Tables, endpoint: u16) -> Box<[u16]> {
 /// Undoes a charge at the same instant.
 fn give_back<'a>(gates: impl Iterator<Item = (&'a Limits, Gate<'a>)>, tokens: Use, now: Nanos) {
     for (limits, gate) in gates {
-        limits.refund(gate, tokens, None, now, now);
+        limits.refund(gate, tokens, now, now);
         limit::release(gate);
     }
 }

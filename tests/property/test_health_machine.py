@@ -162,5 +162,55 @@ class Limiter(RuleBasedStateMachine):
             assert self.board.endpoint(0).in_flight == len(self.held)
 
 
+class Tokens(RuleBasedStateMachine):
+    """Two workers under one limit of tokens, asked for small and large requests: no minute of what a provider counts exceeds the limit."""
+
+    LIMIT = 60_000
+
+    @initialize()
+    def begin(self) -> None:
+        limits = {"tokens_per_min": self.LIMIT}
+        found = build({"endpoints": [{"name": "a", "provider": "echo", "limits": limits, "adaptive": False}], "models": {"m": "a"}})
+        sizes = Sizes.of(found, 2)
+        self.board = Board.heap(sizes)
+        self.workers = [on(self.board, worker, found, sizes) for worker in range(2)]
+        self.now = 10**15
+        self.counted: dict[Lease, tuple[int, int]] = {}
+
+    @rule(ms=st.one_of(st.integers(1, 2_000), st.integers(1, 40_000)))
+    def wait(self, ms: int) -> None:
+        self.now += ms * MS
+
+    @rule(worker=st.integers(0, 1), tokens=st.one_of(st.integers(1, 980), st.integers(981, 20_000)), patient=st.booleans())
+    def ask(self, worker: int, tokens: int, *, patient: bool) -> None:
+        pool = self.workers[worker].routers("m")[0]
+        taken = pool.acquire(0, tokens, 0, self.now, 1, 0)
+        for _ in range(4):
+            if isinstance(taken, Lease) or not patient:
+                break
+            assert taken.why == "tokens_per_min"
+            self.now += taken.retry_after_ns
+            taken = pool.acquire(0, tokens, 0, self.now, 1, 0)
+        assert isinstance(taken, Lease) or not patient
+        if isinstance(taken, Lease):
+            self.counted[taken] = (self.now, tokens)
+
+    @precondition(lambda self: self.counted)
+    @rule(data=st.data(), failure=st.sampled_from((Failure.NONE, Failure.CONNECT, Failure.BAD_REQUEST, Failure.CANCELLED)))
+    def end(self, data: st.DataObject, failure: Failure) -> None:
+        lease = data.draw(st.sampled_from(list(self.counted)))
+        if lease.settle(failure, self.now, 0, 0, 0, 0):
+            self.board.endpoint(0)
+            if failure is Failure.CONNECT:
+                # It never came there.
+                del self.counted[lease]
+
+    @invariant()
+    def no_minute_holds_more_than_the_limit(self) -> None:
+        if hasattr(self, "counted"):
+            assert sum(tokens for at, tokens in self.counted.values() if at > self.now - 60 * S) <= self.LIMIT
+
+
 TestBreaker = Breaker.TestCase
+TestTokens = Tokens.TestCase
 TestLimiter = Limiter.TestCase

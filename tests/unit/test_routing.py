@@ -153,8 +153,8 @@ def test_unknown_numbers_are_refused() -> None:
     routing = Routing.alone(config("a"))
     held = lease(routing)
 
-    with pytest.raises(ValueError, match="no failure 18"):
-        held.settle(18, NOW, 0, 0, 0, 0)
+    with pytest.raises(ValueError, match="no failure 200"):
+        held.settle(200, NOW, 0, 0, 0, 0)
     with pytest.raises(IndexError, match="no model"):
         routing.admit(9, -1, 0, 0, NOW)
     with pytest.raises(IndexError, match="no key"):

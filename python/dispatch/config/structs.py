@@ -72,7 +72,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     concurrency: Count | None = None
     """Requests in flight at once."""
     burst_s: Annotated[float, Meta(gt=0, le=60)] = 1.0
-    """Seconds of the rate that may be used at one moment. Buckets run at limit / (60 + `burst_s`), so no minute exceeds the limit."""
+    """Seconds of the rate that may be used at one moment. Buckets run at limit / (60 + `burst_s`), so no minute exceeds the limit.
+    A larger request waits for the whole burst, and at an endpoint until the last minute has room for it."""
 
 
 class KeyLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):

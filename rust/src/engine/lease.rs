@@ -247,11 +247,9 @@ impl Lease {
     fn settle_limits(&self, ending: &Ending) {
         let (limits, gate) = (&self.pool.places[self.at].limits, self.pool.gate(self.at));
         if ending.failure == Failure::None {
-            limits.reconcile(gate, self.tokens, ending.used.or(self.tokens), ending.now);
-        } else {
-            // An attempt that used tokens was a request as well.
-            let used = (ending.used != Use::default()).then_some(ending.used);
-            limits.refund(gate, self.tokens, used, self.reserved, ending.now);
+            limits.reconcile(gate, self.tokens, ending.used.or(self.tokens), self.reserved, ending.now);
+        } else if ending.failure.is_uncounted() || ending.now <= self.reserved {
+            limits.refund(gate, self.tokens, self.reserved, ending.now);
         }
     }
 
@@ -267,15 +265,26 @@ impl Lease {
         }
         if ending.failure == Failure::RateLimited {
             // Its own place is given back already.
-            let has_rates = self.pool.places[self.at].limits.has_rates();
-            let what = if has_rates { Cut::Rates } else { Cut::Places(self.pool.in_flight(self.at) + 1) };
-            self.cut(what, ending.now);
+            self.cut(self.refused(ending.now), ending.now);
         }
         let pause_ms =
             if ending.cool_ms == 0 { ending.failure.cool_ms() } else { ending.cool_ms.min(LONGEST_PAUSE_MS) };
         if pause_ms > 0 {
             self.pause(ending.failure, ending.now.plus(Nanos(pause_ms * 1_000_000)));
         }
+    }
+
+    /// What a 429 says is too much.
+    #[cold]
+    fn refused(&self, now: Nanos) -> Cut {
+        let (pool, row) = (&self.pool, self.pool.endpoint(self.at));
+        let limits = &pool.places[self.at].limits;
+        if !limits.has_rates() {
+            return Cut::Places(pool.in_flight(self.at) + 1);
+        }
+        let found = found::read(pool.found_word(self.at, row), now).share;
+        let is_large = found.map_or(*limits, |share| limits.slowed(share)).is_beyond_burst(&self.tokens.units());
+        if is_large { Cut::Large } else { Cut::Rates }
     }
 
     /// Leaves the endpoint alone until then; after a refusal for want of quota all of its account, which shares it.

@@ -46,6 +46,8 @@ pub struct Pool {
     pub(super) places: Box<[Place]>,
     pub(super) budget: Budget,
     pub(super) health: Policy,
+    /// Whether an endpoint has limits of rate.
+    pub(super) is_metered: bool,
 }
 
 /// What is asked of a pool.
@@ -191,7 +193,8 @@ impl Pool {
     }
 
     pub(super) fn gate_of<'a>(&self, row: EndpointRow<'a>) -> Gate<'a> {
-        Gate { in_flight: row.in_flight(), buckets: row.buckets(), workers: self.workers(), column: self.column }
+        let (in_flight, buckets, windows) = (row.in_flight(), row.buckets(), Some(row.windows()));
+        Gate { in_flight, buckets, windows, workers: self.workers(), column: self.column }
     }
 
     /// A place or units of a position were given back.

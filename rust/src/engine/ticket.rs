@@ -76,8 +76,8 @@ impl Ticket {
         let delivered = (outcome.failure == Failure::None).then_some(used);
         for (limits, gate) in self.engine.gates(self.charged) {
             match delivered {
-                Some(used) => limits.reconcile(gate, self.tokens, used, outcome.now),
-                None => limits.refund(gate, self.tokens, None, self.admitted, outcome.now),
+                Some(used) => limits.reconcile(gate, self.tokens, used, self.admitted, outcome.now),
+                None => limits.refund(gate, self.tokens, self.admitted, outcome.now),
             }
         }
         if let (Some(key), Some(used)) = (self.charged.key, delivered) {
@@ -97,7 +97,7 @@ impl Ticket {
             return false;
         }
         for (limits, gate) in self.engine.gates(self.charged) {
-            limits.refund(gate, self.tokens, None, self.admitted, now);
+            limits.refund(gate, self.tokens, self.admitted, now);
             limit::release(gate);
         }
         true

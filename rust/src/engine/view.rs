@@ -225,6 +225,14 @@ impl View for PoolView<'_> {
         Some(slower.map_or(pace, |(silent_s, learned_s)| pace * (silent_s / learned_s)))
     }
 
+    fn is_metered(&self) -> bool {
+        self.pool.is_metered
+    }
+
+    fn owed_s(&self, at: usize) -> f64 {
+        self.pool.places[at].limits.owed_s(self.pool.gate(at), self.wish.now)
+    }
+
     fn is_stale(&self, at: usize) -> bool {
         silence::is_stale(self.pool.endpoint(at).sign().load(Relaxed), self.wish.now)
     }

@@ -156,6 +156,13 @@ impl Failure {
         }
     }
 
+    /// Whether the provider has not counted the request against its limits: it never had it, or said no to it. What becomes of the rest is
+    /// not known, and a request that hangs, breaks or was left is counted by all that count when it comes.
+    #[must_use]
+    pub const fn is_uncounted(self) -> bool {
+        matches!(self, Self::Connect | Self::RateLimited | Self::QuotaExhausted | Self::Credential)
+    }
+
     /// For how long the endpoint is left alone when the provider names no time, ms. Without it a rate-limited endpoint, which answers
     /// in milliseconds and so has the fewest requests in flight, is asked again at once.
     #[must_use]

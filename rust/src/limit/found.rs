@@ -27,6 +27,8 @@ use crate::units::Nanos;
 pub const WHOLE: u32 = 1 << 12;
 /// Least share: what is refused at a sixteenth of its limits has another fault.
 const LEAST_SHARE: u32 = WHOLE / 16;
+/// Least share that is learned from requests larger than the burst: a provider whose burst is smaller than ours refuses them all.
+const LEAST_LARGE: u32 = WHOLE / 4 * 3;
 /// Growth of the share, in parts of `WHOLE` a minute.
 const SHARE_PER_MIN: u64 = 61;
 /// Least time between two cuts of rates.
@@ -44,6 +46,8 @@ const SLOW: u32 = 1 << 19;
 pub enum Cut {
     /// The configured rates.
     Rates,
+    /// The same, but what was refused is larger than the burst: maybe for that, whatever the rate.
+    Large,
     /// The places, of which so many were taken, since one more was refused.
     Places(u64),
     /// The places, of which so many were taken, since all were slow.
@@ -78,14 +82,17 @@ pub fn cut(cell: &AtomicU64, what: Cut, began: Nanos, now: Nanos) -> bool {
         let (stamp, ..) = unpack(word);
         // The wrapped difference is negative where it began before.
         let is_known = began.millis32().wrapping_sub(stamp) > u32::MAX / 2;
-        let is_soon = what == Cut::Rates && found.share.is_some() && age_ms(stamp, now) < RATES_APART_MS;
-        if word != 0 && (is_known || is_soon) {
+        let (is_rates, is_large) = (matches!(what, Cut::Rates | Cut::Large), what == Cut::Large);
+        let is_soon = is_rates && found.share.is_some() && age_ms(stamp, now) < RATES_APART_MS;
+        let is_low = is_large && found.share.is_some_and(|share| share <= LEAST_LARGE);
+        if word != 0 && (is_known || is_soon || is_low) {
             return None;
         }
         let tenth_off = |of: u32| of - of.div_ceil(10);
         Some(match what {
-            Cut::Rates => {
-                let share = tenth_off(found.share.unwrap_or(WHOLE)).max(LEAST_SHARE);
+            Cut::Rates | Cut::Large => {
+                let least = if is_large { LEAST_LARGE } else { LEAST_SHARE };
+                let share = tenth_off(found.share.unwrap_or(WHOLE)).max(least);
                 pack(now, share, kept(word, found))
             }
             Cut::Places(taken) | Cut::Slow(taken) => {

@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - Over any window of 60 s the units taken cost at most 60 s + burst, which is the limit, since a bucket of `limit` per minute runs at
-//!   `limit / (60 + burst_s)` per second. The one exception: a request larger than the burst passes alone on a full bucket.
+//!   `limit / (60 + burst_s)` per second. The one exception: a request larger than the burst passes
+//!   on a full bucket; [`super::window`] closes it where a provider counts.
 //! - A refusal's wait is tight: one nanosecond earlier it would still be refused, at the instant it fits.
 //! - The period is kept to 2^-32 ticks and a cost is rounded up to a whole tick once per request, so 1e11 units a minute are neither free
 //!   nor charged double.
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::units::{NS_PER_S, Nanos};
 
 /// Ticks in a nanosecond.
-const TICKS: u64 = 256;
+pub(super) const TICKS: u64 = 256;
 /// No cost and no debt is longer than this (104 days), so that wrapped differences stay unambiguous.
 const LONGEST: u64 = 1 << 61;
 /// Fraction bits of a period.
@@ -74,14 +75,18 @@ impl Rate {
         self.whole == 0 && self.part == 0
     }
 
-    /// How long a reservation can be taken back: until the burst has drained.
-    #[must_use]
-    pub const fn refundable(&self) -> Nanos {
-        Nanos(self.burst / TICKS)
+    /// Time to fill the empty bucket, in ticks.
+    pub(super) const fn burst(&self) -> u64 {
+        self.burst
+    }
+
+    /// What may be taken in any 60 s, in ticks.
+    pub(super) const fn allowance(&self) -> u64 {
+        60 * NS_PER_S * TICKS + self.burst
     }
 
     /// What `units` cost, in ticks, rounded up.
-    fn cost(&self, units: u64) -> u64 {
+    pub(super) fn cost(&self, units: u64) -> u64 {
         let parts = u128::from(units) * u128::from(self.part) + u128::from(u32::MAX);
         let ticks = u128::from(units) * u128::from(self.whole) + (parts >> FRACTION);
         ticks.min(u128::from(LONGEST)) as u64
@@ -93,17 +98,29 @@ impl Rate {
 /// # Errors
 /// The nanoseconds after which they fit, if nobody else takes any.
 pub fn peek(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
-    admit(cell.load(Relaxed), rate, units, now).map(|_| ())
+    peek_cost(cell, rate, rate.cost(units), now)
+}
+
+/// The same for what costs so many ticks.
+pub(super) fn peek_cost(cell: &AtomicU64, rate: &Rate, cost: u64, now: Nanos) -> Result<(), u64> {
+    admit(cell.load(Relaxed), rate, cost, now).map(|_| ())
 }
 
 /// Takes `units`.
 ///
 /// # Errors
 /// The nanoseconds after which they fit, if nobody else takes any. Nothing was taken.
+#[inline]
 pub fn take(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
+    take_cost(cell, rate, rate.cost(units), now)
+}
+
+/// The same for what costs so many ticks.
+#[inline]
+pub(super) fn take_cost(cell: &AtomicU64, rate: &Rate, cost: u64, now: Nanos) -> Result<(), u64> {
     let mut word = cell.load(Relaxed);
     loop {
-        let next = admit(word, rate, units, now)?;
+        let next = admit(word, rate, cost, now)?;
         match cell.compare_exchange_weak(word, next, Relaxed, Relaxed) {
             Ok(_) => return Ok(()),
             Err(seen) => word = seen,
@@ -122,7 +139,18 @@ pub fn charge(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) {
 
 /// Gives `units` back. A bucket is never fuller than full.
 pub fn give_back(cell: &AtomicU64, rate: &Rate, units: u64, now: Nanos) {
-    let cost = rate.cost(units);
+    give_back_cost(cell, rate.cost(units), now);
+}
+
+/// Gives `units` back that were taken `age` ago and never used: what of them has not drained by itself, had nobody else taken any.
+///
+/// So whatever is taken and given back, what was kept of any window is what a bucket lets through. Reservations that were alive at some
+/// instant have, counted this way, no more left together than the bucket then owed: each drains as fast as the bucket does.
+pub fn undo(cell: &AtomicU64, rate: &Rate, units: u64, age: Nanos, now: Nanos) {
+    give_back_cost(cell, rate.cost(units).saturating_sub(age.0.saturating_mul(TICKS)), now);
+}
+
+fn give_back_cost(cell: &AtomicU64, cost: u64, now: Nanos) {
     update(cell, |word| {
         let ahead = ahead(word, now);
         (ahead > 0).then(|| instant(now, ahead.saturating_sub(cost)))
@@ -144,9 +172,21 @@ pub fn remaining(cell: &AtomicU64, rate: &Rate, now: Nanos) -> u64 {
     u64::try_from(units).unwrap_or(u64::MAX)
 }
 
-/// The word after taking `units`, or the nanoseconds to wait.
-fn admit(word: u64, rate: &Rate, units: u64, now: Nanos) -> Result<u64, u64> {
-    let (ahead, cost) = (ahead(word, now), rate.cost(units));
+/// Ticks that a bucket owes, and ticks for which it has been full. One of them is 0.
+pub(super) fn balance(cell: &AtomicU64, now: Nanos) -> (u64, u64) {
+    match cell.load(Relaxed) {
+        0 => (0, LONGEST),
+        word => match ahead(word, now) {
+            0 => (0, now.0.wrapping_mul(TICKS).wrapping_sub(word)),
+            debt => (debt, 0),
+        },
+    }
+}
+
+/// The word after taking what costs so much, or the nanoseconds to wait.
+#[inline]
+fn admit(word: u64, rate: &Rate, cost: u64, now: Nanos) -> Result<u64, u64> {
+    let ahead = ahead(word, now);
     // What is larger than the burst waits for a full bucket.
     let over = (ahead + cost).saturating_sub(rate.burst.max(cost));
     if over == 0 { Ok(instant(now, ahead + cost)) } else { Err(over.div_ceil(TICKS)) }

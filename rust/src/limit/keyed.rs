@@ -186,7 +186,7 @@ mod tests {
                 now += step;
                 let cell = find(&board, 1, user, at(now));
                 let row = board.user(cell.row);
-                let gate = Gate { in_flight: row.in_flight(), buckets: row.buckets(), workers: 4, column: 0 };
+                let gate = Gate { in_flight: row.in_flight(), buckets: row.buckets(), windows: None, workers: 4, column: 0 };
                 let passed = limits.reserve(gate, &[1, 0, 0, 0, 0], at(now)).is_ok();
                 prop_assert!(is_kept(&board, cell));
                 if passed {
@@ -216,7 +216,13 @@ mod tests {
                         let now = at(turn);
                         let cell = find(board, 0, u128::from(user), now);
                         let row = board.user(cell.row);
-                        let gate = Gate { in_flight: row.in_flight(), buckets: row.buckets(), workers: 4, column };
+                        let gate = Gate {
+                            in_flight: row.in_flight(),
+                            buckets: row.buckets(),
+                            windows: None,
+                            workers: 4,
+                            column,
+                        };
                         if limits.reserve(gate, &[1, 0, 0, 0, 0], now).is_ok() {
                             if is_kept(board, cell) {
                                 passed[user as usize].fetch_add(1, Relaxed);

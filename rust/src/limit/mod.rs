@@ -1,21 +1,22 @@
 //! What may be used of an endpoint, a key or a model: five rates and a number of places, reserved all or nothing.
 //!
-//! A reservation is made before anything is sent, from an estimate, and settled once when the truth is known (CONTRACT 5):
-//! a success is reconciled in both directions; a failure or cancellation is given back only while the reservation is younger than the
-//! burst takes to drain, for afterwards the bucket has refilled by itself and giving back would let up to three times the limit through.
+//! A reservation is made before anything is sent, from an estimate, and settled once when the truth is known (decision record 0018):
+//! a success is reconciled in both directions; of what was never used that much is given back which the bucket has not refilled by
+//! itself, for giving back more would let up to three times the limit through.
 
 pub mod found;
 pub mod gcra;
 pub mod inflight;
 pub mod keyed;
 pub mod share;
+pub mod window;
 
 use std::sync::atomic::AtomicU64;
 
 use gcra::Rate;
 
 use crate::board::Columns;
-use crate::units::Nanos;
+use crate::units::{NS_PER_S, Nanos};
 
 /// The names of the rates, in the order of their buckets on the board.
 pub const KINDS: [&str; 5] = [
@@ -106,10 +107,40 @@ pub struct Gate<'a> {
     pub in_flight: &'a Columns,
     /// The buckets, the first five words.
     pub buckets: &'a [AtomicU64; 8],
+    /// What was taken in the last minute, a word for each bucket, where somebody counts that: a provider.
+    pub windows: Option<&'a [AtomicU64; 8]>,
     /// Columns in use.
     pub workers: usize,
     /// The own column.
     pub column: usize,
+}
+
+impl<'a> Gate<'a> {
+    /// The count of a kind's last minute. Requests have none: they are alike, so a minute that is full holds no more than it may.
+    fn window(&self, kind: usize) -> Option<&'a AtomicU64> {
+        self.windows.filter(|_| kind > 0).map(|windows| &windows[kind])
+    }
+
+    fn peek(&self, kind: usize, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
+        match self.window(kind) {
+            Some(word) => window::peek(&self.buckets[kind], word, rate, units, now),
+            None => gcra::peek(&self.buckets[kind], rate, units, now),
+        }
+    }
+
+    #[inline]
+    fn take(&self, kind: usize, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
+        match self.window(kind) {
+            Some(word) => window::take(&self.buckets[kind], word, rate, units, now),
+            None => gcra::take(&self.buckets[kind], rate, units, now),
+        }
+    }
+
+    fn undo(&self, kind: usize, rate: &Rate, units: u64, reserved: Nanos, now: Nanos) {
+        let bucket = &self.buckets[kind];
+        self.window(kind).inspect(|word| window::give_back(bucket, word, rate, units, reserved, now));
+        gcra::undo(bucket, rate, units, now.since(reserved), now);
+    }
 }
 
 /// Limits ready for use.
@@ -149,6 +180,20 @@ impl Limits {
         Self { rates: self.rates.map(|rate| rate.slowed(share)), ..*self }
     }
 
+    /// Seconds until all of its buckets are full, if nobody takes any.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a cost to compare")]
+    pub fn owed_s(&self, gate: Gate<'_>, now: Nanos) -> f64 {
+        let debts = self.limited().map(|(kind, _)| gcra::balance(&gate.buckets[kind], now).0);
+        debts.max().unwrap_or(0) as f64 / (NS_PER_S * gcra::TICKS) as f64
+    }
+
+    /// Whether a request of these units is larger than what may come at once. Requests themselves do not count: each is as large as any.
+    #[must_use]
+    pub fn is_beyond_burst(&self, units: &[u64; 5]) -> bool {
+        self.limited().any(|(kind, rate)| kind > 0 && rate.cost(units[kind]) > rate.burst())
+    }
+
     fn limited(&self) -> impl Iterator<Item = (usize, &Rate)> {
         self.kinds[..self.active].iter().map(|kind| (usize::from(*kind), &self.rates[usize::from(*kind)]))
     }
@@ -167,7 +212,7 @@ impl Limits {
         }
         let mut block: Option<Block> = None;
         for (kind, rate) in self.limited() {
-            if let Err(wait) = gcra::peek(&gate.buckets[kind], rate, units[kind], now) {
+            if let Err(wait) = gate.peek(kind, rate, units[kind], now) {
                 let longest = block.and_then(|block| block.wait).unwrap_or(0);
                 if wait > longest {
                     block = Some(Block { why: KINDS[kind], wait: Some(wait) });
@@ -186,9 +231,9 @@ impl Limits {
             return Err(FULL);
         }
         for (done, (kind, rate)) in self.limited().enumerate() {
-            if let Err(wait) = gcra::take(&gate.buckets[kind], rate, units[kind], now) {
+            if let Err(wait) = gate.take(kind, rate, units[kind], now) {
                 for (kind, rate) in self.limited().take(done) {
-                    gcra::give_back(&gate.buckets[kind], rate, units[kind], now);
+                    gate.undo(kind, rate, units[kind], now, now);
                 }
                 release(gate);
                 return Err(Block { why: KINDS[kind], wait: Some(wait) });
@@ -197,25 +242,29 @@ impl Limits {
         Ok(())
     }
 
-    /// After a success: charges what was used beyond the estimate, gives back what was not used.
-    pub fn reconcile(&self, gate: Gate<'_>, estimate: Use, used: Use, now: Nanos) {
+    /// After a success: charges what was used beyond the estimate, gives back what was not used of what was reserved at `reserved`.
+    pub fn reconcile(&self, gate: Gate<'_>, estimate: Use, used: Use, reserved: Nanos, now: Nanos) {
         let (estimate, used) = (estimate.units(), used.units());
         // The request itself was used in any case.
         for (kind, rate) in self.limited().filter(|(kind, _)| *kind > 0) {
             let bucket = &gate.buckets[kind];
             if used[kind] > estimate[kind] {
-                gcra::charge(bucket, rate, used[kind] - estimate[kind], now);
+                let more = used[kind] - estimate[kind];
+                gate.window(kind).inspect(|word| window::charge(bucket, word, rate, more, now));
+                gcra::charge(bucket, rate, more, now);
             } else if used[kind] < estimate[kind] {
-                gcra::give_back(bucket, rate, estimate[kind] - used[kind], now);
+                let less = estimate[kind] - used[kind];
+                gate.window(kind).inspect(|word| window::give_back(bucket, word, rate, less, reserved, now));
+                gcra::give_back(bucket, rate, less, now);
             }
         }
     }
 
-    /// After a failure: gives back what was reserved at `reserved` and not used, where it is young enough.
-    pub fn refund(&self, gate: Gate<'_>, estimate: Use, used: Option<Use>, reserved: Nanos, now: Nanos) {
-        let (estimate, used) = (estimate.units(), used.map_or([0; 5], |used| used.units()));
-        for (kind, rate) in self.limited().filter(|(_, rate)| now.since(reserved) < rate.refundable()) {
-            gcra::give_back(&gate.buckets[kind], rate, estimate[kind].saturating_sub(used[kind]), now);
+    /// Gives back what was reserved at `reserved` and never used, as far as it has not drained by itself.
+    pub fn refund(&self, gate: Gate<'_>, estimate: Use, reserved: Nanos, now: Nanos) {
+        let units = estimate.units();
+        for (kind, rate) in self.limited() {
+            gate.undo(kind, rate, units[kind], reserved, now);
         }
     }
 

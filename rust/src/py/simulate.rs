@@ -17,7 +17,7 @@ fn run(py: Python<'_>, scenario: &str) -> PyResult<String> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (failure, attempt, committed, left_s, draw, retry_after_s, others, pauses, /))]
+#[pyo3(signature = (failure, attempt, committed, left_s, draw, retry_after_s, others, elsewhere, pauses, /))]
 #[expect(clippy::too_many_arguments, reason = "the facts of an attempt, as `dispatch.policy.retry.judge` takes them")]
 fn simulated_retry(
     failure: u8,
@@ -27,11 +27,12 @@ fn simulated_retry(
     draw: f64,
     retry_after_s: f64,
     others: bool,
+    elsewhere: bool,
     pauses: (u32, f64, f64),
 ) -> PyResult<Option<f64>> {
     let failure = Failure::from_number(failure).ok_or_else(|| PyValueError::new_err("no such failure"))?;
     let (attempts, base_s, cap_s) = pauses;
-    let failed = Failed { failure, attempt, committed, left_s, draw, retry_after_s, others };
+    let failed = Failed { failure, attempt, committed, left_s, draw, retry_after_s, others, elsewhere };
     Ok(judge(&failed, &Pauses { attempts, base_s, cap_s }))
 }
 

@@ -48,6 +48,14 @@ pub trait View {
     fn latency_s(&self, at: usize) -> Option<f32>;
     /// Learned pace, seconds per token of work at dispatch; `None` before the first sample.
     fn pace_s(&self, at: usize) -> Option<f32>;
+    /// Whether a position has limits of rate, so that `owed_s` is worth asking for.
+    fn is_metered(&self) -> bool {
+        false
+    }
+    /// How long its limits take to have their whole burst again, seconds.
+    fn owed_s(&self, _at: usize) -> f64 {
+        0.0
+    }
     /// Whether nothing was heard of it for a second: what is known of it grows old.
     fn is_stale(&self, at: usize) -> bool;
     /// The next turn of the pool's shared cursor: one fetch-add, common to all workers.

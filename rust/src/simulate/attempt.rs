@@ -22,14 +22,22 @@ impl World {
         let call = self.calls.get(slot);
         let draw = self.draws.next_u64();
         let (tokens, hash) = (call.request.estimate, call.request.hash);
-        let wish = Wish { tried: call.tried, tokens, now: clock(now), draw, hash };
+        let (spared, cap_s) = (call.spared, self.client.cap_s);
+        let wish = Wish { tried: call.tried | spared, tokens, now: clock(now), draw, hash };
+        let is_calm = call.error.is_some() && !call.is_hurried;
         let pool = self.boards.pool(call.worker);
-        let taken = pool.acquire(&wish);
-        if taken.is_err() && call.error.is_some() && !call.is_hurried {
-            // Nothing is free that was not tried: what was tried may do.
-            let taken = pool.acquire(&Wish { tried: 0, ..wish });
-            self.calls.get_mut(slot).tried = 0;
-            return taken;
+        let mut taken = pool.acquire(&wish);
+        if taken.is_err() && is_calm {
+            // Nothing is free that was not tried: what was tried may do, but before an account that said 429 another one, if it has
+            // quota soon.
+            taken = pool.acquire(&Wish { tried: spared, ..wish });
+            let is_soon = |refusal: &Refusal| refusal.retry_after.is_some_and(|wait| seconds(Nanos(wait)) <= cap_s);
+            let is_spared = spared != 0 && taken.as_ref().err().is_some_and(|refusal| !is_soon(refusal));
+            if is_spared {
+                taken = pool.acquire(&Wish { tried: 0, ..wish });
+            }
+            let call = self.calls.get_mut(slot);
+            (call.tried, call.spared) = (0, if is_spared { 0 } else { spared });
         }
         taken
     }
@@ -171,6 +179,10 @@ impl World {
         let call = self.calls.get_mut(slot);
         call.id = 0;
         call.error = Some(failure);
+        let here = 1 << (call.site % 128);
+        if failure == Failure::RateLimited {
+            call.spared |= call.lease.as_ref().map_or(here, Lease::account);
+        }
         if let Some(lease) = call.lease.take() {
             lease.settle(&Ending { failure, now: clock(now), used: Use::default(), cool_ms });
         }
@@ -182,7 +194,8 @@ impl World {
             left_s,
             draw,
             retry_after_s: cool_ms as f64 / 1e3,
-            others: pool_mask & !call.tried != 0,
+            others: pool_mask & !(call.tried | call.spared) != 0,
+            elsewhere: pool_mask & !(call.spared | here) != 0,
         };
         call.is_hurried = failed.others;
         let worker = call.worker;

@@ -21,6 +21,8 @@ pub(super) struct Call {
     pub(super) site: usize,
     pub(super) lease: Option<Lease>,
     pub(super) tried: u128,
+    /// Positions on accounts that said 429: left out while another account has quota.
+    pub(super) spared: u128,
     /// It is tried again without a wait, since somebody else might take it.
     pub(super) is_hurried: bool,
     pub(super) attempts: u32,
@@ -52,6 +54,7 @@ impl Call {
             site: 0,
             lease: None,
             tried: 0,
+            spared: 0,
             is_hurried: false,
             attempts: 0,
             error: None,

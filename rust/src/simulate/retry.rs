@@ -36,6 +36,8 @@ pub struct Failed {
     pub retry_after_s: f64,
     /// An endpoint that was not tried may take the request.
     pub others: bool,
+    /// Another one than this may take it, tried or not.
+    pub elsewhere: bool,
 }
 
 /// The settings of retries.
@@ -53,11 +55,13 @@ pub struct Pauses {
 #[must_use]
 pub fn judge(failed: &Failed, pauses: &Pauses) -> Option<f64> {
     let (again, anywhere) = reach(failed.failure);
-    if failed.committed || !again || failed.attempt >= pauses.attempts || !(anywhere || failed.others) {
+    let has_place = anywhere || failed.others || failed.elsewhere;
+    if failed.committed || !again || failed.attempt >= pauses.attempts || !has_place {
         return None;
     }
     let drawn_s = pause_s(failed.attempt, failed.draw, pauses);
-    let after_s = if failed.others { 0.0 } else { drawn_s.max(failed.retry_after_s) };
+    let floor_s = if failed.elsewhere { 0.0 } else { failed.retry_after_s };
+    let after_s = if failed.others { 0.0 } else { drawn_s.max(floor_s) };
     (after_s < failed.left_s).then_some(after_s)
 }
 

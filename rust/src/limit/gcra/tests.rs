@@ -199,3 +199,56 @@ fn no_limit_is_no_limit() {
     assert!(Rate::per_minute(0, 1.0).is_off());
     assert!(!Rate::per_minute(u64::MAX, 1.0).is_off());
 }
+
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Take(u64),
+    Undo(usize),
+    Keep(usize),
+}
+
+proptest! {
+    /// Whatever is taken back, and when: of any window no more is kept than a bucket lets through. Of N that hang and fail together, too.
+    #[test]
+    fn what_is_kept_of_any_window_is_what_a_bucket_lets_through(
+        limit in 100..100_000u64,
+        burst_s in 0.5f64..10.0,
+        moves in prop::collection::vec((
+            prop_oneof![Just(0), 0..10_000_000u64, 0..2 * NS_PER_S],
+            prop_oneof![
+                4 => (1..5_000u64).prop_map(Move::Take),
+                2 => any::<usize>().prop_map(Move::Undo),
+                1 => any::<usize>().prop_map(Move::Keep),
+            ],
+        ), 1..400),
+    ) {
+        let (rate, cell) = (Rate::per_minute(limit, burst_s), AtomicU64::new(0));
+        let capacity = remaining(&cell, &rate, Nanos(START));
+        let (mut now, mut alive, mut kept) = (START, Vec::new(), Vec::new());
+        for (step, what) in moves {
+            now += step;
+            match what {
+                Move::Take(units) if capacity > 0 => {
+                    let units = units.min(capacity);
+                    if take(&cell, &rate, units, Nanos(now)).is_ok() {
+                        alive.push((now, units));
+                    }
+                }
+                Move::Undo(at) if !alive.is_empty() => {
+                    let (then, units) = alive.swap_remove(at % alive.len());
+                    undo(&cell, &rate, units, Nanos(now - then), Nanos(now));
+                }
+                Move::Keep(at) if !alive.is_empty() => kept.push(alive.swap_remove(at % alive.len())),
+                _ => {}
+            }
+        }
+        kept.append(&mut alive);
+        for (first, _) in &kept {
+            for (last, _) in kept.iter().filter(|(last, _)| last >= first) {
+                let inside = kept.iter().filter(|(at, _)| (*first..=*last).contains(at));
+                let cost: u64 = inside.map(|(_, units)| rate.cost(*units)).sum();
+                prop_assert!(cost <= (last - first) * TICKS + rate.burst);
+            }
+        }
+    }
+}
