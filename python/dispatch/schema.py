@@ -80,6 +80,8 @@ class Response(Struct, frozen=True, kw_only=True):
     """The endpoint that answered."""
     attempts: int = 1
     """Tries that were made, this one included."""
+    decision: str = ""
+    """Id of the decision behind it, where its model decides."""
     body: bytes = b""
     """The provider's answer as it came."""
 

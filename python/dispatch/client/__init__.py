@@ -89,8 +89,8 @@ class Client:
             DispatchError: there is no answer; the subclass says what can be done.
         """
         body = encode_request(_request(model, messages, fields, stream=False))
-        raw, endpoint, attempts = await self._backend.whole("chat", body, deadline_s)
-        return read_answer(raw, endpoint, attempts)
+        raw, endpoint, attempts, decision = await self._backend.whole("chat", body, deadline_s)
+        return read_answer(raw, endpoint, attempts, decision)
 
     @overload
     def stream(self, model: Request, /, *, deadline_s: float | None = None) -> AsyncGenerator[Delta, None]: ...
@@ -122,7 +122,7 @@ class Client:
     async def embed(self, model: str, inputs: str | list[str], *, deadline_s: float | None = None, **fields: Any) -> list[list[float]]:
         """Turn texts into vectors, in their order. Raises `DispatchError`."""
         body = msgspec.json.encode({"model": model, "input": inputs, "encoding_format": "float", **fields})
-        raw, endpoint, _ = await self._backend.whole("embeddings", body, deadline_s)
+        raw, endpoint, *_ = await self._backend.whole("embeddings", body, deadline_s)
         return read_vectors(raw, endpoint)
 
     async def request(self, door: str, body: Mapping[str, Any], *, deadline_s: float | None = None) -> dict[str, Any]:
@@ -139,8 +139,20 @@ class Client:
         if door not in DOORS:
             raise BadRequest(f"there is no door {door!r}, only {', '.join(DOORS)}", code="not_found", status=404)
         _refuse_stream(body)
-        raw, endpoint, _ = await self._backend.whole(door, msgspec.json.encode(body), deadline_s)
+        raw, endpoint, *_ = await self._backend.whole(door, msgspec.json.encode(body), deadline_s)
         return read_object(raw, endpoint)
+
+    async def feedback(self, answer: Response | str, score: float) -> None:
+        """Tell how good an answer of a model that decides was, so that learned routes choose better.
+
+        Args:
+            answer: the answer, or the id of its decision.
+            score: from 0 to 1.
+
+        Raises:
+            DispatchError: there is no such decision, or it is too long ago.
+        """
+        await self._backend.feedback(answer if isinstance(answer, str) else answer.decision, score)
 
     async def models(self) -> list[str]:
         """Names that can be asked for. Raises `DispatchError`."""

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "Pieces", "Whole"]
 
-Whole = tuple[bytes, str, int]
-"""An answer's body, the endpoint that gave it, the attempts that it took."""
+Whole = tuple[bytes, str, int, str]
+"""An answer's body, the endpoint that gave it, the attempts that it took, the id of its decision (empty: none was made)."""
 
 
 class Pieces(Protocol):
@@ -30,6 +30,9 @@ class Backend(Protocol):
     async def close(self) -> None: ...
     async def whole(self, door: str, body: bytes, deadline_s: float | None) -> Whole:
         """Wait for a whole answer. Raises `DispatchError`."""
+
+    async def feedback(self, decision: str, score: float) -> None:
+        """Tell how good an answer was. Raises `DispatchError`."""
 
     def stream(self, door: str, body: bytes, deadline_s: float | None) -> Pieces:
         """Ask for a stream; waiting for a piece raises `DispatchError`."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.client.local import LocalEngine
 from dispatch.config import resolve
+from dispatch.decisions import Decision
 from dispatch.dispatcher import Dispatcher
 from dispatch.errors import ConfigError
 from dispatch.generation import build
@@ -65,7 +66,11 @@ class InsideBackend:
     async def whole(self, door: str, body: bytes, deadline_s: float | None) -> Whole:
         engine = self.engine
         answer, call = await engine.request(door, engine.scan(body), deadline_s)
-        return answer.body, call.endpoint, call.attempts
+        decision = call.decision
+        return answer.body, call.endpoint, call.attempts, decision.id if isinstance(decision, Decision) else ""
+
+    async def feedback(self, decision: str, score: float) -> None:
+        self.engine.feedback(decision, score)
 
     def stream(self, door: str, body: bytes, deadline_s: float | None) -> Pieces:
         engine = self.engine

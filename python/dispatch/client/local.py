@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from dispatch.errors import BadRequest, DispatchError, Draining
 from dispatch.exchange import Call
+from dispatch.judgement import learn
 from dispatch.lane import door_generates
 from dispatch.policy.cost import estimate_tokens, expect_output_tokens
 from dispatch.policy.users import user_named
@@ -196,6 +197,16 @@ class LocalEngine:
         sink = Stream(self._dispatcher)
         sink.call = self._start(sink, door, scan, deadline_s)
         return sink
+
+    def feedback(self, decision: str, score: float) -> None:
+        """Take in how good the answer of a decision was. Raises `BadRequest`: there is no such decision, or the score is not 0 to 1."""
+        if not 0 <= score <= 1:
+            raise BadRequest(f"score must be from 0 to 1, found {score}", param="score")
+        found = self._dispatcher.decisions.find(decision)
+        generation = self._dispatcher.generation
+        if found is None or generation is None:
+            raise BadRequest("there is no decision of this id, or it is too long ago", code="decision_not_found", status=404, param="id")
+        learn(found, score, generation.routes)
 
     def models(self) -> list[str]:
         """Names that the key may ask for."""

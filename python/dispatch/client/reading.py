@@ -32,10 +32,10 @@ _vectors = msgspec.json.Decoder(_Vectors)
 _object = msgspec.json.Decoder(dict[str, Any])
 
 
-def read_answer(raw: bytes, endpoint: str, attempts: int) -> Response:
+def read_answer(raw: bytes, endpoint: str, attempts: int, decision: str = "") -> Response:
     """Read a whole answer to a chat request. Raises `UpstreamError` when it is none."""
     try:
-        return decode_answer(raw, endpoint=endpoint, attempts=attempts)
+        return decode_answer(raw, endpoint=endpoint, attempts=attempts, decision=decision)
     except ValueError as error:
         raise _malformed("the answer is no chat completion", endpoint) from error
 

@@ -58,9 +58,18 @@ class RemoteBackend:
                 raw = await reply.read()
                 if reply.status >= 400:
                     raise from_answer(reply.status, reply.headers, raw)
-                return raw, reply.headers.get("x-dispatch-endpoint", ""), _attempts(reply)
+                return raw, reply.headers.get("x-dispatch-endpoint", ""), _attempts(reply), reply.headers.get("x-dispatch-decision", "")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._lost(error, deadline_s) from error
+
+    async def feedback(self, decision: str, score: float) -> None:
+        body = msgspec.json.encode({"id": decision, "score": score})
+        try:
+            async with self._open_session.post(self._base + "/v1/feedback", **_options(body, None)) as reply:
+                if reply.status >= 400:
+                    raise from_answer(reply.status, reply.headers, await reply.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._lost(error, None) from error
 
     def stream(self, door: str, body: bytes, deadline_s: float | None) -> Pieces:
         return self._pieces(door, body, deadline_s)

@@ -1,7 +1,8 @@
 """Tables of prompts with the scores of models: JSON lines, gzip'd or not.
 
 The first line is `{"models": [...]}`, maybe with `"costs": {...}` and notes; each other one `{"p": prompt, "s": [score, ...]}` in the
-order of the models, maybe with `"g"`, the kind of the prompt. Further keys are left alone.
+order of the models, maybe with `"g"`, the kind of the prompt. Further keys are left alone. Examples of classes have no such head: each line
+is `{"p": prompt, "label": class}`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ class _Line(Struct):
     p: str
     s: tuple[float, ...]
     g: str = ""
+
+
+class _Label(Struct):
+    p: str
+    label: str
 
 
 class Table(Struct, frozen=True):
@@ -77,6 +83,8 @@ def read(path: Path) -> Table:
     except (OSError, EOFError) as error:
         raise ConfigError(str(path), str(error)) from None
     lines = text.splitlines()
+    if lines and b'"label"' in lines[0]:
+        return _labelled(path, lines)
     head = _decode(path, 1, lines[0] if lines else b"", _Head)
     found = [_decode(path, number, line, _Line) for number, line in enumerate(lines[1:], 2) if line.strip()]
     for number, line in enumerate(found, 2):
@@ -84,6 +92,16 @@ def read(path: Path) -> Table:
             raise ConfigError(f"{path}:{number}", f"found {len(line.s)} scores, expected {len(head.models)}, one for each model")
     groups = [line.g for line in found]
     return Table(head.models, [line.p for line in found], [line.s for line in found], groups if all(groups) else [], head.costs)
+
+
+def _labelled(path: Path, lines: list[bytes]) -> Table:
+    """Examples of classes as scores: 1 for a prompt's own class, 0 for the others."""
+    found = [_decode(path, number, line, _Label) for number, line in enumerate(lines, 1) if line.strip()]
+    labels = tuple(sorted({line.label for line in found}))
+    if len(labels) < 2:
+        raise ConfigError(str(path), f"found {len(labels)} label, expected two or more")
+    scores = [tuple(float(label == line.label) for label in labels) for line in found]
+    return Table(labels, [line.p for line in found], scores, [], {})
 
 
 def _decode(path: Path, number: int, line: bytes, kind: type[_T]) -> _T:

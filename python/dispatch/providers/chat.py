@@ -78,13 +78,14 @@ def encode_request(request: Request) -> bytes:
     return msgspec.json.encode(body | request.extra)
 
 
-def decode_answer(body: bytes, *, endpoint: str = "", attempts: int = 1) -> Response:
+def decode_answer(body: bytes, *, endpoint: str = "", attempts: int = 1, decision: str = "") -> Response:
     """Read a whole answer.
 
     Args:
         body: the provider's JSON.
         endpoint: who gave it.
         attempts: the tries that it took.
+        decision: id of the decision behind it.
 
     Raises:
         ValueError: it is no chat completion with a choice.
@@ -106,6 +107,7 @@ def decode_answer(body: bytes, *, endpoint: str = "", attempts: int = 1) -> Resp
         usage=_usage(reply.usage) or Usage(),
         endpoint=endpoint,
         attempts=attempts,
+        decision=decision,
         body=body,
     )
 

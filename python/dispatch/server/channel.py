@@ -22,6 +22,7 @@ from dispatch.routing import Slots
 __all__ = [
     "Applied",
     "Apply",
+    "Ask",
     "Channel",
     "Closed",
     "Drain",
@@ -34,6 +35,7 @@ __all__ = [
     "Refused",
     "Settings",
     "Setup",
+    "Told",
     "pair",
 ]
 
@@ -89,6 +91,30 @@ class Mean(Struct, frozen=True, kw_only=True, tag=True):
     connections: float
 
 
+class Ask(Struct, frozen=True, kw_only=True, tag=True):
+    """A worker asks another one about a decision that the other made. The supervisor passes it on."""
+
+    worker: int
+    """To the supervisor: who is asked; from it: who asks."""
+    number: int
+    """Of the question, as the asking worker counts them."""
+    id: str
+    key: str | None
+    """Only a decision of this key; None: any."""
+    score: float | None
+    """How good the answer was, if that is what is told."""
+
+
+class Told(Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to `Ask`."""
+
+    worker: int
+    """To the supervisor: who asked; from it: who answers."""
+    number: int
+    status: int
+    body: bytes
+
+
 class Ready(Struct, frozen=True, kw_only=True, tag=True):
     """The worker accepts connections."""
 
@@ -118,8 +144,8 @@ class Drained(Struct, frozen=True, kw_only=True, tag=True):
     whole: bool
 
 
-FromSupervisor = Setup | Apply | Drain | Mean
-FromWorker = Ready | Applied | Refused | Load | Drained
+FromSupervisor = Setup | Apply | Drain | Mean | Ask | Told
+FromWorker = Ready | Applied | Refused | Load | Drained | Ask | Told
 
 
 class Closed(Exception):

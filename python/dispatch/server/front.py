@@ -122,6 +122,8 @@ class Front:
         self.reading: set[ClientConnection] = set()
         self.settings: Server
         self.lane: Lane | None = None
+        self.ask_other: Callable[[int, str, str | None, float | None, Callable[[int, bytes], None]], None] | None = None
+        """Asks another worker about a decision of its own, by `judgement.told_of`; None: there is none."""
         self._forwarded: tuple[bytes, ...] = FORWARDED
         self._hosts: frozenset[bytes] = LOOPBACK_HOSTS
         self._origins: frozenset[bytes] = frozenset()

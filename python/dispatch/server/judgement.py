@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import Meta, Struct
 
 from dispatch.errors import BadRequest
+from dispatch.exchange import Call
 from dispatch.judgement import explain, learn, shown
 from dispatch.server.admin import is_loopback, require_admin
 from dispatch.server.answers import page
 from dispatch.server.openai_api import check_type, declared, identify
+from dispatch.wire.http1 import Scan
 
 if TYPE_CHECKING:
-    from dispatch.decisions import Decision
+    from dispatch.dispatcher import Dispatcher
     from dispatch.server.front import Front
     from dispatch.server.http1 import ClientConnection
     from dispatch.wire.http1 import Inbound
 
-__all__ = ["decision", "feedback", "route"]
+__all__ = ["decision", "feedback", "route", "told_of"]
 
 
 class Feedback(Struct, forbid_unknown_fields=True):
@@ -36,10 +39,7 @@ def decision(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     """A decision as JSON, made again on the way."""
     _admit(front, client, inbound)
     names = parse_qs(inbound.query.decode("latin-1")).get("id", [""])
-    found = _find(front, names[0])
-    generation = front.dispatcher.generation
-    assert generation is not None
-    client.answer(page(200, msgspec.json.encode(shown(found, generation.routes)), keep=client.keeps))
+    _give(front, client, names[0], None, None)
 
 
 def route(front: Front, client: ClientConnection, inbound: Inbound) -> None:
@@ -62,11 +62,46 @@ def feedback(front: Front, client: ClientConnection, inbound: Inbound) -> None:
         given = msgspec.json.decode(inbound.body, type=Feedback)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"feedback is {{id, score}}: {error}", code="invalid_json") from None
-    found = _find(front, given.id, key.name)
-    generation = front.dispatcher.generation
-    assert generation is not None
-    learn(found, given.score, generation.routes)
-    client.answer(page(200, msgspec.json.encode({"id": found.id, "score": given.score}), keep=client.keeps))
+    _give(front, client, given.id, key.name, given.score)
+
+
+def told_of(dispatcher: Dispatcher, name: str, key: str | None, score: float | None) -> tuple[int, bytes]:
+    """Answer for a decision of this worker: shown, or with `score` learned from. With `key`, only for one of that key."""
+    found = dispatcher.decisions.find(name)
+    generation = dispatcher.generation
+    if found is None or generation is None or (key is not None and found.key != key):
+        return 404, b""
+    if score is None:
+        return 200, msgspec.json.encode(shown(found, generation.routes))
+    learn(found, score, generation.routes)
+    return 200, msgspec.json.encode({"id": name, "score": score})
+
+
+def _give(front: Front, client: ClientConnection, name: str, key: str | None, score: float | None) -> None:
+    """Answer, or let the worker answer that made the decision."""
+    dispatcher = front.dispatcher
+    worker = dispatcher.decisions.worker_of(name)
+    if worker is None or front.ask_other is None:
+        _answer(client, *told_of(dispatcher, name, key, score))
+        return
+    # The connection is busy as long as it waits.
+    now_ns = monotonic_ns()
+    client.call = call = Call(client, "", "decision", Scan(b'{"model":""}'), now_ns, now_ns)
+
+    def told(status: int, body: bytes) -> None:
+        if client.call is call:
+            client.call = None
+            _answer(client, status, body)
+
+    front.ask_other(worker, name, key, score, told)
+
+
+def _answer(client: ClientConnection, status: int, body: bytes) -> None:
+    if status == 200:
+        client.answer(page(200, body, keep=client.keeps))
+    else:
+        gone = BadRequest("there is no decision of this id, or it is too long ago", code="decision_not_found", status=404, param="id")
+        client.refuse(gone)
 
 
 def _admit(front: Front, client: ClientConnection, inbound: Inbound) -> None:
@@ -75,14 +110,3 @@ def _admit(front: Front, client: ClientConnection, inbound: Inbound) -> None:
         require_admin(front, inbound)
     elif not front.has_keys:
         front.check_host(inbound)
-
-
-def _find(front: Front, name: str, key: str | None = None) -> Decision:
-    """The decision of that id; with `key`, only one of that key. Raises `BadRequest`."""
-    found = front.dispatcher.decisions.find(name)
-    if found is None or (key is not None and found.key != key):
-        worker: Any = front.dispatcher.decisions.worker_of(name)
-        if worker is not None:
-            raise BadRequest(f"worker {worker} made this decision: ask on another connection", code="other_worker", status=421, param="id")
-        raise BadRequest("there is no decision of this id, or it is too long ago", code="decision_not_found", status=404, param="id")
-    return found

@@ -19,12 +19,13 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from dispatch._core import __version__
 from dispatch.errors import ConfigError
 from dispatch.routing import Board, bell
-from dispatch.server.channel import Applied, Apply, Closed, Drain, FromWorker, Load, Mean, Ready, Refused, Settings, Setup
+from dispatch.server.channel import Applied, Apply, Ask, Closed, Drain, FromWorker, Load, Mean, Ready, Refused, Settings, Setup, Told
 from dispatch.server.checks import Checks
 from dispatch.server.listen import address_of, open_sockets, remove_unix
 from dispatch.server.process import Process, raise_descriptors
@@ -217,9 +218,20 @@ class Supervisor:
             self._on_applied()
         elif isinstance(message, Refused):
             self._on_refused(process, message)
+        elif isinstance(message, (Ask, Told)):
+            self._pass_on(process, message)
         elif not message.whole:
             text = f"worker {process.index} stopped with requests under way: their deadline had passed"
             self._log.event("requests_cut", text, index=process.index)
+
+    def _pass_on(self, process: Process, message: Ask | Told) -> None:
+        """Hand a worker's words to another one."""
+        other = next((one for one in self._processes if one.index == message.worker and one.channel is not None), None)
+        if other is not None and other.channel is not None:
+            other.channel.send(msgspec.structs.replace(message, worker=process.index))
+            self._follow(other)
+        elif isinstance(message, Ask) and process.channel is not None:
+            process.channel.send(Told(worker=message.worker, number=message.number, status=404, body=b""))
 
     def _announce(self) -> None:
         """Say on standard output that requests are taken, and where."""

@@ -21,12 +21,29 @@ from dispatch.errors import ConfigError
 from dispatch.routing import Board
 from dispatch.routing.bell import Bell
 from dispatch.server.accept import Listener
-from dispatch.server.channel import Applied, Apply, Channel, Closed, Drain, Drained, FromSupervisor, Load, Mean, Ready, Refused, Setup
+from dispatch.server.channel import (
+    Applied,
+    Apply,
+    Ask,
+    Channel,
+    Closed,
+    Drain,
+    Drained,
+    FromSupervisor,
+    Load,
+    Mean,
+    Ready,
+    Refused,
+    Setup,
+    Told,
+)
+from dispatch.server.judgement import told_of
 from dispatch.server.worker import Worker
 from dispatch.telemetry.log import FLUSH_S, Log
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from dispatch.config import Certificate
     from dispatch.server.channel import Settings
@@ -70,6 +87,9 @@ class Main:
         self._status: asyncio.Future[int]
         self._draining: asyncio.Task[None] | None = None
         self._told = 0
+        self._asked = 0
+        self._asking: dict[int, Callable[[int, bytes], None]] = {}
+        self._worker.front.ask_other = self._ask
 
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
@@ -105,7 +125,13 @@ class Main:
         for message in messages:
             self._on_message(message)
 
-    def _on_message(self, message: Apply | Drain | Mean | Setup) -> None:
+    def _ask(self, worker: int, name: str, key: str | None, score: float | None, told: Callable[[int, bytes], None]) -> None:
+        """Ask another worker about a decision of its own."""
+        self._asked += 1
+        self._asking[self._asked] = told
+        self._channel.send(Ask(worker=worker, number=self._asked, id=name, key=key, score=score))
+
+    def _on_message(self, message: Apply | Ask | Drain | Mean | Setup | Told) -> None:
         if isinstance(message, Apply):
             if self._apply(message.settings):
                 self._channel.send(Applied(generation=message.settings.generation))
@@ -114,6 +140,11 @@ class Main:
                 self._draining = asyncio.get_running_loop().create_task(self._drain(message))
         elif isinstance(message, Mean):
             self._even_out(message.connections)
+        elif isinstance(message, Ask):
+            status, body = told_of(self._worker.dispatcher, message.id, message.key, message.score)
+            self._channel.send(Told(worker=message.worker, number=message.number, status=status, body=body))
+        elif isinstance(message, Told):
+            self._asking.pop(message.number)(message.status, message.body)
 
     def _apply(self, settings: Settings) -> bool:
         """Work by `settings` from here on; whatever is wrong with them, the supervisor hears of it and nothing has changed."""

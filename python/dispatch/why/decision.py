@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-TRIES = 64
-"""Connections that are made to find the worker that made a decision: each goes to one of at most sixteen."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `dispatch why`."""
@@ -45,14 +42,11 @@ async def _decision(arguments: argparse.Namespace) -> dict[str, Any]:
     import aiohttp  # noqa: PLC0415  # off the path that requests take
 
     headers = {"x-dispatch-key": arguments.key} if arguments.key else {}
-    for _ in range(TRIES):
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.get(f"{arguments.url}/admin/decision", params={"id": arguments.id}) as answer,
-        ):
-            body = await answer.json()
-            if answer.status == 200:
-                return dict(body)
-            if answer.status != 421:
-                raise BadRequest(body["error"]["message"], code=body["error"]["code"])
-    raise BadRequest("the worker that made this decision did not take a connection")
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{arguments.url}/admin/decision", params={"id": arguments.id}) as answer,
+    ):
+        body = await answer.json()
+        if answer.status != 200:
+            raise BadRequest(body["error"]["message"], code=body["error"]["code"])
+        return dict(body)

@@ -33,7 +33,14 @@ pub fn personal(text: &str) -> u8 {
                 at = end;
                 continue;
             }
-            b'A'..=b'Z' | b'a'..=b'f' if starts(bytes, at) => found |= iban(bytes, at) | address(bytes, at),
+            b'A'..=b'Z' | b'a'..=b'f' if starts(bytes, at) => {
+                found |= address(bytes, at);
+                if let Some(length) = iban(bytes, at) {
+                    found |= IBAN;
+                    at += length;
+                    continue;
+                }
+            }
             b':' if bytes.get(at + 1) == Some(&b':') && starts(bytes, at) => found |= address(bytes, at),
             _ => {}
         }
@@ -239,15 +246,15 @@ fn luhn(digits: &[u8]) -> bool {
     sum % 10 == 0 && digits.iter().any(|digit| *digit != digits[0])
 }
 
-/// An international account number: two letters, two digits, eleven to thirty more, in groups or not (ISO 13616, check by ISO 7064).
-fn iban(bytes: &[u8], at: usize) -> u8 {
-    let Some([a, b, c, d]) = bytes.get(at..at + 4) else { return 0 };
+/// Length of an international account number: two letters, two digits, eleven to thirty more, in groups or not (ISO 13616, check by ISO 7064).
+fn iban(bytes: &[u8], at: usize) -> Option<usize> {
+    let [a, b, c, d] = bytes.get(at..at + 4)?.first_chunk::<4>()?;
     if !(a.is_ascii_uppercase() && b.is_ascii_uppercase() && c.is_ascii_digit() && d.is_ascii_digit()) {
-        return 0;
+        return None;
     }
     let mut signs = [0_u8; 34];
     let mut count = 0;
-    for &byte in bytes[at..].iter().take(44) {
+    for (offset, &byte) in bytes[at..].iter().take(44).enumerate() {
         match byte {
             b'0'..=b'9' | b'A'..=b'Z' if count < signs.len() => {
                 signs[count] = byte;
@@ -256,12 +263,13 @@ fn iban(bytes: &[u8], at: usize) -> u8 {
             b' ' => {}
             _ => break,
         }
+        let ends = !bytes.get(at + offset + 1).is_some_and(u8::is_ascii_alphanumeric);
         // Words may follow an account number: any length that checks is one.
-        if count >= 15 && remainder(&signs[4..count], &signs[..4]) == 1 {
-            return IBAN;
+        if count >= 15 && ends && remainder(&signs[4..count], &signs[..4]) == 1 {
+            return Some(offset + 1);
         }
     }
-    0
+    None
 }
 
 fn remainder(body: &[u8], head: &[u8]) -> u32 {
