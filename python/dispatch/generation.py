@@ -156,41 +156,51 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     generation.workers = slots.sizes.workers
     ledger = _ledger(config, worker, routing)
     links = _links(config, secrets, generation, dispatcher.generation)
-    entries = []
-    for model in config.models.values():
-        book = dispatcher.decisions.booking(ledger) if decides(model.plan) else ledger
-        builder = _PlanBuilder(generation, links, dispatcher, model, book)
-        plan = builder.plan_of(model.plan)
-        old_caches = {} if dispatcher.generation is None else dispatcher.generation.caches
-        reached = {name: links[name].endpoint for pool in pools(model.plan) for name in pool.endpoints}
-        kept = stores(model, [*reached.values()], secrets, old_caches)
-        if kept is not None:
-            generation.caches[model.name] = kept
-        start = dispatcher.decisions.recorded(plan.run) if decides(model.plan) else plan.run
-        run = _shared(start, model, kept, routing, dispatcher)
-        is_single = model.settings.hedge is None and not model.settings.coalesce and kept is None
-        if builder.first is not None and not model.is_pattern and is_single and isinstance(plan, (Single, Fallback)):
-            deadline_ns = int(model.settings.deadline_s * _NS)
-            on_failed = plan.after_first(dispatcher.fail)
-            entries.append(Entry(model.name, routing.models[model.name], deadline_ns, builder.first, on_failed))
-        from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
-        callable_name = Model(model.name, routing.models[model.name], model.settings, from_client, run)
-        callable_name.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
-        callable_name.reads_head |= bool(callable_name.declares)
-        callable_name.doors = frozenset(door for name in reached for door in links[name].heads)
-        generation.models[model.name] = callable_name
-    named = {key.name: key for key in config.keys}
-    for digest, name in secrets.keys.items():
-        key = named[name]
-        models = None if key.models is None else frozenset(key.models)
-        secret = slots.secret if key.limits.per_user else b""
-        entry = KeyEntry(name, routing.keys[name], models, admin=key.admin, weight=key.weight, priority=key.priority, secret=secret)
-        generation.keys[digest] = generation.by_name[name] = entry
+    added = [_add_model(generation, model, links, secrets, dispatcher, ledger) for model in config.models.values()]
+    _add_keys(generation, secrets, slots)
     rows = [(digest, generation.keys[digest]) for digest in secrets.keys if not generation.keys[digest].secret]
     if ledger is None and (rows or not secrets.keys):
         # The lane keeps no books and knows no users; without keys it would let everybody in.
-        generation.lane = Lane(routing, entries, rows, config.server.hosts)
+        generation.lane = Lane(routing, [entry for entry in added if entry is not None], rows, config.server.hosts)
     return generation
+
+
+def _add_model(
+    generation: Generation, model: ModelConfig, links: dict[str, Link], secrets: Secrets, dispatcher: Dispatcher, ledger: Book | None
+) -> Entry | None:
+    """Make a model callable. Returns its entry in the lane, if it may be one."""
+    routing, settings = generation.routing, model.settings
+    slot = routing.models[model.name]
+    book = dispatcher.decisions.booking(ledger) if decides(model.plan) else ledger
+    builder = _PlanBuilder(generation, links, dispatcher, model, book)
+    plan = builder.plan_of(model.plan)
+    old_caches = {} if dispatcher.generation is None else dispatcher.generation.caches
+    reached = {name: links[name].endpoint for pool in pools(model.plan) for name in pool.endpoints}
+    kept = stores(model, [*reached.values()], secrets, old_caches)
+    if kept is not None:
+        generation.caches[model.name] = kept
+    start = dispatcher.decisions.recorded(plan.run) if decides(model.plan) else plan.run
+    from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
+    added = Model(model.name, slot, settings, from_client, _shared(start, model, kept, routing, dispatcher))
+    added.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
+    added.reads_head |= bool(added.declares)
+    added.doors = frozenset(door for name in reached for door in links[name].heads)
+    generation.models[model.name] = added
+    is_single = settings.hedge is None and not settings.coalesce and kept is None
+    if builder.first is None or model.is_pattern or not is_single or not isinstance(plan, (Single, Fallback)):
+        return None
+    return Entry(model.name, slot, int(settings.deadline_s * _NS), builder.first, plan.after_first(dispatcher.fail))
+
+
+def _add_keys(generation: Generation, secrets: Secrets, slots: Slots) -> None:
+    named = {key.name: key for key in generation.config.keys}
+    for digest, name in secrets.keys.items():
+        key = named[name]
+        models = None if key.models is None else frozenset(key.models)
+        slot = generation.routing.keys[name]
+        secret = slots.secret if key.limits.per_user else b""
+        entry = KeyEntry(name, slot, models, admin=key.admin, weight=key.weight, priority=key.priority, secret=secret)
+        generation.keys[digest] = generation.by_name[name] = entry
 
 
 def decides(plan: PlanConfig) -> bool:

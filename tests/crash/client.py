@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from hashlib import sha256
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -122,17 +123,12 @@ async def ask(  # each is one fact of the request, named at the call
         drops: the text may lack one piece.
         request_id: told to the sidecar; empty: it makes one.
     """
-    loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     outcome = Outcome(digest=prompt_digest(text), request_id=request_id)
     client = _Client(_request(model, text, stream, deadline_s, request_id), over)
     began = monotonic()
     try:
-        async with asyncio.timeout(deadline_s + _GIVE_UP_S):
-            await loop.create_connection(lambda: client, "127.0.0.1", port)
-            await over
-    except TimeoutError:
-        pass
+        await _talk(client, over, port, deadline_s + _GIVE_UP_S)
     except OSError as error:
         outcome.verdict, outcome.seen = "refused", str(error)
         return outcome
@@ -140,12 +136,24 @@ async def ask(  # each is one fact of the request, named at the call
     client.transport.abort()
     if not over.done():
         return outcome
+    _time(outcome, began, deadline_s, strain)
+    _judge(client, outcome, text, drops)
+    return outcome
+
+
+async def _talk(client: _Client, over: asyncio.Future[None], port: int, within_s: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", port)
+            await over
+
+
+def _time(outcome: Outcome, began: float, deadline_s: float, strain: Strain) -> None:
+    """Whether it came too late, and whether that was the machine's doing."""
     over_s = outcome.took_s - deadline_s - GRACE_S
     if over_s > 0:
         outcome.is_delayed = over_s <= strain.withheld_s(began + deadline_s - _CLOCK_S, began + outcome.took_s)
         outcome.is_late = not outcome.is_delayed
-    _judge(client, outcome, text, drops)
-    return outcome
 
 
 async def leave(port: int, model: str, text: str, *, stream: bool, after_s: float) -> None:

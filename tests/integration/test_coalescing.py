@@ -13,7 +13,7 @@ from dispatch.testing import MockProvider
 from tests.integration.clients import config_of
 from tests.integration.hosted import ENVIRON, Hosted, pool, until
 from tests.integration.peer import chat, events_of
-from tests.integration.upstream import BODY, ERROR, Line, Upstream, answer, chunk, delta, stream_head
+from tests.integration.upstream import BODY, ERROR, Line, Stepwise, Upstream, answer, chunk, delta, stream_head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,27 +35,6 @@ def shared(*urls: str, coalesce: Any = True, **model: Any) -> dict[str, Any]:
 
 def ask(*lines: str, stream: bool = True, **fields: Any) -> bytes:
     return chat("m", "hi", *lines, stream=stream, temperature=0, **fields)
-
-
-class Stepwise:
-    """A provider that says the next thing when it is told to."""
-
-    def __init__(self) -> None:
-        self.steps: asyncio.Queue[bytes] = asyncio.Queue()
-
-    def say(self, data: bytes) -> None:
-        self.steps.put_nowait(data)
-
-    async def __call__(self, line: Line) -> None:
-        await line.request()
-        gone = asyncio.create_task(line.gone())
-        while not gone.done():
-            step = asyncio.create_task(self.steps.get())
-            await asyncio.wait([step, gone], return_when=asyncio.FIRST_COMPLETED)
-            if step.done():
-                await line.send(step.result())
-            else:
-                step.cancel()
 
 
 async def joined(hosted: Hosted, count: int) -> None:

@@ -18,6 +18,8 @@ from tests.integration.upstream import BODY, ERROR, GOOD, Line, Upstream, answer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.integration.upstream import Script
+
 pytestmark = pytest.mark.anyio
 
 SOON = {"after": 0.02, "max_share": 1, "max_cost_share": 1}
@@ -116,23 +118,25 @@ async def test_a_head_and_a_role_are_no_commit() -> None:
         await first.until(lambda: first.left == 1)
 
 
-async def test_an_error_of_the_hedge_waits_for_the_first_and_the_other_way_round() -> None:
+def after(event: asyncio.Event, data: bytes) -> Script:
+    """Answer when it is told to."""
+
+    async def script(line: Line) -> None:
+        await line.request()
+        await event.wait()
+        await line.send(data)
+
+    return script
+
+
+async def test_an_error_of_the_hedge_waits_for_the_first() -> None:
     go_on = asyncio.Event()
-
-    def fails(status: int) -> Any:
-        return once(answer(ERROR, status), then="fin")
-
-    async def late(line: Line) -> None:
-        await line.request()
-        await go_on.wait()
-        await line.send(answer())
-
-    async def late_error(line: Line) -> None:
-        await line.request()
-        await go_on.wait()
-        await line.send(answer(ERROR, 400))
-
-    async with Upstream(late) as first, Upstream(fails(500)) as second, Hosted(hedged(first.base_url, second.base_url)) as hosted:
+    fails = once(answer(ERROR, 500), then="fin")
+    async with (
+        Upstream(after(go_on, answer())) as first,
+        Upstream(fails) as second,
+        Hosted(hedged(first.base_url, second.base_url)) as hosted,
+    ):
         peer = await hosted.peer()
         await peer.send(chat())
         await until(lambda: hosted.attempts("b"))
@@ -141,19 +145,19 @@ async def test_an_error_of_the_hedge_waits_for_the_first_and_the_other_way_round
 
         assert (reply.status, reply.headers["x-dispatch-endpoint"], reply.headers["x-dispatch-attempts"]) == (200, "a", "2")
         assert await hedges(hosted) == {"failed": 1}
-    go_on.clear()
-    second_goes = asyncio.Event()
 
-    async def later(line: Line) -> None:
-        await line.request()
-        await second_goes.wait()
-        await line.send(answer())
 
-    async with Upstream(late_error) as first, Upstream(later) as second, Hosted(hedged(first.base_url, second.base_url)) as hosted:
+async def test_an_error_of_the_first_waits_for_the_hedge() -> None:
+    first_goes, second_goes = asyncio.Event(), asyncio.Event()
+    async with (
+        Upstream(after(first_goes, answer(ERROR, 400))) as first,
+        Upstream(after(second_goes, answer())) as second,
+        Hosted(hedged(first.base_url, second.base_url)) as hosted,
+    ):
         peer = await hosted.peer()
         await peer.send(chat())
         await second.until(lambda: second.requests)
-        go_on.set()
+        first_goes.set()
         await until(lambda: hosted.attempts("a") == {Failure.BAD_REQUEST: 1})
         second_goes.set()
         reply = await peer.reply()

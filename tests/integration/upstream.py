@@ -14,7 +14,23 @@ if TYPE_CHECKING:
 
     Script = Callable[["Line"], Awaitable[None]]
 
-__all__ = ["ANSWER", "BODY", "ERROR", "GOOD", "Line", "Upstream", "answer", "chunk", "delta", "hang", "head", "once", "part", "stream_head"]
+__all__ = [
+    "ANSWER",
+    "BODY",
+    "ERROR",
+    "GOOD",
+    "Line",
+    "Stepwise",
+    "Upstream",
+    "answer",
+    "chunk",
+    "delta",
+    "hang",
+    "head",
+    "once",
+    "part",
+    "stream_head",
+]
 
 DEADLINE_S = 30.0
 
@@ -171,6 +187,27 @@ def delta(text: str | None, finish: str | None = None, **fields: Any) -> bytes:
     part = {"role": "assistant"} if text is None else {"content": text}
     choice = {"index": 0, "delta": part, "finish_reason": finish}
     return chunk(b"data: " + json.dumps({"id": "c1", "object": "chat.completion.chunk", "choices": [choice], **fields}).encode() + b"\n\n")
+
+
+class Stepwise:
+    """A provider that says the next thing when it is told to."""
+
+    def __init__(self) -> None:
+        self.steps: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def say(self, data: bytes) -> None:
+        self.steps.put_nowait(data)
+
+    async def __call__(self, line: Line) -> None:
+        await line.request()
+        gone = asyncio.create_task(line.gone())
+        while not gone.done():
+            step = asyncio.create_task(self.steps.get())
+            await asyncio.wait([step, gone], return_when=asyncio.FIRST_COMPLETED)
+            if step.done():
+                await line.send(step.result())
+            else:
+                step.cancel()
 
 
 async def hang(line: Line) -> None:

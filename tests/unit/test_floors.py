@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "dispatch"
 CORE_SOURCES = ROOT / "rust" / "src"
+TESTED = [path for folder in ("tests", "benches") for path in sorted((ROOT / folder).rglob("*")) if path.suffix in {".py", ".rs"}]
+"""Besides the sources: what is read as often."""
+MOST_LINES = 40
+"""Of a function, its signature and docstring included."""
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 MAY_IMPORT_CORE = {"routing", "wire", "transport", "server.supervisor", "simulate"}
@@ -69,3 +74,43 @@ def test_a_module_is_one_idea(path: Path) -> None:
     lines = path.read_text().count("\n")
 
     assert lines <= 400
+
+
+FUNCTION = re.compile(r"(?P<indent> *)(?:pub(?:\([a-z]+\))? )?(?:const )?(?:unsafe )?fn (?P<name>\w+)")
+
+
+def python_functions(text: str) -> dict[str, int]:
+    """Names with their lines, and lengths."""
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {f"{node.name}:{node.lineno}": (node.end_lineno or 0) - node.lineno + 1 for node in nodes}
+
+
+def rust_functions(text: str) -> dict[str, int]:
+    """The same of formatted Rust: a body ends with a brace as far left as its function begins."""
+    lines = text.splitlines()
+    heads = [(at, head) for at, line in enumerate(lines) if (head := FUNCTION.match(line))]
+    return {f"{head['name']}:{at + 1}": end_of(lines, at, head["indent"]) - at + 1 for at, head in heads}
+
+
+def end_of(lines: list[str], at: int, indent: str) -> int:
+    is_open = False
+    for place, line in enumerate(lines[at:], at):
+        is_open = is_open or line.endswith("{")
+        # A declaration in a trait, or a body in the line of its head.
+        if line == indent + "}" or (not is_open and line.endswith((";", "}"))):
+            return place
+    raise AssertionError(f"line {at + 1} begins a function without end")
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted(CORE_SOURCES.rglob("*.rs")), *TESTED], ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_function_is_seen_at_once(path: Path) -> None:
+    functions = (python_functions if path.suffix == ".py" else rust_functions)(path.read_text())
+
+    assert not {name: lines for name, lines in functions.items() if lines > MOST_LINES}
+
+
+def test_lengths_of_rust_functions_are_those_that_are_seen() -> None:
+    pieces = ["fn a() {}", "", "pub(super) const fn b(", "    x: u8,", ") -> u8 {", "    if x {", "    }", "}"]
+    text = "\n".join([*pieces, "trait T {", "    fn c(&self);", "    fn d() {", "    }", "}", ""])
+
+    assert rust_functions(text) == {"a:1": 1, "b:3": 6, "c:10": 1, "d:11": 2}

@@ -146,13 +146,7 @@ class Ledger:
         """
         call, root, endpoint = attempt.call, attempt.call.root, attempt.link.name
         root.booked += 1
-        outcome = book_as(failure, sent=sent, has_content=call.first_ns != 0)
-        if outcome is Booking.DELIVERED:
-            payer = call.payer
-            if payer.is_delivered:
-                # Two branches were whole: one of them is the answer.
-                outcome = Booking.WASTED
-            payer.is_delivered = True
+        outcome = _delivered_once(call, book_as(failure, sent=sent, has_content=call.first_ns != 0))
         tokens_in, tokens_out, cached, _ = usage
         estimated = attempt.relay is not None and attempt.relay.is_estimated
         if outcome is Booking.UNKNOWN and not tokens_in:
@@ -188,3 +182,12 @@ class Ledger:
             self.lost += 1
             return
         self.lost = 0
+
+
+def _delivered_once(call: Call, outcome: Booking) -> Booking:
+    """As it is booked, where two branches may both have been whole: one of them is the answer."""
+    if outcome is not Booking.DELIVERED:
+        return outcome
+    payer = call.payer
+    was_delivered, payer.is_delivered = payer.is_delivered, True
+    return Booking.WASTED if was_delivered else outcome
