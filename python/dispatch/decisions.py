@@ -29,6 +29,9 @@ RING = 4096
 """Decisions that a worker remembers (CONTRACT section 6)."""
 
 
+_LINE = b"x-dispatch-decision: %b\r\n"
+
+
 class Candidate(Struct, omit_defaults=True):
     """A part that might have been chosen."""
 
@@ -111,13 +114,16 @@ class Decisions:
         root = call.root
         found = root.decision
         if isinstance(found, Decision):
+            if found.id.encode() not in root.notes:
+                # It waited in the queue since, which wrote its own notes.
+                root.notes += _LINE % found.id.encode()
             return found
         number = self._next
         self._next += 1
         request = root.request_id[14:-2].decode("latin-1")
         made = Decision(f"{self._prefix}{number:x}", datetime.now(UTC), monotonic_ns(), request, root.model, root.key)
         self._ring[number % RING] = root.decision = made
-        root.notes += b"x-dispatch-decision: %b\r\n" % made.id.encode()
+        root.notes += _LINE % made.id.encode()
         return made
 
     def recorded(self, start: Start) -> Start:

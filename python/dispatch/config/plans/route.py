@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from dispatch.config import plans
@@ -66,6 +67,8 @@ class RouteForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     prefer: dict[str, Weight] = {}
     """Of `profile`: weights of axes, where a request names none by `x-dispatch-prefer`. Axes are those of the endpoints'
     `profile`, and `cost`, `speed` and `reliability`, which are measured where no profile gives them. Left out: all axes alike."""
+    profiles: str | None = None
+    """Of `profile`: a file that `dispatch profile` wrote; what it says of an endpoint wins over the endpoint's `profile`, axis by axis."""
     router: str | None = None
     """Of `classifier` and `learned`: a file that `dispatch train` wrote. Of others: a classifier for the signal `topic`."""
     classes: dict[str, Any] = {}
@@ -166,7 +169,7 @@ def build(builder: Builder, form: object, path: str) -> Route:
 
 _KEYS = {
     "rules": {"rules"},
-    "profile": {"among", "prefer"},
+    "profile": {"among", "prefer", "profiles"},
     "classifier": {"router", "classes", "threshold"},
     "semantic": {"routes", "threshold"},
     "learned": {"router", "among", "cost_weight", "costs", "budget"},
@@ -199,7 +202,8 @@ def _rules(_: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[str, 
 
 def _profile(builder: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[str, Any]:
     places, labels = _candidates(given, parts, path)
-    profiles = tuple(_profile_of(builder, parts.plans[place]) for place in places)
+    measured = _measured(given.profiles, f"{path}.profiles")
+    profiles = tuple(_profile_of(builder, parts.plans[place], measured) for place in places)
     axes = tuple(dict.fromkeys([*(axis for profile in profiles for axis in profile), *MEASURED]))
     for axis in given.prefer:
         if axis not in axes:
@@ -271,11 +275,28 @@ def _candidates(given: RouteForm, parts: _Parts, path: str) -> tuple[tuple[int, 
     return places, tuple(among)
 
 
-def _profile_of(builder: Builder, plan: plans.Plan) -> dict[str, float]:
+class _Measured(Struct):
+    profile: dict[str, Annotated[float, Meta(ge=0, le=1)]]
+
+
+def _measured(path: str | None, where: str) -> dict[str, _Measured]:
+    """Profiles by endpoint, from a file of `dispatch profile`."""
+    if path is None:
+        return {}
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=dict[str, _Measured])
+    except OSError as error:
+        raise ConfigError(where, f"cannot read {path}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(where, f"{path}: {error}") from None
+
+
+def _profile_of(builder: Builder, plan: plans.Plan, measured: Mapping[str, _Measured]) -> dict[str, float]:
     """The mean of what the plan's endpoints say of each axis."""
     said: dict[str, list[float]] = {}
     for endpoint in builder.reached(plan):
-        for axis, value in endpoint.profile.items():
+        own = measured[endpoint.name].profile if endpoint.name in measured else {}
+        for axis, value in (endpoint.profile | own).items():
             said.setdefault(axis, []).append(value)
     return {axis: sum(values) / len(values) for axis, values in said.items()}
 
