@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.integration.hosted import Hosted, pool
-from tests.integration.test_recovery import DONE, END, TEXT, broken, continuing, last_message, recovering, stream, tools, usage, words
+from tests.integration.recovering import DONE, END, TEXT, broken, continuing, last_message, recovering, stream, tools, usage, words
 from tests.integration.upstream import Upstream, once, stream_head
 
 pytestmark = pytest.mark.anyio

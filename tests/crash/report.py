@@ -73,12 +73,20 @@ def _row(result: Result) -> str:
         run.kind,
         str(counts["whole"]),
         errors,
-        str(len(result.late)) if result.late else "",
+        _late(result),
         bad,
         str(result.retries) if result.retries else "",
         f"{result.p99_s * 1000:.0f} ms",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _late(result: Result) -> str:
+    told = [str(len(result.late))] if result.late else []
+    if result.delayed:
+        worst_s = max(one.took_s for one in result.outcomes if one.is_delayed)
+        told.append(f"{result.delayed} by the machine, up to {worst_s:.2f} s")
+    return ", ".join(told)
 
 
 def broken(results: Sequence[Result]) -> list[str]:

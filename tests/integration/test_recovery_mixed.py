@@ -13,7 +13,7 @@ from dispatch.errors import Draining, Failure
 
 from tests.integration.hosted import ENVIRON, Hosted, until
 from tests.integration.peer import chat, events_of, post
-from tests.integration.test_recovery import DONE, END, TEXT, asked, assert_one_answer, broken, recovering, stream, words
+from tests.integration.recovering import DONE, END, TEXT, asked, assert_one_answer, broken, recovering, stream, words
 from tests.integration.test_stream_failures import text_of
 from tests.integration.upstream import Line, Upstream, chunk, hang, once, part, stream_head
 

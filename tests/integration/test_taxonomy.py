@@ -137,7 +137,7 @@ SCRIPTS: dict[tuple[str, str], tuple[Script | None, bool]] = {
 
 
 def played(one: Event, url: str, *others: str, **model: Any) -> dict[str, Any]:
-    speed = {"min_speed": {"chars_per_s": 1000, "window_s": 0.5}} if one.name == "trickle" else {}
+    speed: dict[str, Any] = {"min_speed": {"chars_per_s": 1000, "window_s": 0.5}} if one.name == "trickle" else {}
     return pool(url, *others, first_token_s=0.2, answer_s=0.2, stall_s=0.2 if not speed else 5, **speed, **model)
 
 

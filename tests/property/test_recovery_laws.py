@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.integration.hosted import Hosted
 from tests.integration.peer import Reply, chat, events_of
-from tests.integration.test_recovery import DONE, END, asked, assert_one_answer, last_message, recovering, stream, tools, words
+from tests.integration.recovering import DONE, END, asked, assert_one_answer, last_message, recovering, stream, tools, words
 from tests.integration.test_stream_failures import text_of
 from tests.integration.upstream import Line, Upstream, chunk, stream_head
 

@@ -9,7 +9,7 @@ from dispatch.errors import Failure
 
 from tests.integration.hosted import Hosted, pool, until
 from tests.integration.peer import chat, events_of
-from tests.integration.test_recovery import DONE, END, TEXT, assert_one_answer, broken, event, recovering, stream, words
+from tests.integration.recovering import DONE, END, TEXT, assert_one_answer, broken, event, recovering, stream, words
 from tests.integration.test_stream_failures import text_of
 from tests.integration.upstream import Line, Upstream, chunk, once, part, stream_head
 
