@@ -74,6 +74,7 @@ DOORS: dict[bytes, Door] = {
     b"GET /api/version": ollama_api.version,
     b"POST /v2/chat": openai_api.Door("cohere"),
     b"POST /v2/embed": openai_api.Door("cohere_embed"),
+    b"POST /v2/rerank": openai_api.Door("rerank"),
     b"POST /v1/chat": openai_api.Door("cohere_v1"),
     b"POST /v1/generate": openai_api.Door("cohere_generate"),
     b"GET /v1/models": models_api.models,
@@ -93,7 +94,7 @@ DIALECTS = {
 }
 """In which dialect a door refuses, where that is not OpenAI's."""
 
-COHERE_PATHS = frozenset((b"/v2/chat", b"/v2/embed", b"/v1/chat", b"/v1/generate"))
+COHERE_PATHS = frozenset((b"/v2/chat", b"/v2/embed", b"/v2/rerank", b"/v1/chat", b"/v1/generate"))
 
 METHODS: dict[bytes, list[bytes]] = {}
 for _line in DOORS:

@@ -71,12 +71,18 @@ def _form(root: bytes, inbound: Inbound) -> tuple[Callable[[Generation, str], Tr
         return _gemini, lambda shown: {"models": shown}
     if inbound.header(b"anthropic-version") or inbound.header(b"x-api-key"):
         return _anthropic, _anthropic_list
-    return _openai, lambda shown: {"object": "list", "data": shown}
+    is_mistral = (inbound.header(b"user-agent") or b"").startswith(b"mistral-client")
+    return _mistral if is_mistral else _openai, lambda shown: {"object": "list", "data": shown}
 
 
 def _openai(generation: Generation, name: str) -> Tree:
     del generation
     return {"id": name, "object": "model", "created": _STARTED, "owned_by": "dispatch"}
+
+
+def _mistral(generation: Generation, name: str) -> Tree:
+    """With what its SDK reads no list without."""
+    return {**_openai(generation, name), "type": "base", "capabilities": {"completion_chat": True}}
 
 
 def _anthropic(generation: Generation, name: str) -> Tree:
