@@ -42,8 +42,8 @@ class Learning:
         self._error = [0.0] * len(config.labels)
         self._price = config.cost_weight
         self._ticked_ns = 0
-        self._spent = 0
-        self._open: list[Decision] = []
+        # A request that waits in the queue is chosen for twice, and costs once.
+        self._open: dict[str, Decision] = {}
         budget = config.budget
         self._share = budget.strong_share if budget is not None else None
         self._pacer: Pacer | None = None
@@ -81,8 +81,8 @@ class Learning:
         elapsed_s = (now_ns - self._ticked_ns) / _NS if self._ticked_ns else 0.0
         self._ticked_ns = now_ns
         # What a request cost is known when it is over.
-        closed = [one for one in self._open if one.outcome != "under_way"]
-        self._open = [one for one in self._open if one.outcome == "under_way"]
+        closed = [one for one in self._open.values() if one.outcome != "under_way"]
+        self._open = {name: one for name, one in self._open.items() if one.outcome == "under_way"}
         self._price = self._pacer.tick(elapsed_s, sum(one.micro_dollars for one in closed) / MICRO)
 
     def chose(self, call: Call, place: int, signals: Signals, board: Mapping[str, Any]) -> None:
@@ -93,7 +93,8 @@ class Learning:
         if self._share is not None:
             self._price = self._pacer.tick(1.0, float(place == self._config.places[self._strong]))
         else:
-            self._open.append(self._decisions.of(call))
+            decision = self._decisions.of(call)
+            self._open[decision.id] = decision
 
     def learn(self, step: Step, score: float) -> None:
         """Take in how good the answer to a recorded choice was, from 0 to 1."""
