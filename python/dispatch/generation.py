@@ -68,10 +68,25 @@ _NS = 1_000_000_000
 class Model:
     """A callable name."""
 
-    __slots__ = ("caches", "deadline_ns", "declares", "doors", "from_client", "is_pattern", "name", "queue", "reads_head", "run", "slot")
+    __slots__ = (
+        "caches",
+        "deadline_ns",
+        "declares",
+        "doors",
+        "from_client",
+        "is_pattern",
+        "name",
+        "pool",
+        "queue",
+        "reads_head",
+        "run",
+        "slot",
+    )
 
     doors: frozenset[str]
     """What its endpoints offer, together."""
+    pool: Pool | None
+    """Its first, where its plan begins with one."""
 
     def __init__(self, name: str, slot: int, settings: Defaults, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
         self.name = name
@@ -184,6 +199,7 @@ def _add_model(
     added = Model(model.name, slot, settings, from_client, _shared(start, model, kept, routing, dispatcher))
     added.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
     added.reads_head |= bool(added.declares)
+    added.pool = builder.first
     added.doors = frozenset(door for name in reached for door in links[name].heads)
     generation.models[model.name] = added
     is_single = settings.hedge is None and not settings.coalesce and kept is None

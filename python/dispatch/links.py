@@ -39,7 +39,7 @@ DOORS = (
     *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
     *("gemini_count", "gemini_embed", "gemini_embed_batch"),
     *("moderations", "rerank", "images", "image_edits", "image_variations", "speech", "transcriptions", "audio_translations"),
-    *("stored", "responses_stored"),
+    *("stored", "responses_stored", "realtime"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
     *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
 )
@@ -53,6 +53,7 @@ DIALECTS = {
     "generate": sse.CHAT,
     "responses_stored": sse.RESPONSES,
     "stored": sse.RESPONSES,
+    "realtime": sse.RAW,
     "moderations": sse.CHAT,
     "rerank": sse.CHAT,
     "images": sse.MEDIA,
@@ -156,6 +157,11 @@ class Link:
             raise BadRequest("the request's body is gone", code="upstream_error", status=502)
         model = self.model or msgspec.json.encode(call.upstream_name)
         return body.compose(head, model, call.stream and self.injects(call))
+
+    def head_for(self, call: Call) -> bytes:
+        """The fixed part of a request that is no HTTP exchange. Raises `BadRequest` when the client's own credential is missing."""
+        head = self.heads[call.door]
+        return self._client_head(call, head, call.door) if self.from_client else head
 
     def _client_head(self, call: Call, head: bytes, door: str) -> bytes:
         if not call.credential:

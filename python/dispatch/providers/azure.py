@@ -145,7 +145,7 @@ def _target(endpoint: Endpoint, options: Options, door: str) -> str | None:
     version = options.api_version
     if _is_v1(endpoint):
         return PATHS[door] + (f"?api-version={version}" if version else "")
-    if door == "stored":
+    if door in {"stored", "realtime"}:
         return None
     version = version or API_VERSION
     root = _root(endpoint)

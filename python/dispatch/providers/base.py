@@ -63,6 +63,7 @@ PATHS: Mapping[str, str] = {
     "speech": "/audio/speech",
     "transcriptions": "/audio/transcriptions",
     "audio_translations": "/audio/translations",
+    "realtime": "/realtime",
     "responses_stored": "/responses",
     "stored": "",
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
-from dispatch.server import admin, gemini_api, judgement, models_api, ollama_api, openai_api
+from dispatch.server import admin, gemini_api, judgement, models_api, ollama_api, openai_api, realtime_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
 from dispatch.server.media_api import FormDoor, SpeechDoor
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dispatch.dispatcher import Dispatcher
     from dispatch.lane import Lane
     from dispatch.server.http1 import ClientConnection
+    from dispatch.server.session import Session
     from dispatch.wire.http1 import Inbound
 
     Door = Callable[["Front", ClientConnection, Inbound], None]
@@ -77,6 +78,7 @@ DOORS: dict[bytes, Door] = {
     b"POST /v2/rerank": openai_api.Door("rerank"),
     b"POST /v1/chat": openai_api.Door("cohere_v1"),
     b"POST /v1/generate": openai_api.Door("cohere_generate"),
+    b"GET /v1/realtime": realtime_api.realtime,
     b"GET /v1/models": models_api.models,
     b"GET /healthz": admin.healthz,
     b"GET /readyz": admin.readyz,
@@ -121,6 +123,7 @@ class Front:
         self.scrape = scrape
         self.connections: set[ClientConnection] = set()
         self.reading: set[ClientConnection] = set()
+        self.sessions: set[Session] = set()
         self.settings: Server
         self.lane: Lane | None = None
         self.ask_other: Callable[[int, str, str | None, float | None, Callable[[int, bytes], None]], None] | None = None
@@ -267,6 +270,8 @@ class Front:
         """Let no connection outlive the answer that it is waiting for."""
         for client in self.connections:
             client.end_after_answer()
+        for session in [*self.sessions]:
+            session.drain()
 
     def close_idle(self, *, fresh: bool) -> None:
         """Close connections without a request; `fresh`: also those that have not had one yet."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dispatch.errors import Failure
 from dispatch.transport.connection import UpstreamConnection
@@ -129,6 +129,11 @@ class Origin:
                 return
         self._waiting.append(waiting)
         self._make()
+
+    async def dial(self, protocol: asyncio.Protocol) -> None:
+        """Make a connection for something else than requests; it belongs to `protocol` alone. Raises `OSError`, `TimeoutError`."""
+        async with asyncio.timeout(self.connect_s):
+            await self._connect(cast("Origin", _Dial(protocol, self.connect_s)))
 
     def protocol(self) -> UpstreamConnection:
         """The protocol of a new connection."""
@@ -272,3 +277,17 @@ class Origin:
             if not self._all:
                 return
             await asyncio.sleep(0)
+
+
+class _Dial:
+    """What a connector needs to know of an origin, for one connection of its own."""
+
+    __slots__ = ("_protocol", "connect_s")
+
+    def __init__(self, protocol: asyncio.Protocol, connect_s: float) -> None:
+        self._protocol = protocol
+        self.connect_s = connect_s
+
+    def protocol(self) -> asyncio.Protocol:
+        """The one that waits."""
+        return self._protocol
