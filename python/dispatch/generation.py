@@ -69,17 +69,7 @@ class Model:
     """A callable name."""
 
     __slots__ = (
-        "caches",
-        "deadline_ns",
-        "declares",
-        "doors",
-        "from_client",
-        "is_pattern",
-        "name",
-        "pool",
-        "queue",
-        "reads_head",
-        "run",
+        *("caches", "deadline_ns", "declares", "doors", "from_client", "is_pattern", "name", "pool", "queue", "reads_head", "run"),
         "slot",
     )
 

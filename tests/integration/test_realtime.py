@@ -61,7 +61,13 @@ async def hosted(folder: Path, *, dead: bool = False, **limits: Any) -> AsyncIte
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    alive = {"name": "e", "provider": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "model": "gpt-rt", "api_key": "env:THEIRS"}
+    alive: dict[str, Any] = {
+        "name": "e",
+        "provider": "openai",
+        "base_url": f"http://127.0.0.1:{port}/v1",
+        "model": "gpt-rt",
+        "api_key": "env:THEIRS",
+    }
     # Nobody listens on port 1.
     endpoints = [alive | {"limits": limits}, *([alive | {"name": "d", "base_url": "http://127.0.0.1:1/v1"}] if dead else [])]
     config = {
