@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from dispatch import Client
 from dispatch.config import build
 from dispatch.errors import ConfigError
 
@@ -206,6 +207,19 @@ async def test_a_host_that_only_requests_find_broken_keeps_the_breaker_of_reques
             state = await running.metric("dispatch_breaker_state", endpoint="e0")
 
     assert state == 2
+
+
+async def test_the_library_checks_while_it_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UP", "sk-up-1234567890")
+    async with Host() as host:
+        async with Client(build(configuration(host))) as client:
+            await until(lambda: len(host.asked) >= 3, "checks")
+            assert (await client.chat("m", "hi")).text == "hello"
+        asked = len(host.asked)
+        async with Client(build(configuration(host, check=False))) as client:
+            assert (await client.chat("m", "hi")).text == "hello"
+
+    assert host.asked[asked:] == ["POST /v1/chat/completions HTTP/1.1"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from dispatch.routing.bell import Bell
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+    from dispatch.checks import Prober
     from dispatch.client.backend import Pieces, Whole
     from dispatch.config import Config
 
@@ -36,6 +37,7 @@ class InsideBackend:
         self._key = key
         self._credential = credential
         self._engine: LocalEngine | None = None
+        self._prober: Prober | None = None
 
     async def open(self) -> None:
         config = self._config
@@ -43,15 +45,24 @@ class InsideBackend:
         sizes = Sizes.of(config)
         dispatcher = Dispatcher()
         board = Board.heap(sizes)
-        generation = build(config, secrets, Slots.of(config, sizes), board, 0, dispatcher)
+        slots = Slots.of(config, sizes)
+        generation = build(config, secrets, slots, board, 0, dispatcher)
         key = generation.nobody if self._key is None else generation.key_named(self._key)
         if key is None:
             raise ConfigError("keys", f"no key is named {self._key!r}")
         dispatcher.use(generation)
         dispatcher.start(Bell.alone(board))
         self._engine = LocalEngine(dispatcher, key, self._credential)
+        if any(endpoint.check for endpoint in config.endpoints):
+            from dispatch.checks import Prober, questions  # noqa: PLC0415  # aiohttp, for the few that check
+
+            self._prober = Prober(board)
+            self._prober.use(questions(config, secrets, slots))
 
     async def close(self) -> None:
+        prober, self._prober = self._prober, None
+        if prober is not None:
+            await prober.close()
         engine, self._engine = self._engine, None
         if engine is not None:
             await engine.close()

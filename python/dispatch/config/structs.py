@@ -167,8 +167,8 @@ class Health(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether an endpoint is there, asked without a request of a client: by a GET that costs nothing, never by a prompt.
 
-    One process of the sidecar asks for all workers, and once for all endpoints that share host, path and credential. What it does not find
-    gets no request; what it finds again is tried by requests before it has its share back.
+    The sidecar asks once for all workers (so does each process that uses the library), and once for all endpoints that share host, path
+    and credential. What it does not find gets no request; what it finds again is tried by requests before it has its share back.
     """
 
     path: str = ""

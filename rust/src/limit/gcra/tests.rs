@@ -228,11 +228,8 @@ proptest! {
         for (step, what) in moves {
             now += step;
             match what {
-                Move::Take(units) if capacity > 0 => {
-                    let units = units.min(capacity);
-                    if take(&cell, &rate, units, Nanos(now)).is_ok() {
-                        alive.push((now, units));
-                    }
+                Move::Take(units) if capacity > 0 && take(&cell, &rate, units.min(capacity), Nanos(now)).is_ok() => {
+                    alive.push((now, units.min(capacity)));
                 }
                 Move::Undo(at) if !alive.is_empty() => {
                     let (then, units) = alive.swap_remove(at % alive.len());
