@@ -30,14 +30,14 @@ font:14px/1.5 system-ui,sans-serif}h1{font-size:20px;margin:0}p{margin:2px 0;col
 .tiles b{display:block;font-size:20px;font-variant-numeric:tabular-nums}.tiles span{color:var(--dim);font-size:12px}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:16px;margin:16px 0}
 figure{margin:0;padding:12px 14px}figcaption{font-weight:600;margin-bottom:4px}svg{width:100%;height:auto;display:block}
-svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .grid{stroke:var(--line);fill:none}
+svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .grid{stroke:var(--line);fill:none}svg .band{fill:var(--bad);opacity:.08}
 .line{fill:none;stroke-width:1.8;stroke-linejoin:round}.line.a{stroke:var(--a)}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}
 .line.d{stroke:var(--d)}.line.e{stroke:var(--e)}.line.f{stroke:var(--f)}
 .line.g{stroke:var(--g)}.line.bad{stroke:var(--bad)}.bar.a{fill:var(--a)}.bar.b{fill:var(--b)}.bar.c{fill:var(--c)}.bar.bad{fill:var(--bad)}
 .legend{display:flex;flex-wrap:wrap;gap:2px 16px;color:var(--dim);font-size:12px}.legend i{display:inline-block;width:10px;height:10px;
 border-radius:2px;margin-right:5px}i.a{background:var(--a)}i.b{background:var(--b)}i.c{background:var(--c)}i.d{background:var(--d)}
 i.e{background:var(--e)}i.f{background:var(--f)}i.g{background:var(--g)}i.bad{background:var(--bad)}
-table{border-collapse:separate;border-spacing:0;width:100%;font-variant-numeric:tabular-nums;overflow:hidden}
+table{border-collapse:separate;border-spacing:0;margin-top:12px;width:100%;font-variant-numeric:tabular-nums;overflow:hidden}
 td,th{padding:6px 14px;text-align:right;border-top:1px solid var(--line)}th{color:var(--dim);font-weight:500;border-top:0}
 td:first-child,th:first-child{text-align:left}.best td{font-weight:600}
 @media(max-width:560px){.plots{grid-template-columns:1fr}}
@@ -111,10 +111,11 @@ def page(title: str, body: str) -> str:
     )
 
 
-def plot(title: str, across: Axis, up: Axis, series: Sequence[Series]) -> str:
-    """Draw a figure."""
+def plot(title: str, across: Axis, up: Axis, series: Sequence[Series], bands: Sequence[tuple[float, float]] = ()) -> str:
+    """Draw a figure; `bands` are spans of `across` that stand out."""
     parts = [
         f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">',
+        *(_band(across.place(begin), across.place(end)) for begin, end in bands),
         *_grid(across, up),
     ]
     parts += [_bars(one, across, up) if one.style == "bar" else _line(one, across, up) for one in series]
@@ -131,6 +132,10 @@ def _x(share: float) -> float:
 
 def _y(share: float) -> float:
     return round(_HEIGHT - _BOTTOM - min(1.0, max(0.0, share)) * (_HEIGHT - _TOP - _BOTTOM), 1)
+
+
+def _band(begin: float, end: float) -> str:
+    return f'<path class="band" d="M{_x(begin)} {_y(0)}V{_TOP}H{_x(end)}V{_y(0)}Z"/>'
 
 
 def _grid(across: Axis, up: Axis) -> list[str]:

@@ -11,6 +11,7 @@ from dispatch.simulate.tables import header, rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dispatch.plot import Axis
     from dispatch.simulate.outcome import Second
     from dispatch.simulate.study import Result, Study
 
@@ -18,6 +19,8 @@ __all__ = ["page_of"]
 
 _SHARES_MOST = 64
 """Endpoints of a pool whose shares are recorded."""
+_SHOWN = 120
+"""Seconds whose ups and downs can be told apart in a figure of several lines."""
 
 
 def page_of(studies: Sequence[Study]) -> str:
@@ -52,7 +55,7 @@ def _coloured(study: Study, points: Callable[[Result], list[tuple[float, float]]
 
 
 def _within(study: Study) -> str:
-    curves = _coloured(study, lambda result: result.first_token.points())
+    curves = _coloured(study, lambda result: _below(result.first_token.points(), 0.9999))
     values = [x for curve in curves for x, _ in curve.points]
     if not values:
         return ""
@@ -60,20 +63,39 @@ def _within(study: Study) -> str:
     return plot("Time to first token: share of requests within", across, nines("share"), curves)
 
 
+def _below(points: list[tuple[float, float]], top: float) -> list[tuple[float, float]]:
+    """Leave out what would run along the top of the figure."""
+    end = next((at for at, (_, share) in enumerate(points) if share >= top), len(points))
+    return points[: end + 1]
+
+
 def _over_time(study: Study) -> list[str]:
-    across = linear("seconds", study.scenario.seconds)
+    across = _time(study)
     slow = _coloured(study, lambda result: _smoothed(result.sample.seconds, lambda second: (second.p99_s * second.arrived, second.arrived)))
     good = _coloured(study, lambda result: _smoothed(result.sample.seconds, lambda second: (100.0 * second.good, second.arrived)))
+    bands = _bands(study)
     values = [y for curve in slow for _, y in curve.points if y > 0]
     if not values:
         return []
     up = logarithmic("p99 (log scale)", min(values), max(values), _duration)
+    # Where nearly all are good, the few that are not are what there is to see.
+    least = min(y for curve in good for _, y in curve.points)
+    share = linear("of requests", 100, "{:g} %".format, least=10 * (least // 10) if least < 100 else 90)
     return [
-        plot("p99 of the time to first token, by arrival", across, up, slow),
-        plot(
-            "Good answers (first token within 1 s, then 50 ms each), by arrival", across, linear("of requests", 100, "{:g} %".format), good
-        ),
+        plot("p99 of the time to first token, by arrival", across, up, slow, bands),
+        plot("Good answers (first token within 1 s, then 50 ms each), by arrival", across, share, good, bands),
     ]
+
+
+def _time(study: Study) -> Axis:
+    return linear("seconds" + ", shaded while something is wrong" * bool(study.scenario.faults), study.scenario.seconds)
+
+
+def _bands(study: Study) -> list[tuple[float, float]]:
+    """Give the times at which something is wrong."""
+    faults = study.scenario.faults
+    spans = ((fault.from_s + step * fault.every_s, fault.to_s + step * fault.every_s) for fault in faults for step in range(fault.count))
+    return [(begin, min(end, study.scenario.seconds)) for begin, end in spans]
 
 
 def _faulted(study: Study) -> str:
@@ -86,13 +108,14 @@ def _faulted(study: Study) -> str:
         study, lambda result: _smoothed(result.sample.seconds, lambda second: (second.sent[at] * endpoints, sum(second.sent)))
     )
     most = max((y for curve in curves for _, y in curve.points), default=1.0)
-    across = linear("seconds", study.scenario.seconds)
-    return plot(f"Attempts at endpoint {at}, of its fair share", across, linear("times", most, "{:g}".format), curves)
+    across = _time(study)
+    return plot(f"Attempts at endpoint {at}, of its fair share", across, linear("times", most, "{:g}".format), curves, _bands(study))
 
 
-def _smoothed(seconds: Sequence[Second], of: Callable[[Second], tuple[float, float]], span: int = 3) -> list[tuple[float, float]]:
-    """Average over the seconds around each one."""
+def _smoothed(seconds: Sequence[Second], of: Callable[[Second], tuple[float, float]]) -> list[tuple[float, float]]:
+    """Average over the seconds around each one: three, and more where the figure is longer than it has room for."""
     points = []
+    span = 2 * (len(seconds) // _SHOWN) + 3
     for at in range(len(seconds)):
         near = [of(second) for second in seconds[max(0, at - span // 2) : at + span // 2 + 1]]
         whole = sum(weight for _, weight in near)
