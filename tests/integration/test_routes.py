@@ -12,7 +12,7 @@ from dispatch.routing import LearnedRouter
 
 from tests.integration.hosted import Hosted, until
 from tests.integration.peer import Peer, body_of, chat, post
-from tests.integration.upstream import GOOD, Upstream
+from tests.integration.upstream import GOOD, Upstream, hang
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -288,3 +288,36 @@ def test_a_router_file_of_another_version_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"dsprout\n" + (99).to_bytes(4, "little") + bytes(64))
     with pytest.raises(ConfigError, match=r"models\.m\.route\.router: .* is of version 99, expected 1: train it again"):
         build(config({"by": "learned", "router": str(path), "among": ["a", "b"]}))
+
+
+async def test_a_question_is_read_at_every_door() -> None:
+    german = "Könnten Sie mir bitte erklären, wie das funktioniert?"
+    plan = {"by": "rules", "rules": [{"when": {"language": "de"}, "to": "a"}], "default": "b"}
+    asked = [
+        ("/v1/messages", {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": german}]}),
+        ("/v1/responses", {"model": "m", "input": german}),
+        ("/v1/completions", {"model": "m", "prompt": german}),
+        ("/v1/embeddings", {"model": "m", "input": [german]}),
+        ("/v1beta/models/m:generateContent", {"contents": [{"role": "user", "parts": [{"text": german}]}]}),
+    ]
+    async with Hosted(config(plan)) as hosted, Peer(hosted.port) as peer:
+        for path, body in asked:
+            reply = await peer.ask(post(json.dumps(body).encode(), path=path))
+            assert (reply.status, reply.headers.get("x-dispatch-endpoint")) == (200, "a"), (path, reply)
+
+
+async def test_a_decision_that_waited_in_the_queue_keeps_its_name() -> None:
+    """A place in the queue writes header lines of its own."""
+    plan = {"by": "rules", "rules": [{"when": {"language": "de"}, "to": "a"}], "default": "b"}
+    async with Upstream(hang) as slow:
+        end = {"name": "b", "provider": "openai_compatible", "model": "x", "base_url": slow.base_url, "limits": {"concurrency": 1}}
+        held = config(plan, end)
+        held["models"]["m"]["deadline_s"] = 1
+        async with Hosted(held) as hosted:
+            first, second = await hosted.peer(), await hosted.peer()
+            await first.send(chat("m", "hi"))
+            await slow.until(lambda: slow.requests)
+            reply = await second.ask(chat("m", "hi"))
+            assert reply.status in (429, 504)
+            assert reply.headers["x-dispatch-decision"]
+            await first.reply()
