@@ -151,7 +151,7 @@ async def test_a_stream_of_invoke_model_is_anthropics_for_a_client_of_it(tmp_pat
         answer = await put(port, "messages", "claude", request)
         sent_head, sent = player.received[-1]
 
-    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["content-type"] == "text/event-stream"
     assert answer.whole
     named = [block.split(b"\n") for block in answer.body.strip().split(b"\n\n")]
     assert [(name.decode(), json.loads(data[6:])) for name, data in named] == [(f"event: {event['type']}", event) for event in events]

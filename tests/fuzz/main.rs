@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use _core::json::{Cursor, Scan, flag, read_answer};
 use _core::rng::Rng;
-use _core::sse::{ANTHROPIC, CHAT, RESPONSES};
+use _core::sse::{ANTHROPIC, CHAT, CONVERSE, FRAMED_ANTHROPIC, RESPONSES};
 use wire::{Plan, answers, check_told, requests, ways};
 
 /// Longest input: more finds nothing new and costs speed.
@@ -95,8 +95,13 @@ fn main() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let span = Duration::from_secs(number("DISPATCH_FUZZ_SECONDS").unwrap_or(1));
     let seed = number("DISPATCH_FUZZ_SEED").unwrap_or(1);
-    let targets: [(&str, Target); 4] =
-        [("request", fuzz_request), ("answer", fuzz_answer), ("stream", fuzz_stream), ("body", fuzz_body)];
+    let targets: [(&str, Target); 5] = [
+        ("request", fuzz_request),
+        ("answer", fuzz_answer),
+        ("stream", fuzz_stream),
+        ("body", fuzz_body),
+        ("frames", fuzz_frames),
+    ];
     let failed: Vec<&str> =
         targets.into_iter().filter(|(name, target)| !run(name, *target, span, seed)).map(|(name, _)| name).collect();
     assert!(failed.is_empty(), "targets that broke a law: {failed:?}");
@@ -236,6 +241,28 @@ fn fuzz_stream(input: &[u8], rng: &mut Rng) -> u64 {
         _ => [head.as_slice(), b"Transfer-Encoding: chunked\r\n\r\n", &wire::chunked(input, size)].concat(),
     };
     fuzz_answer(&message, rng)
+}
+
+/// As it is, or each line as the headers and the payload of a frame that is right but for what it says.
+fn fuzz_frames(input: &[u8], rng: &mut Rng) -> u64 {
+    let sealed = |line: &[u8]| {
+        let (headers, payload) = line.split_at(line.iter().position(|&byte| byte == b'{').unwrap_or(line.len()));
+        wire::sealed(headers, payload)
+    };
+    let body = match below(rng, 3) {
+        0 => input.to_vec(),
+        _ => input.split(|&byte| byte == b'\n').flat_map(sealed).collect(),
+    };
+    let plan = Plan { inject: false, dialect: [&CONVERSE, &FRAMED_ANTHROPIC][below(rng, 2)], ..plan(rng) };
+    let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n\r\n";
+    let message = [head.as_slice(), &body].concat();
+    let [whole, bytewise, random] = ways(&message, &places(rng)).try_into().expect("three ways");
+    let expected = answers(&whole, plan);
+    assert_eq!(answers(&bytewise, plan), expected);
+    assert_eq!(answers(&random, plan), expected);
+    let told = expected.told.expect("a stream began");
+    check_told(&told, plan);
+    shape(&(told.state, told.dropped.min(3), told.payload.0.len().min(3), told.usage.input > 0))
 }
 
 fn fuzz_body(input: &[u8], _rng: &mut Rng) -> u64 {

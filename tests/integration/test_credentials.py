@@ -83,6 +83,8 @@ async def test_the_first_request_waits_for_the_token_and_the_next_ones_do_not(tm
             assert (await first.ask(chat())).status == 200
 
             assert len(issuer.asked) == 1
+            shown = f"{hosted.dispatcher.generation.origins} {keeper(hosted)!r} {await hosted.metrics()} {hosted.reports}"  # type: ignore[union-attr]
+            assert TOKEN not in shown
             for request in upstream.requests:
                 assert request.startswith(
                     b"POST /v1/projects/p/locations/global/publishers/google/models/gemini-x:generateContent HTTP/1.1\r\n"
@@ -138,7 +140,7 @@ async def test_where_nobody_has_a_token_the_client_hears_why_and_no_secret(tmp_p
                 )
             assert not upstream.requests
             shown = f"{hosted.dispatcher.generation.origins} {hosted.reports} {[error for _, _, error in hosted.reports]}"  # type: ignore[union-attr]
-            assert "PRIVATE" not in shown
+            assert "PRIVATE" not in shown + str(await hosted.metrics())
 
 
 async def test_a_token_is_renewed_while_requests_go_on_with_the_old_one(tmp_path: Path, pem: str) -> None:

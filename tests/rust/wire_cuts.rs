@@ -3,9 +3,9 @@
 #[path = "wire/mod.rs"]
 mod wire;
 
-use _core::sse::{ANTHROPIC, CHAT, RESPONSES};
+use _core::sse::{ANTHROPIC, CHAT, CONVERSE, FRAMED_ANTHROPIC, RESPONSES};
 use proptest::prelude::*;
-use wire::{Bytes, Plan, answers, check_told, chunked, requests, ways};
+use wire::{Bytes, Plan, answers, check_told, chunked, header, requests, sealed, ways};
 
 /// Whole messages and broken ones: lines that belong together often enough, in any order.
 fn request_bytes() -> impl Strategy<Value = Bytes> {
@@ -125,6 +125,52 @@ fn stream_payload() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|parts| parts.into_iter().flat_map(|(line, end)| [line, end]).collect::<String>().into_bytes())
 }
 
+/// Frames of Bedrock's streams, some of them broken, and bytes between them.
+fn frame_payload() -> impl Strategy<Value = Vec<u8>> {
+    let named = |message: &'static str, kind: &'static str, name: &'static str, payload: &'static str| {
+        let headers =
+            [header(kind, name), header(":content-type", "application/json"), header(":message-type", message)];
+        sealed(&headers.concat(), payload.as_bytes())
+    };
+    let event = |name, payload| named("event", ":event-type", name, payload);
+    let good = prop::sample::select(vec![
+        event("messageStart", r#"{"role":"assistant"}"#),
+        event("contentBlockDelta", "{\"delta\":{\"text\":\"h\u{e9}\"},\n\"p\":\"ab\"}"),
+        event("contentBlockStop", ""),
+        event("messageStop", r#"{"stopReason":"end_turn"}"#),
+        event("metadata", r#"{"usage":{"inputTokens":3,"outputTokens":4,"cacheReadInputTokens":2}}"#),
+        event("metadata", "no json"),
+        event("initial-response", ""),
+        // {"type":"content_block_delta","index":0}, {"type":"message_stop"}, and no base64.
+        event("chunk", r#"{"bytes":"eyJ0eXBlIjoiY29udGVudF9ibG9ja19kZWx0YSIsImluZGV4IjowfQ==","p":"a"}"#),
+        event("chunk", r#"{"bytes":"eyJ0eXBlIjoibWVzc2FnZV9zdG9wIn0="}"#),
+        event("chunk", r#"{"bytes":"!"}"#),
+        named("exception", ":exception-type", "throttlingException", r#"{"message":"slow"}"#),
+        named("error", ":error-code", "Bad", ""),
+    ]);
+    let bad = (prop::collection::vec(any::<u8>(), 0..20), prop::collection::vec(any::<u8>(), 0..20))
+        .prop_map(|(headers, payload)| sealed(&headers, &payload));
+    let flipped = (good.clone(), any::<usize>()).prop_map(|(mut bytes, at)| {
+        let at = at % bytes.len();
+        bytes[at] ^= 8;
+        bytes
+    });
+    let one = prop_oneof![12 => good, 1 => bad, 1 => flipped, 1 => prop::collection::vec(any::<u8>(), 0..20)];
+    prop::collection::vec(one, 0..10).prop_map(|frames| frames.concat())
+}
+
+fn frame_bytes() -> impl Strategy<Value = Bytes> {
+    (frame_payload(), 0..3, 1..200_usize).prop_map(|(payload, kind, size)| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n".to_vec();
+        let rest = match kind {
+            0 => sized(&payload),
+            1 => in_chunks(&payload, size),
+            _ => [b"\r\n".as_slice(), &payload].concat(),
+        };
+        Bytes([head, rest].concat())
+    })
+}
+
 fn plans() -> impl Strategy<Value = Plan> {
     let dialect = prop::sample::select(vec![0_u8, 0, 1, 2]);
     (any::<bool>(), any::<bool>(), dialect, any::<bool>()).prop_map(|(inject, chunked, dialect, eof)| Plan {
@@ -183,6 +229,23 @@ proptest! {
         places in prop::collection::vec(any::<usize>(), 0..6),
         plan in plans(),
     ) {
+        let [whole, bytewise, random] = ways(&bytes.0, &places).try_into().expect("three ways");
+        let expected = answers(&whole, plan);
+        if let Some(told) = &expected.told {
+            check_told(told, plan);
+        }
+        prop_assert_eq!(&answers(&bytewise, plan), &expected);
+        prop_assert_eq!(&answers(&random, plan), &expected);
+    }
+
+    #[test]
+    fn cuts_of_frames_do_not_matter(
+        bytes in frame_bytes(),
+        places in prop::collection::vec(any::<usize>(), 0..6),
+        plan in plans(),
+        is_converse in any::<bool>(),
+    ) {
+        let plan = Plan { inject: false, dialect: if is_converse { &CONVERSE } else { &FRAMED_ANTHROPIC }, ..plan };
         let [whole, bytewise, random] = ways(&bytes.0, &places).try_into().expect("three ways");
         let expected = answers(&whole, plan);
         if let Some(told) = &expected.told {

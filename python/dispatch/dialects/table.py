@@ -119,16 +119,14 @@ class Hosted(Struct, frozen=True):
     """Its answers have neither an id nor the model's name."""
     is_lines: bool = False
     """Each line of a stream is an event."""
-    is_framed: bool = False
-    """Its streams come in frames of which the core makes server-sent events."""
     like: str = ""
     """The door whose requests and answers are its own, but for a few fields."""
 
 
 HOSTED: Mapping[str, Hosted] = {
-    "invoke": Hosted(write_messages_request, read_messages_answer, MessagesReader, is_framed=True, like="messages"),
+    "invoke": Hosted(write_messages_request, read_messages_answer, MessagesReader, like="messages"),
     "predict": Hosted(write_messages_request, read_messages_answer, MessagesReader, like="messages"),
-    "converse": Hosted(write_converse_request, read_converse_answer, ConverseReader, is_nameless=True, is_framed=True),
+    "converse": Hosted(write_converse_request, read_converse_answer, ConverseReader, is_nameless=True),
     "cohere": Hosted(write_cohere_request, read_cohere_answer, CohereReader, is_nameless=True),
 }
 """By the name under which providers give out their heads: Bedrock's InvokeModel, Vertex's rawPredict, Bedrock's Converse, Cohere's chat."""

@@ -108,7 +108,8 @@ impl Relay {
     /// Whether the upstream's message has ended by its own rules.
     #[must_use]
     pub const fn is_over(&self) -> bool {
-        self.decoder.is_done()
+        // What follows a broken frame is not read, and it may stand anywhere in the last piece.
+        self.decoder.is_done() && self.stream.state & state::BAD_FRAMING == 0
     }
 
     /// Whether bytes came after it.
@@ -132,12 +133,12 @@ impl Relay {
                 Some(frames) => unframe(frames, piece.of(data), &mut self.stream, &mut self.out),
             }
         }
-        if self.decoder.is_done() && self.stream.state & state::ENDED == 0 {
+        if self.is_over() && self.stream.state & state::ENDED == 0 {
             self.out.settle(last.of(data));
             self.stream.end(&mut self.out);
             self.stream.state |= state::ENDED;
         }
-        self.is_dirty |= self.decoder.is_done() && at < data.len();
+        self.is_dirty |= self.is_over() && at < data.len();
         let is_last = self.closes();
         let is_whole =
             pieces == 1 && self.out.copied.is_empty() && self.out.run == (Span { start: 0, end: last.len() });
@@ -151,7 +152,7 @@ impl Relay {
     /// The connection ended. What was held in the middle of an event waits for [`Self::finish`].
     pub fn on_end(&mut self) {
         self.clear_given();
-        if self.decoder.is_done() {
+        if self.decoder.is_done() || self.stream.state & state::BAD_FRAMING != 0 {
             return;
         }
         if self.decoder.on_end() {

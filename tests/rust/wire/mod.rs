@@ -6,6 +6,7 @@ use _core::http1::body::{Decoder, Framing};
 use _core::http1::request::{Arrival, RequestReader, flag as request_flag};
 use _core::http1::response::{Answer, ResponseReader, flag as answer_flag};
 use _core::http1::{Limits, Names};
+use _core::sse::frames::crc32;
 use _core::sse::{Dialect, Output, state};
 
 pub const LIMITS: Limits = Limits { head_bytes: 2048, fields: 16 };
@@ -284,4 +285,21 @@ pub fn check_told(told: &Told, plan: Plan) {
     );
     assert_eq!(told.state & state::CLOSED != 0, is_complete, "{told:?}");
     assert_eq!(told.state & state::ERROR != 0, !told.error_event.0.is_empty(), "{told:?}");
+}
+
+/// A frame of an AWS event stream, with whatever in it: its lengths and checksums are right.
+pub fn sealed(headers: &[u8], payload: &[u8]) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).expect("a test's frame is short").to_be_bytes();
+    let mut bytes = [number(16 + headers.len() + payload.len()), number(headers.len())].concat();
+    bytes.extend_from_slice(&crc32(&bytes).to_be_bytes());
+    bytes.extend_from_slice(headers);
+    bytes.extend_from_slice(payload);
+    bytes.extend_from_slice(&crc32(&bytes).to_be_bytes());
+    bytes
+}
+
+/// A header whose value is text.
+pub fn header(name: &str, value: &str) -> Vec<u8> {
+    let length = |text: &str| u8::try_from(text.len()).expect("a test's header is short");
+    [&[length(name)], name.as_bytes(), &[7, 0, length(value)], value.as_bytes()].concat()
 }
