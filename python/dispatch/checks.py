@@ -22,6 +22,7 @@ from msgspec import Struct
 from dispatch.config import FROM_CLIENT, Certificate, Check
 from dispatch.links import DOORS
 from dispatch.providers.base import fields_of, find_provider, free_target
+from dispatch.providers.identity import identity_of
 from dispatch.transport.connect import proxy_for
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Question(Struct, frozen=True, kw_only=True):
     ca_file: str | None
     client_cert: Certificate | None
     is_ours: bool
-    """The credential is ours: a refusal of it would meet every request."""
+    """It shows a credential of ours: a refusal of that would meet every request."""
     check: Check
 
 
@@ -76,7 +77,8 @@ def _question(endpoint: Endpoint, secret: str) -> Question:
         proxy=proxy_for(where.scheme, where.host, endpoint.proxy),
         ca_file=endpoint.ca_file,
         client_cert=endpoint.client_cert,
-        is_ours=endpoint.api_key != FROM_CLIENT,
+        # Signatures and tokens that are fetched are for requests; a check goes without.
+        is_ours=bool(secret) and endpoint.api_key != FROM_CLIENT and identity_of(provider, endpoint) is None,
         check=Check() if isinstance(endpoint.check, bool) else endpoint.check,
     )
 

@@ -226,6 +226,7 @@ async def test_the_library_checks_while_it_is_open(monkeypatch: pytest.MonkeyPat
     ("endpoint", "path"),
     [
         ({"provider": "echo", "check": True}, "endpoints[0].check"),
+        ({"provider": "function", "base_url": "http://127.0.0.1:1/run", "model": "", "check": {"path": "/health"}}, "endpoints[0].check"),
         ({"check": {"path": "health"}}, "endpoints[0].check.path"),
         ({"check": {"interval_s": 0}}, "endpoints[0].check"),
         ({"check": {"every": 3}}, "endpoints[0].check"),

@@ -175,12 +175,12 @@ def _check_at_provider(endpoint: Endpoint, path: str) -> None:
         raise ConfigError(path, str(error)) from None
 
 
-def _check_question(endpoint: Endpoint, provider: object) -> None:
+def _check_question(endpoint: Endpoint, provider: Any) -> None:  # noqa: ANN401  # providers stand a floor above
     if endpoint.check is False:
         return
     path = "" if endpoint.check is True else endpoint.check.path
-    if endpoint.provider == "echo":
-        raise ConfigError("check", "the built-in model is always there")
+    if provider.origin(endpoint).scheme not in ("http", "https"):
+        raise ConfigError("check", f"{endpoint.provider} has no address that could be asked")
     if path and not _TARGET.fullmatch(path):
         raise ConfigError("check.path", f"found {shown(path)}, expected a path from the root of the host, such as /health")
     if not path and not hasattr(provider, "free_target"):

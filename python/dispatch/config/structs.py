@@ -173,7 +173,8 @@ class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     path: str = ""
     """What is asked for, from the root of the host, such as `/health`. Left out: its provider's list of models.
-    No answer in time, 5xx, and a refused credential (401, 402, 403) are failures; any other answer says that somebody is there."""
+    No answer in time, 5xx, and a refused credential (401, 402, 403 to an `api_key`) are failures; any other answer says that somebody is
+    there."""
     interval_s: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
     """Time between the end of a check and the next one, less up to a tenth by chance."""
     timeout_s: Annotated[float, Meta(ge=0.01, le=60)] = 5.0

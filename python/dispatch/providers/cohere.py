@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from dispatch.errors import ConfigError
-from dispatch.providers.base import build_head, options_of, origin_of, plain_target, require_model
+from dispatch.providers.base import below, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ class Cohere:
         """Tell what a translated request must know of the endpoint."""
         body: dict[str, Any] = {"input_type": options_of(endpoint, Options).input_type}
         return plain_target(self.name, endpoint, body=body)
+
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        return below(endpoint.base_url or BASE_URL, "/v1/models")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, field
 
-from dispatch.providers.base import PATHS, build_head, options_of, origin_of, plain_target, require_model
+from dispatch.providers.base import PATHS, below, build_head, options_of, origin_of, plain_target, require_model
 from dispatch.providers.classify import classify
 
 if TYPE_CHECKING:
@@ -68,6 +68,10 @@ class Ollama:
         if options.options:
             body["options"] = options.options
         return plain_target(self.name, endpoint, body=body)
+
+    def free_target(self, endpoint: Endpoint) -> str:
+        """Tell what can be asked for without cost."""
+        return below(endpoint.base_url or BASE_URL, "/api/version")
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell where connections go."""
