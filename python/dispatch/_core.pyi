@@ -49,6 +49,7 @@ __all__ = [
     "TlsSession",
     "Told",
     "Turns",
+    "Vectors",
     "__version__",
     "affinity",
     "read_answer",
@@ -1505,6 +1506,27 @@ class Pacer:
     @property
     def credit(self) -> float:
         """What is left; negative: spent beyond the budget."""
+
+@final
+class Vectors:
+    """Dense vectors, each taken at length 1. Safe to use from several threads."""
+
+    def __new__(cls, rows: bytes, dims: int, /) -> Vectors:
+        """Take little-endian float32, row after row.
+
+        Raises:
+            ValueError: these are no whole rows of `dims` floats.
+        """
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def nearest(self, query: bytes, most: int, /) -> list[tuple[int, float]]:
+        """Rows with the largest cosine to `query`, with it, best first. Other threads run meanwhile.
+
+        Raises:
+            ValueError: `query` has another size than the rows.
+        """
 
 @final
 class LearnedRouter:

@@ -33,6 +33,7 @@ _CONFIG_HELP = "configuration: YAML, TOML or JSON (default: $DISPATCH_CONFIG, el
 _ELSEWHERE = {
     "mock": ("dispatch.mock.cli", "a simulated provider: latencies, errors, limits, streams, on a local port"),
     "simulate": ("dispatch.simulate.cli", "traffic in virtual time: compare strategies, limits and faults before trying them"),
+    "index": ("dispatch.indexing", "passages of documents for the plan `retrieve`, in one file"),
     "train": ("dispatch.learn.train", "learn from a table of scores which model answers which prompt"),
     "evaluate": ("dispatch.learn.evaluate", "what a learned router is worth beside simpler ways to choose, with intervals and curves"),
     "profile": ("dispatch.learn.profile", "how good each endpoint is at a set of tasks, how fast, and what it costs"),

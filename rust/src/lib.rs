@@ -39,3 +39,4 @@ pub mod snapshot;
 pub mod sse;
 pub mod tls;
 pub mod units;
+pub mod vectors;

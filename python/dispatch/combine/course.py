@@ -218,7 +218,8 @@ class Course:
     def note(self, line: str) -> None:
         """Give the client's answer one more header line."""
         if self.call.parent is None:
-            self.call.notes += f"{line}\r\n".encode()
+            # A value may hold names of others' making.
+            self.call.notes += "".join(mark if " " <= mark <= "~" else "?" for mark in line).encode() + b"\r\n"
 
     def deliver(self, reply: Reply) -> None:
         """Give the client an answer that came whole."""
@@ -276,9 +277,9 @@ class Course:
         branch.stream = stream
         if call.stream and not stream:
             question = question or self.question
-            branch.door = question.door
         if question is not None:
             assert isinstance(call.body, Scan)
+            branch.door = call.door if stream else question.door
             asked = question.streamed(with_usage=call.wants_usage) if stream else question
             scan = asked.scan(call.body)
             branch.body = scan

@@ -17,11 +17,12 @@ from dispatch import extensions
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
-from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Budget, Cascade, Chain, Ensemble, Fanout, Pool
+from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Budget, Cascade, Chain, Ensemble, Fanout, Pool, Retrieve
 from dispatch.config.plans.cascade import Doubt, Verify
 from dispatch.config.plans.chain import Words
 from dispatch.config.plans.ensemble import Rule
 from dispatch.config.plans.fanout import Manner
+from dispatch.config.plans.retrieve import Passages
 from dispatch.config.plans.route import RouteBudget, RouteForm, RuleForm, UtterancesForm
 from dispatch.config.plans.schedule import OfflineForm, PeriodForm, ScheduleForm
 from dispatch.config.plans.split import ShadowForm, SplitForm
@@ -120,6 +121,8 @@ _PLANS: tuple[tuple[str, type[Struct]], ...] = (
     ("A step of a chain, beside `plan`", Words),
     ("`fanout`", Fanout),
     ("The manner of a fanout", Manner),
+    ("`retrieve`", Retrieve),
+    ("The passages of `retrieve`", Passages),
     ("`budget` (of a plan over several models)", Budget),
     ("`route`", RouteForm),
     ("`rules` (of a `route`)", RuleForm),

@@ -45,6 +45,7 @@ from dispatch._core import (
     Signals,
     Ticket,
     Turns,
+    Vectors,
 )
 from dispatch.config import pools
 from dispatch.routing.learned import read_router
@@ -92,6 +93,7 @@ __all__ = [
     "Snapshot",
     "Ticket",
     "Turns",
+    "Vectors",
     "read_router",
 ]
 

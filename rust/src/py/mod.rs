@@ -11,6 +11,7 @@ mod state;
 mod tables;
 mod tls;
 mod turns;
+mod vectors;
 mod wire;
 
 use pyo3::prelude::*;
@@ -29,6 +30,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     state::register(module)?;
     tls::register(module)?;
     turns::register(module)?;
+    vectors::register(module)?;
     wire::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
 }

@@ -22,6 +22,7 @@ from dispatch.config.plans.ensemble import Ensemble
 from dispatch.config.plans.fallback import Fallback
 from dispatch.config.plans.fanout import Fanout
 from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, STRATEGIES, Pool
+from dispatch.config.plans.retrieve import Retrieve
 from dispatch.config.plans.route import Route
 from dispatch.config.plans.schedule import Offline, Schedule
 from dispatch.config.plans.split import Shadow, Split
@@ -29,7 +30,7 @@ from dispatch.config.plans.split import Shadow, Split
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Composite = Cascade | Chain | Ensemble | Fallback | Fanout | Offline | Route | Schedule | Shadow | Split
+Composite = Cascade | Chain | Ensemble | Fallback | Fanout | Offline | Retrieve | Route | Schedule | Shadow | Split
 Plan = Pool | Composite
 
 # The builder's table holds every kind, and the kinds' structs name `Plan`.
@@ -54,6 +55,7 @@ __all__ = [
     "Offline",
     "Plan",
     "Pool",
+    "Retrieve",
     "Route",
     "Schedule",
     "Shadow",

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from dispatch.config import plans
 from dispatch.config.decode import decode, join, nearest, shown
-from dispatch.config.plans import cascade, chain, ensemble, fallback, fanout, route, schedule, split
+from dispatch.config.plans import cascade, chain, ensemble, fallback, fanout, retrieve, route, schedule, split
 from dispatch.config.plans.pool import Pool, canonical
 from dispatch.config.structs import Defaults, Endpoint
 from dispatch.errors import ConfigError
@@ -149,6 +149,7 @@ KINDS: Mapping[str, Callable[[Builder, Any, str], Plan]] = {
     "chain": chain.build,
     "ensemble": ensemble.build,
     "fanout": fanout.build,
+    "retrieve": retrieve.build,
     "route": route.build,
     "split": split.build_split,
     "shadow": split.build_shadow,

@@ -1,0 +1,74 @@
+"""`retrieve`: passages of documents beside the request, as data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from dispatch.config import plans
+from dispatch.config.decode import decode, join
+from dispatch.config.plans.asking import Budget, budget_of, check_keys
+from dispatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dispatch.config.plans.builder import Builder
+
+__all__ = ["Passages", "Retrieve", "build"]
+
+PROMPT = """Passages from documents that may help with the user's request are below. Rely on them where they fit, and name the source in
+square brackets, such as [handbook.md]. If they do not answer it, say so.
+
+{passages}"""
+
+
+class Passages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which passages, and how the model sees them."""
+
+    index: Annotated[str, Meta(min_length=1)]
+    """A file that `dispatch index` made."""
+    most: Annotated[int, Meta(ge=1, le=50)] = 5
+    """How many passages at most."""
+    max_chars: Annotated[int, Meta(ge=100)] = 8000
+    """Of all of them together; what is over is left out."""
+    prompt: str = ""
+    """Put before the client's instructions, with `{passages}` in it. Left out: ours."""
+
+
+class Retrieve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="plan", tag="retrieve"):
+    """Passages that suit the user's last message are put before the client's instructions, and `plan` is asked.
+
+    Retrieval-augmented generation: Lewis et al. 2020, arXiv:2005.11401.
+    """
+
+    then: plans.Plan
+    """Who answers; written as `plan`."""
+    passages: Passages
+    """Which passages: its keys stand here themselves."""
+    embed: plans.Plan | None = None
+    """Gives the vector of the question, by the model that the index was made with. Left out: passages are found by their words alone."""
+    budget: Budget | None = None
+    """What it may spend on a request."""
+
+    @property
+    def parts(self) -> tuple[plans.Plan, ...]:
+        """Who answers, and who embeds."""
+        return (self.then,) if self.embed is None else (self.then, self.embed)
+
+    def is_end(self, place: int) -> bool:
+        """Without a vector, words do."""
+        return place == 0
+
+
+def build(builder: Builder, form: object, path: str) -> Retrieve:
+    """Build it. Raises `ConfigError`."""
+    found = check_keys(form, ("plan", "embed", "budget", *Passages.__struct_fields__), path)
+    if "plan" not in found:
+        raise ConfigError(join(path, "plan"), "missing")
+    passages = decode({key: value for key, value in found.items() if key in Passages.__struct_fields__}, Passages, path)
+    passages = msgspec.structs.replace(passages, prompt=passages.prompt or PROMPT)
+    if "{passages}" not in passages.prompt:
+        raise ConfigError(join(path, "prompt"), "{passages} is not in it")
+    embed = builder.plan(found["embed"], join(path, "embed")) if "embed" in found else None
+    return Retrieve(then=builder.plan(found["plan"], join(path, "plan")), passages=passages, embed=embed, budget=budget_of(found, path))

@@ -1,0 +1,82 @@
+"""`dispatch index`: documents into an index for the plan `retrieve`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dispatch.errors import ConfigError, DispatchError
+from dispatch.retrieve.passages import cut
+from dispatch.retrieve.store import Passage, write
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+__all__ = ["add_arguments", "run"]
+
+TEXTS = (".md", ".markdown", ".txt", ".rst", ".html", ".json", ".jsonl", ".csv", ".py", ".yaml", ".yml", ".toml")
+"""What is read of a folder."""
+_BATCH = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help=f"text in UTF-8; of a folder, all of {' '.join(TEXTS)}")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", required=True, help="where the index goes, such as docs.db; an old one is replaced"
+    )
+    parser.add_argument("--chars", type=int, default=1200, metavar="N", help="longest passage (default: 1200)")
+    parser.add_argument("--embed", metavar="MODEL", help="a model of the configuration that gives vectors, to find by meaning as well")
+    parser.add_argument("--config", metavar="FILE", help="where that model is configured (default: as of `serve`)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, cut, embed and write. What cannot be read ends it, and an old index stays as it was."""
+    if arguments.chars < 100:
+        print(f"dispatch: --chars: found {arguments.chars}, expected at least 100", file=sys.stderr)
+        return 2
+    try:
+        files = [*_files(arguments.files)]
+        passages = [Passage(_name(path), piece) for path in files for piece in cut(path.read_text(encoding="utf-8"), arguments.chars)]
+        vectors = asyncio.run(_embedded(arguments, [passage.text for passage in passages])) if arguments.embed else [None] * len(passages)
+        count = write(arguments.out, zip(passages, vectors, strict=True))
+    except (OSError, UnicodeDecodeError, ValueError, DispatchError) as error:
+        print(f"dispatch: {error}", file=sys.stderr)
+        return 1
+    what = f"{len(vectors[0])} dimensions" if vectors and vectors[0] is not None else "words only"
+    print(f"{arguments.out}: {count:,} passages of {len(files):,} files, {what}")
+    return 0
+
+
+def _files(given: Sequence[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in given:
+        found += sorted(one for one in path.rglob("*") if one.suffix in TEXTS and one.is_file()) if path.is_dir() else [path]
+    if not found:
+        raise ConfigError("", f"nothing to read: no file ends in {' '.join(TEXTS)}")
+    return found
+
+
+def _name(path: Path) -> str:
+    return str(path).removeprefix("./")
+
+
+async def _embedded(arguments: argparse.Namespace, texts: list[str]) -> list[list[float]]:
+    config: Any = import_module("dispatch.config")
+    library: Any = import_module("dispatch.client")
+    vectors: list[list[float]] = []
+    async with library.Client(config.locate(arguments.config, os.environ)) as client:
+        for at in range(0, len(texts), _BATCH):
+            vectors += await client.embed(arguments.embed, texts[at : at + _BATCH])
+            _progress(len(vectors), len(texts))
+    return vectors
+
+
+def _progress(done: int, count: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {count:,} passages embedded", end="" if done < count else "\n", file=sys.stderr, flush=True)

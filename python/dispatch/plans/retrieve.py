@@ -1,0 +1,97 @@
+"""Passages of documents are put before the client's instructions, and a plan is asked.
+
+Nothing found, or no vector for the question: the plan is asked all the same, and `x-dispatch-fallback` says so. `x-dispatch-sources` names
+the documents.
+"""
+
+from __future__ import annotations
+
+import base64
+from array import array
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+import msgspec
+
+from dispatch.combine.course import Course
+from dispatch.combine.question import Question, filled
+from dispatch.errors import ConfigError, DispatchError
+from dispatch.retrieve.store import Index
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatch.config import Retrieve as Config
+    from dispatch.exchange import Call
+    from dispatch.plans.base import Failed, Site, Start
+    from dispatch.retrieve.store import Passage
+
+__all__ = ["Retrieve", "build"]
+
+
+class Retrieve:
+    """See the module."""
+
+    __slots__ = ("_config", "_index", "_parts", "_site")
+
+    def __init__(self, config: Config, parts: Sequence[Start], site: Site, index: Index) -> None:
+        self._config = config
+        self._parts = parts
+        self._site = site
+        self._index = index
+
+    def run(self, call: Call, failed: Failed) -> None:
+        Course(call, failed, play=self._play, parts=self._parts, site=self._site, budget=self._config.budget).start()
+
+    async def _play(self, course: Course) -> None:
+        rule, words = self._config.passages, course.question.last_words()
+        vector = None if self._config.embed is None else await self._vector(course, words)
+        found = await anyio.to_thread.run_sync(self._index.search, words, vector, rule.most)
+        told = _told(found, rule.max_chars)
+        if not told:
+            course.remark("no_passages")
+            await course.relay(0)
+            return
+        course.note(f"x-dispatch-sources: {', '.join(dict.fromkeys(passage.source for passage in told))}")
+        listed = "\n\n".join(f"[{passage.source}]\n{passage.text}" for passage in told)
+        await course.relay(0, course.question.prefaced(filled(rule.prompt, passages=listed)))
+
+    async def _vector(self, course: Course, words: str) -> list[float] | None:
+        try:
+            reply = await course.ask(1, Question("embeddings", {"model": course.call.model, "input": words}))
+            vector = _embedding(reply.answer.body)
+        except (DispatchError, KeyError, TypeError, IndexError, ValueError):
+            vector = None
+        if vector is None or len(vector) != self._index.dims:
+            course.remark("no_embedding")
+            return None
+        return vector
+
+
+def build(plan: Config, parts: Sequence[Start], site: Site) -> Retrieve:
+    """Make the plan. Raises `ConfigError`: there is no index, or it has no vectors to compare with."""
+    path = f"models.{site.model}.{site.path}"
+    try:
+        index = Index(Path(plan.passages.index))
+    except ValueError as error:
+        raise ConfigError(f"{path}.index", str(error)) from None
+    if plan.embed is not None and not index.dims:
+        raise ConfigError(f"{path}.embed", f"{plan.passages.index} has no vectors: make it with `dispatch index --embed`")
+    return Retrieve(plan, parts, site, index)
+
+
+def _told(found: Sequence[Passage], max_chars: int) -> list[Passage]:
+    told: list[Passage] = []
+    size = 0
+    for passage in found:
+        size += len(passage.text)
+        if told and size > max_chars:
+            break
+        told.append(passage)
+    return told
+
+
+def _embedding(body: bytes) -> list[float]:
+    found = msgspec.json.decode(body)["data"][0]["embedding"]
+    return array("f", base64.b64decode(found)).tolist() if isinstance(found, str) else [float(value) for value in found]
