@@ -207,20 +207,21 @@ enum Move {
     Keep(usize),
 }
 
+fn a_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        4 => (1..5_000u64).prop_map(Move::Take),
+        2 => any::<usize>().prop_map(Move::Undo),
+        1 => any::<usize>().prop_map(Move::Keep),
+    ]
+}
+
 proptest! {
     /// Whatever is taken back, and when: of any window no more is kept than a bucket lets through. Of N that hang and fail together, too.
     #[test]
     fn what_is_kept_of_any_window_is_what_a_bucket_lets_through(
         limit in 100..100_000u64,
         burst_s in 0.5f64..10.0,
-        moves in prop::collection::vec((
-            prop_oneof![Just(0), 0..10_000_000u64, 0..2 * NS_PER_S],
-            prop_oneof![
-                4 => (1..5_000u64).prop_map(Move::Take),
-                2 => any::<usize>().prop_map(Move::Undo),
-                1 => any::<usize>().prop_map(Move::Keep),
-            ],
-        ), 1..400),
+        moves in prop::collection::vec((prop_oneof![Just(0), 0..10_000_000u64, 0..2 * NS_PER_S], a_move()), 1..400),
     ) {
         let (rate, cell) = (Rate::per_minute(limit, burst_s), AtomicU64::new(0));
         let capacity = remaining(&cell, &rate, Nanos(START));
