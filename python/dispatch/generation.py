@@ -14,6 +14,7 @@ import msgspec
 
 from dispatch.cache.build import stores
 from dispatch.cache.plan import Caching
+from dispatch.catalogue import with_prices
 from dispatch.coalesce import Coalescer
 from dispatch.config import FROM_CLIENT, Coalesce, Route, pools
 from dispatch.config.plans import Pool as PoolPlan
@@ -156,7 +157,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     Raises:
         ConfigError: something that shows only here (a certificate that cannot be read); nothing has changed then.
     """
-    routing = Routing(board, worker, config, slots)
+    routing = Routing(board, worker, config := with_prices(config), slots)
     generation = Generation(config, routing)
     generation.workers = slots.sizes.workers
     ledger = _ledger(config, worker, routing)

@@ -329,7 +329,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     check: bool | Check = False
     """Ask from time to time whether it is there, without traffic; `true` for the values below."""
     price: Price | None = None
-    """What it costs."""
+    """What it costs. Left out: as the catalogue of models says (`dispatch.catalogue`), for models and providers that it knows, unless
+    `base_url` is a server of one's own; `{}`: nothing."""
     profile: dict[str, Annotated[float, Meta(ge=0, le=1)]] = field(default_factory=dict)
     """How good it is, by name, each from 0 to 1: `{accuracy: 0.9, creativity: 0.95}`."""
     offline_ok: bool = False
