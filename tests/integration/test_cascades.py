@@ -153,6 +153,20 @@ async def test_when_all_steps_fail_the_last_error_is_the_clients() -> None:
         assert hosted.outcomes() == {Failure.OVERLOADED: 1}
 
 
+async def test_the_decision_shows_each_branch_and_why_it_went_on() -> None:
+    plan = cascade("a", "b", escalate_if={"verify": {"regex": "large"}})
+    async with Model("small") as small, Model("large") as large, Hosted(config(plan, small, large, price=1.0)) as hosted:
+        peer = await hosted.peer()
+        name = (await peer.ask(chat())).headers["x-dispatch-decision"]
+        found = await peer.ask(f"GET /admin/decision?id={name} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
+
+        (step,) = json.loads(found.body)["steps"]
+        assert (step["path"], step["kind"], step["chosen"]) == ("cascade", "cascade", "b")
+        assert step["why"] == "a in doubt; answered"
+        costs = [line.rpartition(" ms")[0].rpartition(" ")[0] for line in step["details"]["branches"]]
+        assert costs == ["part 0 a 100+10 $0.000110", "part 1 b 100+10 $0.000110"]
+
+
 @pytest.mark.parametrize(
     ("budget", "asks"), [({"tokens": 110}, 1), ({"tokens": 111}, 2), ({"dollars": 0.00011}, 1), ({"dollars": 0.00012}, 2)]
 )

@@ -16,6 +16,7 @@ from dispatch.combine.question import DOORS, Question, door_of
 from dispatch.combine.reply import Made, Reply, events_of
 from dispatch.combine.spending import BudgetSpent, Spending
 from dispatch.combine.waiting import Passed, Whole
+from dispatch.decisions import Step
 from dispatch.dialects.table import DIALECTS
 from dispatch.errors import DeadlineExceeded, DispatchError, Failure, PlanFailed
 from dispatch.links import endpoint_lines
@@ -78,6 +79,8 @@ class Course:
         self._is_over = False
         self._started_ns = monotonic_ns()
         self._task: asyncio.Task[None] | None = None
+        self._step = Step(site.path, site.path.rpartition(".")[2])
+        self._reasons: list[str] = []
 
     def start(self) -> None:
         """Begin."""
@@ -89,6 +92,7 @@ class Course:
                 self._failed(call, error)
                 return
         call.run = self
+        self._site.decisions.of(call).steps.append(self._step)
         self._site.watch.add(self)
         self._task = asyncio.get_running_loop().create_task(self._main())
 
@@ -211,8 +215,19 @@ class Course:
             call.progress = progress.encode()
             call.sink.on_silence(call)
 
+    def explain(self, reason: str) -> None:
+        """Say in the decision's record why the plan goes on as it does."""
+        self._reasons.append(reason)
+
+    def _record(self, chosen: str, why: str) -> None:
+        """Close the step of the decision's record."""
+        step = self._step
+        step.chosen, step.why = chosen, "; ".join([*self._reasons, why])
+        step.details = {"branches": [one.told() for one in self._spending.trace]}
+
     def remark(self, word: str) -> None:
         """Tell the client that the plan took a way out: `x-dispatch-fallback`."""
+        self.explain(word)
         self.note(f"x-dispatch-fallback: {word}")
 
     def note(self, line: str) -> None:
@@ -262,6 +277,7 @@ class Course:
         call = self.call
         self._is_over = True
         self._site.watch.discard(self)
+        self._record(branch.endpoint, "answered")
         call.usage = self._spending.usage
         call.cost_pico = self._spending.pico
         call.answered_ns = branch.answered_ns or monotonic_ns()
@@ -315,6 +331,7 @@ class Course:
         call.usage = self._spending.usage
         call.cost_pico = self._spending.pico
         call.endpoint = self._branches[-1].endpoint if self._branches else call.endpoint
+        self._record("", f"failed: {error.message}")
         if call.parent is None and self._spending.trace:
             call.notes += self._spending.note()
         self._failed(call, error)
@@ -326,6 +343,7 @@ class Course:
         for branch in [*self._under_way]:
             self._stop(branch)
             self._end(branch)
+        self._record("", "cancelled")
         # What was paid for until now is paid for, also where a plan above goes on.
         self.call.usage = self._spending.usage
         self.call.cost_pico = self._spending.pico

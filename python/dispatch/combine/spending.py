@@ -46,6 +46,12 @@ class Step(Struct, frozen=True):
     duration_ms: float
     is_whole: bool
 
+    def told(self) -> str:
+        """For people."""
+        state = "" if self.is_whole else ", no answer"
+        cost = f"{self.usage[0]}+{self.usage[1]} ${self.pico / _PICO:.6f}"
+        return f"part {self.part} {self.endpoint or '-'} {cost} {self.duration_ms:.0f} ms{state}"
+
 
 class Spending:
     """Adds up branches.

@@ -65,6 +65,7 @@ class Cascade:
             if is_sure:
                 course.deliver(best)
                 return
+            course.explain(f"{best.call.endpoint} in doubt")
             if self._config.hand_on is not None:
                 question = question.followed(best.text, self._config.hand_on)
         await self._last(course, question, best)
