@@ -17,10 +17,12 @@ from tests.contract.facts import (
     google_sdk,
     openai_sdk,
     said_in_chat,
+    said_in_cohere,
     said_in_converse,
     said_in_generate,
     said_in_invoke,
     said_in_messages,
+    said_in_ollama,
 )
 from tests.contract.facts_responses import responses_sdk, said_in_responses
 from tests.contract.recordings import OWN, Recording, ask, cut_everywhere, cut_inside, cut_randomly, frame
@@ -43,18 +45,23 @@ DIALECTS = {
     "invoke": "invoke",
     "invoke-stream": "invoke",
     "responses": "responses",
+    "v2.chat": "cohere",
+    "api.chat": "ollama",
+    "api.generate": "ollama",
+    "v1.chat": "chat",
 }
 """Endpoints of the recordings, and the dialect they speak."""
 ARRAY = "an array with numbers for words, which is asked for by parameters that we never send"
 LEFT_OUT = {
     "openai_compatible/chat.completions__6a4e55248867b739": "a server that echoes what it was asked for, listed with the answers",
+    "cohere/v2.chat__5de8bd76732ba5bc": "an answer of /v2/embed, listed with the chats",
     "gemini/streamGenerateContent__4ae6195a3d7ed163": ARRAY,
     "gemini/streamGenerateContent__b89d862084b951c8": ARRAY,
     "gemini/streamGenerateContent__bd1cfac8fcfdc261": "arguments of a call in pieces by JSON path, which only a request of Vertex asks for",
 }
 """Recordings that are no answers to what this sidecar asks."""
-NOT_CHAT = {"writer"}
-"""Providers with an API of their own under OpenAI's names."""
+NOT_CHAT = {("cohere", "v1.chat"), ("writer", "completions")}
+"""Providers with an API of their own under names of others."""
 
 SAID: dict[str, Callable[[bytes, bool], Facts]] = {
     "messages": said_in_messages,
@@ -63,6 +70,8 @@ SAID: dict[str, Callable[[bytes, bool], Facts]] = {
     "converse": said_in_converse,
     "invoke": said_in_invoke,
     "responses": said_in_responses,
+    "cohere": said_in_cohere,
+    "ollama": said_in_ollama,
 }
 READ: dict[str, Callable[[bytes, bool], Facts]] = {
     "messages": anthropic_sdk,
@@ -83,8 +92,14 @@ PROVIDERS = {
     "responses": "openai_compatible",
     "converse": "bedrock",
     "invoke": "bedrock",
+    "cohere": "cohere",
+    "ollama": "ollama",
 }
-HAVE = {"chat": ["chat", "completions", "embeddings"], "responses": ["responses"]}
+HAVE = {
+    "chat": ["chat", "completions", "embeddings"],
+    "responses": ["responses"],
+    "ollama": ["ollama", "ollama_generate", "ollama_embed"],
+}
 """Doors of those endpoints whose provider has more."""
 CLIENTS = tuple(PATHS)
 SIGNED = {"messages", "chat", "converse", "invoke"}
@@ -99,6 +114,7 @@ ASKS: dict[str, dict[str, Any]] = {
     "responses": {"input": TURN},
 }
 FRAMES = "application/vnd.amazon.eventstream"
+LINES = "application/x-ndjson"
 
 
 class Unequal(AssertionError):
@@ -126,7 +142,7 @@ def exchanges() -> tuple[Exchange, ...]:
     folder = Path(os.environ.get("DISPATCH_WIRE_DIR") or OWN)
     rows = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
     rows = [row for row in rows if row["file"].removesuffix(".json") not in LEFT_OUT]
-    wanted = [row for row in rows if row["endpoint"] in DIALECTS and row["provider"] not in NOT_CHAT]
+    wanted = [row for row in rows if row["endpoint"] in DIALECTS and (row["provider"], row["endpoint"]) not in NOT_CHAT]
     found = (_read(row, json.loads((folder / row["file"]).read_text())) for row in wanted)
     return tuple(one for one in found if one is not None)
 
@@ -154,7 +170,7 @@ def _read(row: dict[str, Any], found: dict[str, Any]) -> Exchange | None:
         raw = frames(raw) if dialect == "converse" else _first_stream(raw)
         if not raw:
             return None
-    events = FRAMES if dialect in {"converse", "invoke"} else "text/event-stream; charset=utf-8"
+    events = FRAMES if dialect in {"converse", "invoke"} else LINES if dialect == "ollama" else "text/event-stream; charset=utf-8"
     kind = events if stream else answer["content_type"] or "application/json"
     headers = {name: value for name, value in (answer["headers"] or {}).items() if name != "content-encoding"}
     recording = Recording(row["file"], PATHS.get(dialect, ""), {}, row["status"], kind, headers, raw, stream, bool(row.get("core")))

@@ -24,10 +24,12 @@ __all__ = [
     "google_sdk",
     "openai_sdk",
     "said_in_chat",
+    "said_in_cohere",
     "said_in_converse",
     "said_in_generate",
     "said_in_invoke",
     "said_in_messages",
+    "said_in_ollama",
 ]
 
 
@@ -267,6 +269,58 @@ def whole(block: dict[str, Any]) -> dict[str, Any]:
     if "toolUse" in block["start"]:
         tree["toolUse"] = {**block["start"]["toolUse"], "input": arguments(block["json"])}
     return tree
+
+
+COHERE_STOPS = {"COMPLETE": "stop", "STOP_SEQUENCE": "stop", "MAX_TOKENS": "length", "TOOL_CALL": "tool"}
+
+
+def said_in_cohere(body: bytes, stream: bool) -> Facts:
+    facts = Facts()
+    calls: list[list[str]] = []
+    end: dict[str, Any] = {}
+    if stream:
+        for event in data_of(body):
+            message = (event.get("delta") or {}).get("message") or {}
+            content, made = message.get("content") or {}, message.get("tool_calls") or {}
+            if event["type"] == "content-delta":
+                facts.text += content.get("text", "")
+                facts.thinking += content.get("thinking", "")
+            elif event["type"] == "tool-plan-delta":
+                facts.thinking += message["tool_plan"]
+            elif event["type"] == "tool-call-start":
+                calls.append([made["function"]["name"], made["function"]["arguments"]])
+            elif event["type"] == "tool-call-delta":
+                calls[-1][1] += made["function"]["arguments"]
+            elif event["type"] == "message-end":
+                end = event["delta"]
+    else:
+        end = json.loads(body)
+        message = end["message"]
+        facts.thinking = message.get("tool_plan", "") + "".join(one.get("thinking", "") for one in message.get("content", ()))
+        facts.text = "".join(one.get("text", "") for one in message.get("content", ()))
+        calls = [[one["function"]["name"], one["function"]["arguments"]] for one in message.get("tool_calls", ())]
+    facts.tools = [(name, arguments(text)) for name, text in calls]
+    facts.finish = COHERE_STOPS[end["finish_reason"]]
+    usage = end["usage"]
+    facts.usage = (usage["tokens"]["input_tokens"], usage["tokens"]["output_tokens"], usage.get("cached_tokens", 0))
+    return facts
+
+
+def said_in_ollama(body: bytes, stream: bool) -> Facts:
+    """Of `/api/chat` and `/api/generate`."""
+    facts = Facts()
+    del stream
+    for line in filter(None, body.split(b"\n")):
+        tree = json.loads(line)
+        message = tree.get("message") or {"content": tree.get("response"), "thinking": tree.get("thinking")}
+        facts.text += message.get("content") or ""
+        facts.thinking += message.get("thinking") or ""
+        facts.tools += [(call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ()]
+        facts.finish = tree.get("done_reason", "stop")
+        facts.usage = (tree.get("prompt_eval_count", 0), tree.get("eval_count", 0), 0)
+    if facts.finish == "stop" and facts.tools:
+        facts.finish = "tool"
+    return facts
 
 
 # What the SDKs read.

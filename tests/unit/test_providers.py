@@ -377,6 +377,10 @@ def test_a_vendor_like_openai_is_a_row_of_data(name: str) -> None:
     assert find_provider(name).origin(one).scheme in {"http", "https"}
 
 
+def test_writers_chat_stands_at_a_path_of_its_own() -> None:
+    assert head(endpoint(provider="writer", model="palmyra-x5", api_key="env:A"))[0] == "POST /v1/chat HTTP/1.1"
+
+
 def test_a_vendors_quirks_reach_translated_requests() -> None:
     quirky = target_of(find_provider("mistral"), endpoint(provider="mistral", model="m", api_key="env:A"))
     told = target_of(

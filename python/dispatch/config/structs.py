@@ -52,6 +52,13 @@ DoorName = Literal[
     "audio_translations",
     "realtime",
     "stored",
+    "ollama",
+    "ollama_generate",
+    "ollama_embed",
+    "cohere",
+    "cohere_embed",
+    "cohere_v1",
+    "cohere_generate",
 ]
 Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
 

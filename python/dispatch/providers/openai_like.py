@@ -28,6 +28,7 @@ class OpenAILike:
         name: the module's.
         base_url: what its own documentation gives to OpenAI's SDK; empty: the endpoint must say.
         doors: those that it has.
+        paths: of doors that stand elsewhere than at OpenAI.
         prefix: stands between base URL and door, where the vendor's own SDK takes a shorter base URL.
         needs_key: refuse an endpoint without one.
         stream_usage: it takes `stream_options`.
@@ -40,6 +41,7 @@ class OpenAILike:
         base_url: str,
         doors: str,
         *,
+        paths: dict[str, str] | None = None,
         prefix: str = "",
         needs_key: bool = True,
         stream_usage: bool = True,
@@ -49,6 +51,7 @@ class OpenAILike:
         self.capabilities = frozenset({"stream_usage"}) if stream_usage else frozenset[str]()
         self._base_url = base_url
         self._doors = frozenset(doors.split())
+        self._paths = {**PATHS, **(paths or {})}
         self._prefix = prefix
         self._needs_key = needs_key
         self._fields: dict[str, Any] = {"unknown_ok": True, **(target or {})}
@@ -66,7 +69,7 @@ class OpenAILike:
         if door not in self._doors:
             return None
         fields = [("authorization", f"Bearer {secret}")] if secret else []
-        return build_head(endpoint.base_url or self._base_url, self._prefix + PATHS[door], fields, endpoint)
+        return build_head(endpoint.base_url or self._base_url, self._prefix + self._paths[door], fields, endpoint)
 
     def target(self, endpoint: Endpoint) -> Target:
         """Tell what a translated request must know of the endpoint."""

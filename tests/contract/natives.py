@@ -1,0 +1,83 @@
+"""Recorded exchanges of dialects that are only passed on: an endpoint's own, at a door of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.contract.recordings import OWN, Player, Recording, ask, cut_randomly, events, frame
+
+if TYPE_CHECKING:
+    from tests.contract.recordings import Answer
+
+__all__ = ["Native", "natives", "unchanged"]
+
+DOORS: dict[tuple[str, str], str] = {
+    ("ollama", "api.chat"): "/api/chat",
+    ("ollama", "api.generate"): "/api/generate",
+    ("ollama", "api.embed"): "/api/embed",
+    ("cohere", "v2.chat"): "/v2/chat",
+    ("cohere", "v1.chat"): "/v1/chat",
+    ("cohere", "generate"): "/v1/generate",
+    ("cohere", "embed"): "/v2/embed",
+    ("cohere", "rerank"): "/v1/rerank",
+}
+TYPES = {"/api/chat": "application/x-ndjson", "/api/generate": "application/x-ndjson", "/v1/chat": "application/stream+json"}
+
+
+class Native(NamedTuple):
+    """One exchange; the model that stands for its provider has the provider's name."""
+
+    name: str
+    provider: str
+    request: dict[str, Any]
+    recording: Recording
+
+
+@cache
+def natives() -> tuple[Native, ...]:
+    """All of them, in the index's order."""
+    folder = Path(os.environ.get("DISPATCH_WIRE_DIR") or OWN)
+    rows = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
+    return tuple(_read(row, json.loads((folder / row["file"]).read_text())) for row in rows if (row["provider"], row["endpoint"]) in DOORS)
+
+
+def _read(row: dict[str, Any], found: dict[str, Any]) -> Native:
+    answer = found["response"]
+    path = DOORS[row["provider"], row["endpoint"]]
+    body = answer["body"]
+    raw = (body if isinstance(body, str) else json.dumps(body)).encode()
+    if answer.get("body_base64"):
+        raw = base64.b64decode(answer["body_base64"])
+    stream = bool(row["stream"]) and row["status"] == 200
+    kind = TYPES.get(path, "text/event-stream") if stream else answer["content_type"] or "application/json"
+    recording = Recording(row["file"], path, {}, row["status"], kind, {}, raw, stream, bool(row.get("core")))
+    asked = dict((found["request"] or {}).get("json") or {}) | {"stream": stream}
+    return Native(row["file"].removesuffix(".json"), row["provider"], asked, recording)
+
+
+async def unchanged(port: int, player: Player, one: Native) -> str:
+    """Why an exchange does not come through as it was; empty: it does."""
+    recording = one.recording
+    chance = random.Random(one.name)
+    player.play(cut_randomly(frame(recording, chance, "chunked"), chance))
+    answer = await ask(port, recording.path, {**one.request, "model": one.provider})
+    if recording.status >= 400:
+        return "" if answer.status in {recording.status, 502} else f"an error of status {recording.status} became {answer.status}"
+    if answer.status != 200 or not answer.whole or _told(answer, recording) != _told(recording, recording):
+        return "not unchanged in its own dialect"
+    sent = json.loads(player.received[-1][1])
+    return "" if sent == {**one.request, "model": "upstream-5"} else "its request is not sent as it is"
+
+
+def _told(one: Answer | Recording, recording: Recording) -> object:
+    if not recording.stream:
+        return json.loads(one.body)
+    if recording.content_type == "text/event-stream":
+        return events(one.body)
+    return [json.loads(line) for line in one.body.split(b"\n") if line.strip()]
