@@ -46,7 +46,8 @@ class Watch:
                 metrics = await self._fleet.metrics()
                 under_way = sum(value for name, value in metrics.items() if name.startswith("dispatch_in_flight"))
             for pid in self._fleet.worker_pids():
-                with suppress(OSError, ValueError, IndexError):
+                # A worker that was just killed has no memory any more, though its number still stands there.
+                with suppress(OSError, ValueError, IndexError, KeyError):
                     self.samples.append(_look(pid, monotonic() - began, under_way))
             await asyncio.sleep(EVERY_S)
 

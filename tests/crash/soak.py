@@ -67,12 +67,13 @@ class Soak:
         self._rng = Random(seed)
         self._runs = runs_of((MIX,))
         self._end_s = 0.0
+        self._background: list[asyncio.Task[None]] = []
         self._number = 0
 
     async def run(self) -> None:
         """Soak, and let everything come to rest."""
         self._end_s = monotonic() + self._seconds
-        background = [asyncio.create_task(one) for one in (self.watch.run(), self._reload(), self._kill())]
+        background = self._background = [asyncio.create_task(one) for one in (self.watch.run(), self._reload(), self._kill())]
         await asyncio.gather(*(self._client() for _ in range(self._clients)))
         for task in background[1:]:
             task.cancel()
@@ -85,7 +86,8 @@ class Soak:
                 await task
 
     async def _client(self) -> None:
-        while monotonic() < self._end_s:
+        # A watch that has failed is told at once, and not after an hour.
+        while monotonic() < self._end_s and not any(task.done() for task in self._background):
             await asyncio.sleep(self._rng.expovariate(1 / PAUSE_S))
             run = self._rng.choice(self._runs)
             self._number += 1
