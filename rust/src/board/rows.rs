@@ -351,7 +351,7 @@ impl<'a> UserRow<'a> {
     pub const fn state(self) -> &'a AtomicU64 {
         &self.0[1].wide()[5]
     }
-    /// Whose it is: 128 bits of a hash, in halves.
+    /// Whose it is: 112 bits of a hash, in halves.
     #[must_use]
     pub fn tag(self) -> &'a [AtomicU64] {
         &self.0[1].wide()[6..8]

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::routing::{Count, Mask, PyPool, chosen, estimate};
-use crate::engine::{self, HEDGES, Wish};
-use crate::units::Nanos;
+use super::routing::{Count, Mask, PyPool, chosen, estimate, wish};
+use crate::engine::{self, HEDGES};
 
 /// The hedges of one pool.
 #[pyclass(frozen, name = "Hedges", module = "dispatch._core")]
@@ -33,8 +32,7 @@ impl PyHedges {
         draw: u64,
         hash: u64,
     ) -> PyResult<Py<PyAny>> {
-        let tokens = estimate(tokens_in, tokens_out);
-        let wish = Wish { tried: tried.0, tokens, now: Nanos(now_ns.0), draw, hash: (hash != 0).then_some(hash) };
+        let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
         chosen(py, self.0.acquire_calm(&wish))
     }
 

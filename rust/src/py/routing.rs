@@ -140,8 +140,7 @@ impl PyPool {
         draw: u64,
         hash: u64,
     ) -> PyResult<Py<PyAny>> {
-        let tokens = estimate(tokens_in, tokens_out);
-        let wish = Wish { tried: tried.0, tokens, now: Nanos(now_ns.0), draw, hash: (hash != 0).then_some(hash) };
+        let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
         chosen(py, self.0.acquire(&wish))
     }
 
@@ -276,6 +275,12 @@ impl PyRefusal {
     fn __repr__(&self) -> String {
         format!("Refusal(why={:?}, retry_after_ns={})", self.0.why, self.retry_after_ns())
     }
+}
+
+/// What is asked of a pool; a hash of 0 is none.
+#[inline]
+pub(super) fn wish(tried: Mask, tokens: Use, now_ns: Count, draw: u64, hash: u64) -> Wish {
+    Wish { tried: tried.0, tokens, now: Nanos(now_ns.0), draw, hash: (hash != 0).then_some(hash) }
 }
 
 /// A lease or a refusal.
