@@ -37,6 +37,7 @@ PREFERRED = {
     "generate": ("chat", "messages", "ollama", "responses"),
     "generate_stream": ("chat", "messages", "ollama", "responses"),
     "responses": ("chat", "messages", "generate", "ollama"),
+    "completions": ("chat", "messages", "generate", "ollama"),
     "ollama": ("chat", "messages", "generate", "responses"),
     "ollama_generate": ("ollama", "chat", "messages", "generate", "responses"),
 }

@@ -89,11 +89,22 @@ def generate_chunks() -> list[bytes]:
 STREAMS = {"chat": chat_chunks, "messages": message_events, "generate": generate_chunks}
 
 
+HAVE_CHAT = {"at-chat": ["chat"]}
+
+
+def narrowed(config: dict[str, Any], doors: dict[str, list[str]]) -> dict[str, Any]:
+    """The configuration with fewer doors at some endpoints."""
+    for endpoint in config["endpoints"]:
+        if endpoint["name"] in doors:
+            endpoint["doors"] = doors[endpoint["name"]]
+    return config
+
+
 @asynccontextmanager
-async def at_the_door(folder: Path) -> AsyncIterator[tuple[Player, openai.AsyncOpenAI]]:
+async def at_the_door(folder: Path, doors: dict[str, list[str]] | None = None) -> AsyncIterator[tuple[Player, openai.AsyncOpenAI]]:
     async with (
         Player() as player,
-        sidecar(folder, configuration(player)) as port,
+        sidecar(folder, narrowed(configuration(player), doors or {})) as port,
         openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client,
     ):
         yield player, client
@@ -232,3 +243,30 @@ async def test_a_whole_answer_that_was_cut_says_so(tmp_path: Path) -> None:
     assert (whole.status, whole.output_text) == ("incomplete", "Once")
     assert whole.incomplete_details is not None
     assert whole.incomplete_details.reason == "max_output_tokens"
+
+
+@pytest.mark.parametrize("upstream", STREAMS)
+async def test_a_prompt_is_a_message_where_there_are_only_chats(upstream: str, tmp_path: Path) -> None:
+    async with at_the_door(tmp_path, HAVE_CHAT) as (player, client):
+        player.play(STREAMS[upstream]())
+        stream = await client.completions.create(model=upstream, prompt="The weather?", stream=True, stream_options={"include_usage": True})
+        chunks = [chunk async for chunk in stream]
+        raw = player.received[-1][1]
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.completions.create(model=upstream, prompt="x", suffix="y")
+
+    assert "".join(chunk.choices[0].text for chunk in chunks if chunk.choices) == "Looking."
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.prompt_tokens == 7
+    assert b"The weather?" in raw
+    assert refused.value.param == "suffix"
+
+
+async def test_a_whole_completion_is_the_text_of_a_chat(tmp_path: Path) -> None:
+    async with at_the_door(tmp_path, HAVE_CHAT) as (player, client):
+        choice = {"index": 0, "message": {"role": "assistant", "content": "Once"}, "finish_reason": "length"}
+        player.play([head_and_body(json.dumps({"id": "1", "model": "m", "choices": [choice], "usage": {"prompt_tokens": 1}}).encode())])
+        whole = await client.completions.create(model="chat", prompt="x")
+
+    assert (whole.choices[0].text, whole.choices[0].finish_reason) == ("Once", "length")
+    assert sent(player)["max_tokens"] == 16

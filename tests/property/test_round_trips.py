@@ -20,7 +20,7 @@ from tests.property.wishes import BASES, WISHES
 
 FEWER = settings(max_examples=max(10, settings().max_examples // 4))
 """There are many pairs."""
-PAIRS = list(permutations([name for name in DIALECTS if name != "ollama_generate"], 2))
+PAIRS = list(permutations([name for name in DIALECTS if name not in {"ollama_generate", "completions"}], 2))
 """All but the one whose requests are no conversations."""
 EQUAL = [pair for pair in PAIRS if "ollama" not in pair]
 """Ollama's requests demand no calls, its answers have no ids and no cached tokens: what it cannot say, the wishes tell one by one."""
