@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ def routers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     assert main(["train", str(FOLDER / "data" / "topics.jsonl"), "--out", "topics.bin"]) == 0
     assert main(["train", str(FOLDER / "data" / "scores.jsonl"), "--out", "router.bin"]) == 0
+    (tmp_path / "handbook.md").write_text("Holidays are thirty days a year.")
+    assert main(["index", "handbook.md", "--out", "handbook.db"]) == 0
     return iter(())
 
 
@@ -150,3 +153,47 @@ async def test_a_canary_gets_its_users() -> None:
 @pytest.mark.parametrize(("name", "model"), [("least-connections.yaml", "chat"), ("office-hours.yaml", "chat")])
 async def test_it_answers(name: str, model: str) -> None:
     assert await went(name, model, "hi")
+
+
+async def said(name: str, model: str, text: str) -> tuple[str, dict[str, str]]:
+    """What an example answers, and its header lines."""
+    async with Hosted(example(name)) as hosted, Peer(hosted.port) as peer:
+        reply = await peer.ask(chat(model, text))
+        assert reply.status == 200, reply
+        return json.loads(reply.body)["choices"][0]["message"]["content"], reply.headers
+
+
+async def test_cheap_answers_that_agree_are_not_escalated() -> None:
+    answer, headers = await said("triage.yaml", "exam", "The answer is B.")
+    assert answer == "The answer is B."
+    assert headers["x-dispatch-endpoint"] in ("cheap-a", "cheap-b")
+    assert "large" not in headers["x-dispatch-branches"]
+
+
+async def test_high_stakes_are_voted_on_or_judged() -> None:
+    answer, headers = await said("high-stakes.yaml", "verdict", "guilty")
+    assert answer == "guilty"
+    assert headers["x-dispatch-branches"].count("=") >= 2
+    _, headers = await said("high-stakes.yaml", "review", "well")
+    # The double says its prompt again, which is no verdict.
+    assert headers["x-dispatch-fallback"] == "judge_nonsense"
+    assert "gemini" in headers["x-dispatch-branches"]
+
+
+@pytest.mark.parametrize(("text", "endpoint"), [('{"number": "A7", "total": 3.5}', "small"), ('{"total": "three"}', "large")])
+async def test_what_does_not_fit_the_schema_is_corrected(text: str, endpoint: str) -> None:
+    _, headers = await said("extract-and-validate.yaml", "invoice", text)
+    assert headers["x-dispatch-endpoint"] == endpoint
+
+
+async def test_documents_help_to_answer() -> None:
+    _, headers = await said("retrieval.yaml", "helpdesk", "How many holidays are there?")
+    assert headers["x-dispatch-sources"] == "handbook.md"
+
+
+async def test_a_long_document_is_worked_on_in_pieces() -> None:
+    pages = "\n\n".join(f"{page} {PROSE * 50}" for page in ("one", "two", "three"))
+    answer, headers = await said("long-document.yaml", "summary", f"Summarise it.\n\n{pages}")
+    assert headers["x-dispatch-branches"].count("small=") == 3
+    assert headers["x-dispatch-endpoint"] == "large"
+    assert "Part 3:" in answer
