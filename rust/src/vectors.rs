@@ -54,8 +54,9 @@ impl Vectors {
 }
 
 fn floats(bytes: &[u8]) -> Option<Vec<f32>> {
-    let (chunks, rest) = bytes.as_chunks::<4>();
-    rest.is_empty().then(|| chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect())
+    let chunks = bytes.chunks_exact(4);
+    let is_whole = chunks.remainder().is_empty();
+    is_whole.then(|| chunks.map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect())
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -65,7 +66,9 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 fn normalise(row: &mut [f32]) {
     let length = dot(row, row).sqrt();
     if length > 0.0 && length.is_finite() {
-        row.iter_mut().for_each(|value| *value /= length);
+        for value in row {
+            *value /= length;
+        }
     }
 }
 
