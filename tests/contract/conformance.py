@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tests.contract.exchanges import (
     CLIENTS,
     DIALECTS,
+    HALF_CALLS,
     LEFT_OUT,
     NOT_CHAT,
     PATHS,
@@ -27,6 +28,7 @@ from tests.contract.exchanges import (
     answered,
     configuration,
     exchanges,
+    is_broken,
     put,
     replayed,
 )
@@ -42,7 +44,8 @@ HEAD = """# Conformance
 Recorded exchanges of providers, played to a sidecar at random cuts, by `make conformance`. A file passes if the same dialect gives the
 answer unchanged, and if each other dialect that is translated (OpenAI chat and responses, Anthropic messages, Gemini generateContent)
 says the same text, reasoning, tool calls, reason to end and usage as the provider did, read by the official SDK of that dialect. An
-error passes if it keeps its status. What is not spoken yet counts as failed.
+error passes if it keeps its status, a stream with a tool call that stays cut if it ends in an error at every door. What is not spoken
+yet counts as failed.
 
 | provider | files | passed | failed, and why |
 | --- | --- | --- | --- |
@@ -69,7 +72,7 @@ async def failure(port: int, player: Player, one: Exchange) -> str:
             if stream and client == "chat":
                 stream["stream_options"] = {"include_usage": True}
             answer = await put(port, client, client, {**REQUESTS[client], **stream})
-            if not same(one.recording, answer):
+            if not (is_broken(answer) if one.name in HALF_CALLS else same(one.recording, answer)):
                 return "not unchanged in its own dialect"
         else:
             try:

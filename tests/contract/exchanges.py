@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.contract.recordings import Answer, Player
 
-__all__ = ["CLIENTS", "Exchange", "Unequal", "answered", "configuration", "exchanges", "put", "replayed"]
+__all__ = ["CLIENTS", "HALF_CALLS", "Exchange", "Unequal", "answered", "configuration", "exchanges", "is_broken", "put", "replayed"]
 
 DIALECTS = {
     "messages": "messages",
@@ -60,6 +60,10 @@ LEFT_OUT = {
     "gemini/streamGenerateContent__bd1cfac8fcfdc261": "arguments of a call in pieces by JSON path, which only a request of Vertex asks for",
 }
 """Recordings that are no answers to what this sidecar asks."""
+HALF_CALLS = {
+    "anthropic/messages__29d18134d656d74e": "a second message begins inside a call of the first, whose arguments stay cut",
+}
+"""Recorded streams that are broken though they end as they should: no client may take them for whole."""
 NOT_CHAT = {("cohere", "v1.chat"), ("writer", "completions")}
 """Providers with an API of their own under names of others."""
 
@@ -270,10 +274,19 @@ async def put(port: int, client: str, model: str, body: dict[str, Any]) -> Answe
     return await ask(port, PATHS[client].format(model=model, verb=verb), inside)
 
 
+def is_broken(answer: Answer) -> bool:
+    """Whether an answer tells its client that a call in it is cut."""
+    return not answer.whole and b"the arguments of a tool call are cut" in answer.body
+
+
 def answered(one: Exchange, client: str, answer: Answer) -> None:
     """Compare an answer with what the provider said. Raises `Unequal`."""
     said = one.said
     assert said is not None
+    if one.name in HALF_CALLS:
+        if not is_broken(answer):
+            raise Unequal(f"no error: {answer.body[-300:].decode('utf-8', 'replace')}")
+        return
     if answer.status != 200 or not answer.whole:
         raise Unequal(f"status {answer.status}, whole {answer.whole}: {answer.body[-300:].decode('utf-8', 'replace')}")
     read = READ[client](answer.body, one.recording.stream)
@@ -284,8 +297,8 @@ def answered(one: Exchange, client: str, answer: Answer) -> None:
             continue
         if name == "signatures" and client == "chat" and not expected:
             continue
-        if name == "finish" and (not expected or (client == "generate" and found == "tool" and said.tools)):
-            # Nobody said, or it stopped for another reason beside its calls, which Gemini has no word for.
+        if name == "finish" and (not expected or (client in {"generate", "responses"} and found == "tool" and said.tools)):
+            # Nobody said, or it stopped for another reason beside its calls, which Gemini and the Responses API have no word for.
             continue
         if expected != found:
             raise Unequal(f"{name}: said {str(expected)[:200]!r}, read {str(found)[:200]!r}")

@@ -91,6 +91,7 @@ ANSWERS: tuple[Shape, ...] = (
     _shape("unpaid", "DeepSeek", 402, '{"error":{"message":"Insufficient Balance","type":"unknown_error"}}', Failure.CREDENTIAL),
     _shape("forbidden page", "a firewall", 403, "<html>Forbidden</html>", Failure.CREDENTIAL, HTML),
     _shape("unknown model", "OpenAI", 404, '{"error":{"message":"no such model","code":"model_not_found"}}', Failure.CREDENTIAL),
+    _shape("unknown model", "OpenAI's responses", 400, '{"error":{"message":"no such model","param":"model","code":"model_not_found"}}', Failure.CREDENTIAL),
     _shape("bad field", "OpenAI", 400, '{"error":{"message":"no such field","type":"invalid_request_error","param":"x"}}', Failure.BAD_REQUEST),
     _shape("complaint", "FastAPI", 422, '{"detail":[{"loc":["body"],"msg":"field required"}]}', Failure.BAD_REQUEST),
     _shape("complaint in words", "transformers", 400, '{"detail":"wrong model"}', Failure.BAD_REQUEST),

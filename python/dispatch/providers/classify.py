@@ -198,7 +198,8 @@ def _of_request(status: int, fault: Fault) -> Failure:
     if status in (408, 425):
         # The provider gave up waiting, for us or for itself; OpenAI's SDK asks again too.
         return Failure.SERVER
-    if status == 404 and _names(fault) & _NO_MODEL:
+    # OpenAI's Responses API says it under 400, its chats under 404.
+    if status in (400, 404) and _names(fault) & _NO_MODEL:
         return Failure.CREDENTIAL
     if status == 413 and "rate_limit_exceeded" in _names(fault):
         # Groq: one request above the tokens of a whole minute.
