@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.contract.facts import (
     Facts,
-    anthropic_sdk,
-    google_sdk,
-    openai_sdk,
     said_in_chat,
     said_in_cohere,
     said_in_converse,
@@ -25,6 +22,7 @@ from tests.contract.facts import (
     said_in_ollama,
 )
 from tests.contract.facts_responses import responses_sdk, said_in_responses
+from tests.contract.facts_sdk import anthropic_sdk, google_sdk, openai_sdk
 from tests.contract.recordings import OWN, Recording, ask, cut_everywhere, cut_inside, cut_randomly, frame
 
 if TYPE_CHECKING:

@@ -214,7 +214,6 @@ async def test_the_deadline_holds_for_both() -> None:
 
 
 async def test_no_hedge_goes_to_an_endpoint_at_its_limit() -> None:
-    config = hedged("http://a", "http://b")
     go_on = asyncio.Event()
 
     async def late(line: Line) -> None:
