@@ -7,7 +7,6 @@ as well are carried over; limits, breakers, averages and loads live on the board
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,9 +18,9 @@ from dispatch.coalesce import Coalescer
 from dispatch.config import FROM_CLIENT, Coalesce, Route, pools
 from dispatch.config.plans import Pool as PoolPlan
 from dispatch.config.plans.conditions import DECLARED, SIGNALS
+from dispatch.connections import links_of
 from dispatch.errors import ModelNotAllowed, ModelNotFound
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
-from dispatch.links import Link
 from dispatch.plans.base import Site
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
@@ -31,33 +30,25 @@ from dispatch.plans.single import Single
 from dispatch.plans.table import make
 from dispatch.policy.cost import rates
 from dispatch.pools import Pool
-from dispatch.providers import echo
-from dispatch.providers.base import find_provider
-from dispatch.providers.identity import identity_of
 from dispatch.routing import SHARED, Hedges, Routing
 from dispatch.telemetry.ledger import Ledger
-from dispatch.transport.connect import Connector, Resolver, Target, proxy_for
-from dispatch.transport.local import LocalOrigin
-from dispatch.transport.pool import Origin
-from dispatch.transport.programs import program_of
-from dispatch.transport.tls import TlsConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dispatch.cache.build import Stores
-    from dispatch.config import Config, Defaults, Endpoint, Secrets
+    from dispatch.config import Config, Defaults, Secrets
     from dispatch.config.plans import Composite
     from dispatch.config.plans import Model as ModelConfig
     from dispatch.config.plans import Plan as PlanConfig
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Call
+    from dispatch.links import Link
     from dispatch.plans.base import Failed, Plan, Start
     from dispatch.plans.route import Route as RoutePlan
     from dispatch.pools import Book
     from dispatch.providers.identity import Identity
     from dispatch.routing import Board, Router, Slots
-    from dispatch.schema import Origin as Address
     from dispatch.transport.connection import Owner
     from dispatch.transport.credentials.keeper import Keeper
 
@@ -161,7 +152,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     generation = Generation(config, routing)
     generation.workers = slots.sizes.workers
     ledger = _ledger(config, worker, routing)
-    links = _links(config, secrets, generation, dispatcher.generation)
+    links = links_of(config, secrets, generation, dispatcher.generation)
     added = [_add_model(generation, model, links, secrets, dispatcher, ledger) for model in config.models.values()]
     _add_keys(generation, secrets, slots)
     rows = [(digest, generation.keys[digest]) for digest in secrets.keys if not generation.keys[digest].secret]
@@ -345,56 +336,3 @@ class _PlanBuilder:
             watch=self._dispatcher.watch,
             book=self._book,
         )
-
-
-def _links(config: Config, secrets: Secrets, generation: Generation, old: Generation | None) -> dict[str, Link]:
-    resolver = Resolver()
-    links = {}
-    for endpoint in config.endpoints:
-        provider = find_provider(endpoint.provider)
-        where = provider.origin(endpoint)
-        identity = (where, endpoint.proxy, endpoint.ca_file, endpoint.client_cert, endpoint.idle_s)
-        origin = generation.origins.get(identity)
-        if origin is None and old is not None:
-            origin = old.origins.get(identity)
-        if origin is None:
-            origin = _origin(endpoint, where, resolver, config)
-        generation.origins[identity] = origin
-        whose = identity_of(provider, endpoint)
-        if whose is not None and isinstance(origin, Origin):
-            origin = _credentialed((*identity, whose), origin, whose, generation, old)
-        links[endpoint.name] = Link(endpoint, provider, origin, secrets.endpoints[endpoint.name].reveal())
-    return links
-
-
-def _credentialed(place: tuple[object, ...], inner: Origin, whose: Identity, generation: Generation, old: Generation | None) -> Owner:
-    """The same connections for requests with a credential that is renewed. Both are carried over a reload."""
-    # Few need it, and it brings a reader of files and processes along.
-    from dispatch.transport.credentials.build import credentialed, keeper_of  # noqa: PLC0415
-
-    keeper = generation.keepers.get(whose) or (None if old is None else old.keepers.get(whose))
-    keeper = keeper or keeper_of(whose, generation.config.defaults.connect_s)
-    generation.keepers[whose] = keeper
-    origin = generation.origins.get(place) or (None if old is None else old.origins.get(place)) or credentialed(inner, whose, keeper)
-    generation.origins[place] = origin
-    return origin
-
-
-def _origin(endpoint: Endpoint, where: Address, resolver: Resolver, config: Config) -> Owner:
-    if where.scheme == "builtin":
-        return LocalOrigin(endpoint.provider, echo.respond)
-    if where.scheme == "program":
-        return program_of(endpoint)
-    target = Target(where.scheme, where.host, where.port, proxy=proxy_for(where.scheme, where.host, endpoint.proxy))
-    tls = _tls(endpoint) if where.scheme == "https" else None
-    name = f"{where.scheme}://{where.host}:{where.port}"
-    connector = Connector(target, resolver, tls)
-    return Origin(name, connector, config.defaults.connect_s, config.server.max_answer_bytes, endpoint.idle_s)
-
-
-def _tls(endpoint: Endpoint) -> TlsConfig:
-    def read(path: str | None) -> bytes | None:
-        return None if path is None else Path(path).read_bytes()
-
-    cert = endpoint.client_cert
-    return TlsConfig(read(endpoint.ca_file), endpoint.ca_file is None, read(cert.cert if cert else None), read(cert.key if cert else None))
