@@ -111,6 +111,8 @@ class Attempts(Patient):
             self.lease = None
             self._give_up(error)
             return
+        if pool.book is not None:
+            pool.book.begin(self)
         self.waiting = link.origin.send(request, self)
         self.sent_ns = sent_ns = monotonic_ns()
         if call.attempts == 1:

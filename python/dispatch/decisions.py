@@ -159,15 +159,10 @@ class Decisions:
 
     def booking(self, book: Book | None) -> Book:
         """Return what books an attempt here, and in `book` as well."""
+        return _Both(self, book)
 
-        def both(attempt: Attempts, failure: Failure, usage: tuple[int, int, int, int], now_ns: int, /, *, sent: bool = True) -> None:
-            if book is not None:
-                book(attempt, failure, usage, now_ns, sent=sent)
-            self._book(attempt, failure, usage, now_ns)
-
-        return both
-
-    def _book(self, attempt: Attempts, failure: Failure, usage: tuple[int, int, int, int], now_ns: int) -> None:
+    def book(self, attempt: Attempts, failure: Failure, usage: tuple[int, int, int, int], now_ns: int) -> None:
+        """Note an attempt that is over in its request's record."""
         call = attempt.call
         decision = call.root.decision
         if not isinstance(decision, Decision):
@@ -190,3 +185,22 @@ class Decisions:
             decision.outcome = outcome.name.lower() if outcome else "ok"
             decision.error = error.code if error is not None else ""
             decision.duration_ms = (monotonic_ns() - call.received_ns) // 1000 / 1000
+
+
+class _Both:
+    """Books an attempt in its request's record, and in the ledger where there is one."""
+
+    __slots__ = ("_decisions", "_ledger")
+
+    def __init__(self, decisions: Decisions, ledger: Book | None) -> None:
+        self._decisions = decisions
+        self._ledger = ledger
+
+    def begin(self, attempt: Attempts, /) -> None:
+        if self._ledger is not None:
+            self._ledger.begin(attempt)
+
+    def __call__(self, attempt: Attempts, failure: Failure, usage: tuple[int, int, int, int], now_ns: int, /, *, sent: bool = True) -> None:
+        if self._ledger is not None:
+            self._ledger(attempt, failure, usage, now_ns, sent=sent)
+        self._decisions.book(attempt, failure, usage, now_ns)

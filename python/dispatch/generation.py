@@ -223,7 +223,7 @@ def _ledger(config: Config, worker: int, routing: Routing) -> Book | None:
     path = config.server.ledger
     if path is None:
         return None
-    return Ledger(path, worker, {endpoint.name: rates(endpoint.price) for endpoint in config.endpoints}, routing.book).book
+    return Ledger(path, worker, {endpoint.name: rates(endpoint.price) for endpoint in config.endpoints}, routing.book)
 
 
 def _shared(run: Start, model: ModelConfig, kept: Stores | None, routing: Routing, dispatcher: Dispatcher) -> Start:

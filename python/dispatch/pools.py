@@ -29,6 +29,9 @@ class Finish(Protocol):
 class Book(Protocol):
     """Called for each attempt that is over: `telemetry.ledger`."""
 
+    def begin(self, attempt: Attempts, /) -> None:
+        """An attempt is about to be sent."""
+
     def __call__(
         self, attempt: Attempts, failure: Failure, usage: tuple[int, int, int, int], now_ns: int, /, *, sent: bool = True
     ) -> None: ...

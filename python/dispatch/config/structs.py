@@ -302,7 +302,8 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Model of one endpoint to whose account files, batches, conversations and stored responses belong: `/v1/files` and the like go there.
     Left out: there are no such paths. A key that may use this model may use whatever lies there."""
     ledger: str | None = None
-    """File to which each worker appends a JSON line for every attempt: who pays, tokens, cost. The worker's number is added: `PATH.0`."""
+    """File to which each worker appends a JSON line for every attempt: who pays, tokens, cost. The worker's number is added: `PATH.0`.
+    What a killed worker had sent is booked as `unknown` by the next one, from hidden files beside it (`.NAME.0.PID-0.open`)."""
     cors_origins: tuple[str, ...] = ()
     """Web origins that may call from a browser, such as `http://localhost:3000`."""
     hosts: tuple[str, ...] = ()

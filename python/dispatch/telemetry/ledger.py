@@ -1,13 +1,15 @@
 """The ledger: one line for every attempt that is over, with who pays for it.
 
 JSON lines in a file per worker, `PATH.N`, each written by one call to a descriptor in append mode: a process that is killed leaves whole
-lines, and lacks those of the attempts that were under way, which the provider may have executed (`unknown` in any reckoning). A reload
-opens the file anew, so that it can be rotated. Lines that the disk does not take are counted; their number precedes the next one.
+lines. The attempts that it had under way, which their providers may have executed, are booked as `unknown` by the next worker that opens
+the ledger (`telemetry.begun`). A reload opens the file anew, so that it can be rotated. Lines that the disk does not take are counted;
+their number precedes the next one.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +20,7 @@ from dispatch.errors import ConfigError, Failure
 from dispatch.policy.booking import BOOKED, Booking, book_as
 from dispatch.policy.cost import cost_pico
 from dispatch.schema import Usage
+from dispatch.telemetry.begun import Begun, Sent, book_left_behind
 
 if TYPE_CHECKING:
     from dispatch.exchange import Call
@@ -53,6 +56,8 @@ class Entry(Struct, omit_defaults=True, kw_only=True):
     cost_pico: int = 0
     """Picodollars, by the endpoint's price; of what was not delivered, what is known of it."""
     duration_ms: float = 0.0
+    killed: bool = False
+    """Its worker died; how it ended nobody knows, and `time` is that of the booking."""
 
 
 class _Lost(Struct, kw_only=True):
@@ -125,8 +130,11 @@ class Ledger:
         """Lines that were not written since the last one that was."""
         try:
             self._fd = os.open(f"{path}.{worker}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            self._begun = Begun(f"{path}.{worker}")
         except OSError as error:
             raise ConfigError("server.ledger", f"cannot open {path}.{worker}: {error.strerror}") from error
+        self._places: dict[Attempt, int] = {}
+        book_left_behind(path, self._left_line)
 
     def __del__(self) -> None:
         """Close the file: after a reload, when the last attempt of the generation before is booked."""
@@ -134,7 +142,22 @@ class Ledger:
         if fd >= 0:
             os.close(fd)
 
-    def book(self, attempt: Attempt, failure: Failure, usage: tuple[int, int, int, int], now_ns: int, *, sent: bool = True) -> None:
+    def begin(self, attempt: Attempt) -> None:
+        """Note an attempt that is about to be sent, for the case that this process does not live to book it."""
+        call, root = attempt.call, attempt.call.root
+        sent = Sent(
+            id=root.request_id[14:-2].decode("latin-1"),
+            model=root.model,
+            endpoint=attempt.link.name,
+            tokens_in=call.tokens_in,
+            key=root.key,
+            booked=root.booked,
+        )
+        place = self._begun.add(sent)
+        if place >= 0:
+            self._places[attempt] = place
+
+    def __call__(self, attempt: Attempt, failure: Failure, usage: tuple[int, int, int, int], now_ns: int, *, sent: bool = True) -> None:
         """Note an attempt that is over.
 
         Args:
@@ -169,8 +192,37 @@ class Ledger:
             cost_pico=cost,
             duration_ms=(now_ns - attempt.sent_ns) // 1000 / 1000,
         )
-        self._write(self._encode(entry) + b"\n")
+        place = self._places.pop(attempt, -1)
+        if place < 0:
+            self._write(self._encode(entry) + b"\n")
+        else:
+            self._begun.book(place, root.booked)
+            self._write(self._encode(entry) + b"\n")
+            self._begun.leave(place)
         self._count(endpoint, root.model, root.key, BOOKED.index(outcome), cost)
+
+    def _left_line(self, sent: Sent, number: int) -> bytes:
+        """The line of an attempt whose worker died before its end."""
+        # A configuration since then may not have its endpoint any more, and so no price.
+        price = self._prices.get(sent.endpoint)
+        cost = 0 if price is None else cost_pico(Usage(input_tokens=sent.tokens_in), price)
+        entry = Entry(
+            time=datetime.now(UTC),
+            id=sent.id,
+            attempt=number,
+            model=sent.model,
+            endpoint=sent.endpoint,
+            outcome=Booking.UNKNOWN,
+            failure=Failure.UNKNOWN_EXECUTION.name.lower(),
+            key=sent.key,
+            tokens_in=sent.tokens_in,
+            estimated=True,
+            cost_pico=cost,
+            killed=True,
+        )
+        with suppress(KeyError):
+            self._count(sent.endpoint, sent.model, sent.key, BOOKED.index(Booking.UNKNOWN), cost)
+        return self._encode(entry) + b"\n"
 
     def _write(self, line: bytes) -> None:
         if self.lost:
