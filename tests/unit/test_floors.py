@@ -69,7 +69,7 @@ def test_a_module_says_what_it_is_and_what_it_offers(path: Path) -> None:
     assert "__all__" in names or path.name == "__main__.py"
 
 
-@pytest.mark.parametrize("path", [*MODULES, *sorted(CORE_SOURCES.rglob("*.rs"))], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*MODULES, *sorted(CORE_SOURCES.rglob("*.rs")), *TESTED], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_one_idea(path: Path) -> None:
     lines = path.read_text().count("\n")
 
