@@ -192,14 +192,18 @@ class Ledger:
             cost_pico=cost,
             duration_ms=(now_ns - attempt.sent_ns) // 1000 / 1000,
         )
-        place = self._places.pop(attempt, -1)
-        if place < 0:
-            self._write(self._encode(entry) + b"\n")
-        else:
-            self._begun.book(place, root.booked)
-            self._write(self._encode(entry) + b"\n")
-            self._begun.leave(place)
+        self._put(entry, self._places.pop(attempt, -1))
         self._count(endpoint, root.model, root.key, BOOKED.index(outcome), cost)
+
+    def _put(self, entry: Entry, place: int) -> None:
+        """Write the line of an attempt that took this place among those under way."""
+        line = self._encode(entry) + b"\n"
+        if place < 0:
+            self._write(line)
+        else:
+            self._begun.book(place, entry.attempt)
+            self._write(line)
+            self._begun.leave(place)
 
     def _left_line(self, sent: Sent, number: int) -> bytes:
         """The line of an attempt whose worker died before its end."""
