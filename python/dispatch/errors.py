@@ -190,7 +190,7 @@ class UpstreamError(DispatchError):
 
 
 class PlanFailed(DispatchError):
-    """A plan over several models had answers, and could make none of them."""
+    """A plan over several models made no answer: of those that it had, or within its budget."""
 
     status = 502
     code = "upstream_error"

@@ -7,14 +7,14 @@ A *sink* takes the answer. The sidecar's client connection is one; the library's
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatch.errors import DispatchError
 
-__all__ = ["Answer", "Body", "Call", "Place", "Run", "Sink", "Ticket"]
+__all__ = ["Answer", "Body", "Call", "Place", "Rewritable", "Run", "Sink", "Ticket"]
 
 
 class Answer(Protocol):
@@ -43,6 +43,21 @@ class Body(Protocol):
     """A scanned request body that can be sent under another model name (`_core.Scan`)."""
 
     def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes: ...
+
+
+@runtime_checkable
+class Rewritable(Body, Protocol):
+    """A body of JSON that a plan may read, and send another in its place: of every door that can be asked of several models."""
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text in the prompt."""
+
+    def body(self, model: bytes, inject_usage: bool, /) -> bytes:
+        """The JSON with the model's name in it, `model` in its place unless that is empty."""
+
+    def rewritten(self, body: bytes, /) -> Rewritable:
+        """Another body in this one's place, under the same forwarded header lines. Raises `BodyError`."""
 
 
 class Ticket(Protocol):

@@ -83,17 +83,22 @@ async def test_one_answer_in_time_and_nothing_left(plan: Any, says: tuple[Any, .
                 await model.until(lambda model=model: model.left == len(model.requests))  # type: ignore[misc]  # bound now
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(plan=composed(leaves), calls=st.integers(min_value=1, max_value=4))
-async def test_a_budget_is_exceeded_by_one_call_at_most(plan: Any, calls: int) -> None:
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    plan=composed(leaves | composed(leaves)), calls=st.integers(1, 6), limit=st.sampled_from([{}, {"max_tokens": 10}]), stream=st.booleans()
+)
+async def test_a_budget_is_exceeded_by_one_call_at_most(plan: Any, calls: int, limit: Any, stream: bool) -> None:
+    """However plans are nested, and however many calls they make at once: a call costs 110 tokens here, and 110 microdollars."""
     (kind,) = plan
-    if kind in ("fallback", "ensemble"):
-        # A fallback has no budget; an ensemble asks at once, and counts what it asks by estimate.
+    if kind == "fallback":
+        # It has no budget.
         return
-    plan = {kind: {**plan[kind], "budget": {"tokens": 110 * calls}}}
-    async with AsyncExitStack() as stack:
-        models = [await stack.enter_async_context(Model("no")) for _ in NAMES]
-        async with Hosted(config(plan, *models)) as hosted:
-            await (await hosted.peer()).ask(chat(text="Do.\n\none\ntwo\nthree"))
-            ((call, _, _),) = hosted.reports
-            assert call.usage[0] + call.usage[1] <= 110 * (calls + 1)
+    for budget in ({"tokens": 110 * calls}, {"dollars": 110e-6 * calls}):
+        async with AsyncExitStack() as stack:
+            models = [await stack.enter_async_context(Model("no")) for _ in NAMES]
+            settings_of = config({kind: {**plan[kind], "budget": budget}}, *models, price=1.0)
+            async with Hosted(settings_of) as hosted:
+                await (await hosted.peer()).ask(chat(text="Do.\n\none\ntwo\nthree", stream=stream, **limit))
+                await until(lambda hosted=hosted: hosted.reports)  # type: ignore[misc]  # bound now
+                ((call, _, _),) = hosted.reports
+                assert call.usage[0] + call.usage[1] <= 110 * (calls + 1)

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from dispatch.combine.purse import BudgetSpent, purses_above
 from dispatch.combine.question import DOORS, Question, door_of
 from dispatch.combine.reply import Made, Reply, events_of
-from dispatch.combine.spending import BudgetSpent, Spending
+from dispatch.combine.spending import Spending
 from dispatch.combine.waiting import Passed, Whole
 from dispatch.decisions import Step
 from dispatch.dialects.table import DIALECTS
 from dispatch.errors import DeadlineExceeded, DispatchError, Failure, PlanFailed
+from dispatch.exchange import Rewritable
 from dispatch.links import endpoint_lines
 from dispatch.policy.cost import estimate_tokens
 from dispatch.replies import framed
-from dispatch.wire.http1 import Scan
 from dispatch.wire.sse import LAST_CHUNK
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Course:
 
     Attributes:
         call: the client's, or a branch of a plan above.
+        purses: what its asks are paid from.
         question: what the client asks, whole.
     """
 
@@ -69,7 +71,8 @@ class Course:
         self._play = play
         self._parts = parts
         self._site = site
-        self._spending = Spending(budget, site.pools)
+        self._spending = Spending(budget, site.pools, purses_above(call))
+        self.purses = self._spending.purses
         self._before = call.attempts
         self._branches: list[Call] = []
         self._under_way: dict[Call, int] = {}
@@ -91,6 +94,8 @@ class Course:
             except DispatchError as error:
                 self._failed(call, error)
                 return
+        for purse in self.purses:
+            purse.enter(call)
         call.run = self
         self._site.decisions.of(call).steps.append(self._step)
         self._site.watch.add(self)
@@ -99,6 +104,9 @@ class Course:
     async def _main(self) -> None:
         try:
             await self._play(self)
+        except BudgetSpent as error:
+            # To a plan above, this one has failed: its own budget may hold out.
+            self._fail(PlanFailed(error.message))
         except DispatchError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  # a fault of a plan is one request's, and is told
@@ -113,6 +121,7 @@ class Course:
             DispatchError: there is no answer.
         """
         sink = Whole()
+        await self._spending.admit()
         branch = self._branch(sink, part, question, stream=False)
         self._under_way[branch] = part
         try:
@@ -122,12 +131,14 @@ class Course:
             self._stop(branch)
             raise
         except DeadlineExceeded as error:
-            if branch.deadline_ns < self.call.deadline_ns:
-                raise BudgetSpent("the time that the plan allows is over") from error
-            raise
+            raise self._late(branch, error) from error
         finally:
             self._end(branch)
         return Reply(answer, branch, part)
+
+    def _late(self, branch: Call, error: DeadlineExceeded) -> DispatchError:
+        """What it means that a branch was not whole in time: the request's is over, or only that of the plan's budget."""
+        return BudgetSpent("the time that the plan allows is over") if branch.deadline_ns < self.call.deadline_ns else error
 
     async def ask_all(
         self,
@@ -170,6 +181,7 @@ class Course:
         """Let a part give the client its answer, as it comes. Raises `DispatchError`: there is none, and nothing has gone out."""
         call = self.call
         sink = Passed(self)
+        await self._spending.admit()
         branch = self._branch(sink, part, question, stream=call.stream)
         self._passed = branch
         self._under_way[branch] = part
@@ -181,6 +193,8 @@ class Course:
         except asyncio.CancelledError:
             self._stop(branch)
             raise
+        except DeadlineExceeded as error:
+            raise self._late(branch, error) from error
         finally:
             self._passed = None
             if not self._is_over:
@@ -294,12 +308,11 @@ class Course:
         if call.stream and not stream:
             question = question or self.question
         if question is not None:
-            assert isinstance(call.body, Scan)
+            assert isinstance(call.body, Rewritable)
             branch.door = call.door if stream else question.door
             asked = question.streamed(with_usage=call.wants_usage) if stream else question
-            scan = asked.scan(call.body)
-            branch.body = scan
-            branch.tokens_in = estimate_tokens(scan.text_bytes)
+            branch.body = body = asked.body(call.body, call.door)
+            branch.tokens_in = estimate_tokens(body.text_bytes)
         deadline_ns = self._spending.deadline_ns(self._started_ns)
         if deadline_ns and not stream:
             branch.deadline_ns = min(branch.deadline_ns, deadline_ns)

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from dispatch.combine.compare import unfenced
-from dispatch.combine.question import is_text
+from dispatch.combine.tongues import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

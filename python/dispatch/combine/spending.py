@@ -1,4 +1,4 @@
-"""What a plan spends on one request: tokens and money of its branches, against its budget."""
+"""What a plan spends on one request: tokens and money of its branches, against its budget and those of the plans around it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from dispatch.errors import DispatchError
+from dispatch.combine.purse import PICO, Purse, most_tokens
 from dispatch.policy.cost import Rates, cost_pico, rates
 from dispatch.schema import Usage
 
@@ -18,19 +18,11 @@ if TYPE_CHECKING:
     from dispatch.exchange import Call
     from dispatch.pools import Pool
 
-__all__ = ["BudgetSpent", "Spending", "Step"]
+__all__ = ["Spending", "Step"]
 
 _NS = 1_000_000_000
-_PICO = 1_000_000_000_000
 _TOLD = 16
 """Branches that an answer's header names at most."""
-
-
-class BudgetSpent(DispatchError):
-    """The plan's budget allows no further call. Plans answer with what they have; without anything this is told."""
-
-    status = 429
-    code = "rate_limit_exceeded"
 
 
 class Step(Struct, frozen=True):
@@ -49,7 +41,7 @@ class Step(Struct, frozen=True):
     def told(self) -> str:
         """For people."""
         state = "" if self.is_whole else ", no answer"
-        cost = f"{self.usage[0]}+{self.usage[1]} ${self.pico / _PICO:.6f}"
+        cost = f"{self.usage[0]}+{self.usage[1]} ${self.pico / PICO:.6f}"
         return f"part {self.part} {self.endpoint or '-'} {cost} {self.duration_ms:.0f} ms{state}"
 
 
@@ -59,18 +51,21 @@ class Spending:
     Args:
         budget: None: none.
         pools: that each part reaches.
+        above: what the plans around this one may spend.
 
     Attributes:
+        purses: those that a call is paid from: its own and those above.
         trace: branches that are over, in that order.
     """
 
-    __slots__ = ("_budget", "_dearest", "_rates", "_reserved", "pico", "trace", "usage")
+    __slots__ = ("_budget", "_dearest", "_rates", "pico", "purses", "trace", "usage")
 
-    def __init__(self, budget: Budget | None, pools: Sequence[Sequence[Pool]]) -> None:
+    def __init__(self, budget: Budget | None, pools: Sequence[Sequence[Pool]], above: Sequence[Purse] = ()) -> None:
         self._budget = budget
+        is_limited = budget is not None and (budget.tokens is not None or budget.dollars is not None)
+        self.purses = [Purse(budget), *above] if budget is not None and is_limited else above
         self._rates = {link.name: rates(link.endpoint.price) for part in pools for pool in part for link in pool.links}
         self._dearest = [_dearest([self._rates[link.name] for pool in part for link in pool.links]) for part in pools]
-        self._reserved: dict[Call, tuple[int, int]] = {}
         self.pico = 0
         self.usage = (0, 0, 0, 0)
         self.trace: list[Step] = []
@@ -80,31 +75,33 @@ class Spending:
         seconds = None if self._budget is None else self._budget.seconds
         return 0 if seconds is None else started_ns + int(seconds * _NS)
 
-    def reserve(self, branch: Call, part: int) -> None:
-        """Take a branch in, at what it may cost by estimate.
+    async def admit(self) -> None:
+        """Wait until the budgets allow a call. Raises `BudgetSpent`."""
+        while True:
+            full = next((purse for purse in self.purses if not purse.has_room()), None)
+            if full is None:
+                return
+            await full.change()
 
-        Raises:
-            BudgetSpent: what was spent, and what is under way, reach the budget.
-        """
-        budget = self._budget
-        if budget is not None:
-            tokens = self.usage[0] + self.usage[1] + sum(one for one, _ in self._reserved.values())
-            pico = self.pico + sum(one for _, one in self._reserved.values())
-            if budget.tokens is not None and tokens >= budget.tokens:
-                raise BudgetSpent(f"the plan has spent its {budget.tokens} tokens")
-            if budget.dollars is not None and pico >= budget.dollars * _PICO:
-                raise BudgetSpent(f"the plan has spent its {budget.dollars:g} dollars")
+    def reserve(self, branch: Call, part: int) -> None:
+        """Take a branch in, at the most that it may cost."""
+        if not self.purses:
+            return
+        reads, writes = most_tokens(branch)
         rate = self._dearest[part]
-        cost = branch.tokens_in * rate.input + branch.tokens_out * rate.output
-        self._reserved[branch] = (branch.tokens_in + branch.tokens_out, cost)
+        # What is free is free at any length.
+        most = (reads * rate.input if rate.input else 0) + (writes * rate.output if rate.output else 0)
+        for purse in self.purses:
+            purse.hold(branch, (reads + writes, most))
 
     def settle(self, branch: Call, part: int) -> None:
         """A branch is over: count what it came to. One that failed in itself cost its plan nothing; its attempts are in the ledger."""
-        self._reserved.pop(branch, None)
         tokens_in, tokens_out, cached, _ = usage = branch.usage
         rate = self._rates.get(branch.endpoint, Rates())
         pico = branch.cost_pico or cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), rate)
         self.pico += pico
+        for purse in self.purses:
+            purse.settle(branch, tokens_in + tokens_out, pico)
         ours = self.usage
         self.usage = (ours[0] + usage[0], ours[1] + usage[1], ours[2] + usage[2], ours[3] + usage[3])
         took_ms = (monotonic_ns() - branch.received_ns) // 1000 / 1000
@@ -114,7 +111,7 @@ class Spending:
         """Header lines that tell what was asked: of each branch the endpoint, and tokens in and out."""
         told = [f"{step.endpoint or '-'}={step.usage[0]}+{step.usage[1]}" for step in self.trace[:_TOLD]]
         more = "" if len(self.trace) <= _TOLD else ", ..."
-        return f"x-dispatch-branches: {', '.join(told)}{more}\r\nx-dispatch-cost-usd: {self.pico / _PICO:.9f}\r\n".encode()
+        return f"x-dispatch-branches: {', '.join(told)}{more}\r\nx-dispatch-cost-usd: {self.pico / PICO:.9f}\r\n".encode()
 
 
 def _dearest(found: list[Rates]) -> Rates:

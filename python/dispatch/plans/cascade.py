@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dispatch.combine.compare import leader, same_as
 from dispatch.combine.course import Course
+from dispatch.combine.purse import BudgetSpent
 from dispatch.combine.reply import Reply
-from dispatch.combine.spending import BudgetSpent
 from dispatch.combine.verify import Verifier
 from dispatch.errors import DispatchError
 from dispatch.plans.fallback import may_go_on

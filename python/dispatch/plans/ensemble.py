@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from dispatch.combine.compare import leader, merged_fields, same_as
 from dispatch.combine.course import Course
 from dispatch.combine.mean import mean_of
+from dispatch.combine.purse import BudgetSpent
 from dispatch.combine.question import DOORS, filled
 from dispatch.combine.reply import Reply
-from dispatch.combine.spending import BudgetSpent
 from dispatch.errors import DispatchError, PlanFailed
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import msgspec
 from dispatch.combine.compare import unfenced
 from dispatch.combine.course import Course
 from dispatch.combine.pieces import merged, pieces_of
-from dispatch.combine.question import filled, text_part
+from dispatch.combine.question import filled
 from dispatch.combine.reply import Reply
 from dispatch.errors import BadRequest, DispatchError, PlanFailed
 
@@ -70,7 +70,7 @@ class Fanout:
         asks: list[tuple[int, Question | None]] = []
         for number, piece in enumerate(given.pieces, 1):
             words = {"instruction": given.instruction, "piece": piece.text, "number": str(number), "count": str(len(given.pieces))}
-            text = text_part(question.door, filled(self._manner.prompt, **words).strip())
+            text = question.text_part(filled(self._manner.prompt, **words).strip())
             asks.append((self._place(piece.kind), question.with_parts([text, *piece.parts])))
         return asks
 
@@ -95,7 +95,7 @@ class Fanout:
         else:
             listed = "\n\n".join(f"Part {number}:\n{text}" for number, text in enumerate(texts, 1))
             prompt = filled(manner.reduce_prompt, instruction=given.instruction, answers=listed, count=str(count))
-            await course.relay(len(self._config.work), course.question.with_parts([text_part(course.question.door, prompt)]))
+            await course.relay(len(self._config.work), course.question.with_parts([course.question.text_part(prompt)]))
 
 
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Fanout:

@@ -50,3 +50,16 @@ class _Versioned:
     def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes:
         """As the scanned body's own."""
         return self._scan.compose(prefix + _VERSION, model, inject_usage)
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text in the prompt."""
+        return self._scan.text_bytes
+
+    def body(self, model: bytes, inject_usage: bool, /) -> bytes:
+        """The JSON."""
+        return self._scan.body(model, inject_usage)
+
+    def rewritten(self, body: bytes, /) -> _Versioned:
+        """Another body under the same version."""
+        return _Versioned(self._scan.rewritten(body))

@@ -6,6 +6,7 @@ is passed through goes as it came.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GeminiDoor", "door_at"]
 
+_IN_PATH = frozenset(("model", "stream"))
+"""What a path says, and the body that others read."""
+_EXECUTION = re.compile(rb"(?im)^idempotency-key:[^\n]*\n")
 _ROOTS = (b"POST /v1beta/models/", b"POST /v1/models/", b"POST /v1alpha/models/")
 
 
@@ -62,7 +66,7 @@ class GeminiDoor(Door):
     @staticmethod
     def body_of(inbound: Inbound, scan: Scan) -> _Body:
         """The body for an endpoint of the same dialect, and for a translation."""
-        return _Body(inbound, scan)
+        return _Body(inbound.forward, inbound.body, scan)
 
 
 def _unnamed(body: bytes) -> bytes:
@@ -80,19 +84,42 @@ def _unnamed(body: bytes) -> bytes:
 
 
 class _Body:
-    """What the client sent, and the same with its model's name."""
+    """What the client sent, and the same with its model's name.
 
-    __slots__ = ("_inbound", "_scan")
+    Args:
+        forward: the client's header lines that are passed on.
+        own: the body without the fields that the path says.
+        scan: of the body with them.
+    """
 
-    def __init__(self, inbound: Inbound, scan: Scan) -> None:
-        self._inbound = inbound
+    __slots__ = ("_forward", "_own", "_scan")
+
+    def __init__(self, forward: bytes, own: bytes, scan: Scan) -> None:
+        self._forward = forward
+        self._own = own
         self._scan = scan
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text in the prompt."""
+        return self._scan.text_bytes
 
     def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes:
         """The request as it came, below another path; without a prefix, for a translation, the body with the model's name."""
         del inject_usage
-        body = self._inbound.body if prefix else self._scan.body(model, False)
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, self._inbound.forward, len(body), body)
+        body = self._own if prefix else self._scan.body(model, False)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, self._forward, len(body), body)
+
+    def body(self, model: bytes, inject_usage: bool, /) -> bytes:
+        """The JSON with the model's name."""
+        return self._scan.body(model, inject_usage)
+
+    def rewritten(self, body: bytes, /) -> _Body:
+        """Another body, given with the model's name; not under the client's name for this execution of its own."""
+        scan = self._scan.rewritten(body)
+        tree = msgspec.json.decode(body)
+        own = msgspec.json.encode({name: value for name, value in tree.items() if name not in _IN_PATH})
+        return _Body(_EXECUTION.sub(b"", self._forward), own, scan)
 
 
 class _StreamDoor(GeminiDoor):

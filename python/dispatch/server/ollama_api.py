@@ -78,6 +78,19 @@ class _Body:
         """The request under another model name; without a prefix, for a translation, it always says whether it is a stream."""
         return (self._own if prefix else self._amended).compose(prefix, model, inject_usage)
 
+    @property
+    def text_bytes(self) -> int:
+        """Bytes of text in the prompt."""
+        return self._own.text_bytes
+
+    def body(self, model: bytes, inject_usage: bool, /) -> bytes:
+        """The JSON that says whether it is a stream."""
+        return self._amended.body(model, inject_usage)
+
+    def rewritten(self, body: bytes, /) -> Scan:
+        """Another body, that of a plan, which says it too."""
+        return self._own.rewritten(body)
+
 
 def tags(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     """`GET /api/tags`: what this key may ask for."""

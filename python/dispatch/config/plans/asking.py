@@ -23,7 +23,10 @@ line; JSON, field by field. Calls of tools are always compared as calls."""
 
 
 class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a plan may spend on one request. It is looked at before each call, and at most one call goes beyond it."""
+    """What a plan may spend on one request, with the plans inside it.
+
+    It is looked at before each call, and at most one call goes beyond it: what may cost too much beside those under way waits for them.
+    """
 
     dollars: Annotated[float, Meta(gt=0)] | None = None
     """By the prices of the endpoints."""

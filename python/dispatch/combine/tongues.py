@@ -1,0 +1,252 @@
+"""How each dialect says what plans change of a request: its turns, their parts, instructions, and how an answer is to be.
+
+A tongue reads and makes trees of its dialect; none is changed in place. Bodies stay in the client's own dialect, so that whatever no plan
+looks at reaches an endpoint of that dialect as the client wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dispatch.dialects import Tree
+
+__all__ = ["TONGUES", "Tongue", "is_text"]
+
+_MAX_TOKENS = 1024
+"""For dialects that need a limit, where a plan asks in its own words."""
+_TEXTS = frozenset(("text", "input_text"))
+
+
+def is_text(part: Tree) -> bool:
+    """Whether a part is text."""
+    return "text" in part and part.get("type", "text") in _TEXTS
+
+
+def _whole(found: object) -> int:
+    """A number above 0; 0 for anything else."""
+    return found if isinstance(found, int) and found > 0 else 0
+
+
+class Tongue:
+    """OpenAI's chat completions; the others are told by how they differ."""
+
+    turns = "messages"
+    """Where the conversation stands."""
+    content = "content"
+    """Where a turn has its parts."""
+
+    def whole(self, tree: Tree) -> Tree:
+        """Ask for a whole answer."""
+        return {key: value for key, value in tree.items() if key not in ("stream", "stream_options")}
+
+    def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
+        """Ask for a stream."""
+        more: Tree = {"stream": True}
+        if with_usage:
+            more["stream_options"] = {"include_usage": True}
+        return tree | more
+
+    def sampled(self, tree: Tree, changes: Tree) -> Tree:
+        """Ask at another `temperature` or `seed`."""
+        return tree | changes
+
+    def with_logprobs(self, tree: Tree) -> Tree:
+        """Ask how sure the model was of each token."""
+        return tree | {"logprobs": True}
+
+    def read_turns(self, tree: Tree) -> list[Tree]:
+        """The conversation."""
+        found = tree.get(self.turns)
+        return [turn for turn in found if isinstance(turn, dict)] if isinstance(found, list) else []
+
+    def is_users(self, turn: Tree) -> bool:
+        """Whether the user said it."""
+        return bool(turn.get("role") == "user")
+
+    def turn(self, role: str, text: str) -> Tree:
+        """What `user` or `assistant` says."""
+        return {"role": role, "content": text}
+
+    def parts_of(self, turn: Tree) -> list[Tree]:
+        """The parts of a turn."""
+        found = turn.get(self.content)
+        if isinstance(found, str):
+            return [self.text_part(found)]
+        return [part for part in found or () if isinstance(part, dict)]
+
+    def with_parts(self, turn: Tree, parts: list[Tree]) -> Tree:
+        """The turn with other parts."""
+        # One part of text is written as most clients write it, which every server takes.
+        plain = len(parts) == 1 and is_text(parts[0])
+        return turn | {self.content: parts[0]["text"] if plain else parts}
+
+    def text_part(self, text: str) -> Tree:
+        """Text as a part."""
+        return {"type": "text", "text": text}
+
+    def prefaced(self, tree: Tree, text: str) -> Tree:
+        """More instructions before the client's own."""
+        return tree | {"messages": [{"role": "system", "content": text}, *(tree.get("messages") or ())]}
+
+    def anew(self, tree: Tree, prompt: str, max_tokens: int | None) -> Tree:
+        """Another question under the same model's name."""
+        asked = {self.turns: [self.turn("user", prompt)]} | self.limited(tree, max_tokens)
+        return {"model": tree["model"], **asked} if "model" in tree else asked
+
+    def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
+        """What says how long an answer may be; `tree` is the client's request."""
+        del tree
+        return {"max_tokens": max_tokens} if max_tokens else {}
+
+    def longest(self, tree: Tree) -> int:
+        """Tokens that the answers may have at most; 0: nothing says so."""
+        return _whole(tree.get("max_completion_tokens") or tree.get("max_tokens")) * (_whole(tree.get("n")) or 1)
+
+
+class _Messages(Tongue):
+    """Anthropic's messages."""
+
+    def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
+        del with_usage
+        return tree | {"stream": True}
+
+    def sampled(self, tree: Tree, changes: Tree) -> Tree:
+        return tree | {key: value for key, value in changes.items() if key != "seed"}
+
+    def with_logprobs(self, tree: Tree) -> Tree:
+        """The dialect has no word for it."""
+        return tree
+
+    def prefaced(self, tree: Tree, text: str) -> Tree:
+        before = tree.get("system")
+        own = [self.text_part(before)] if isinstance(before, str) else [*(before or ())]
+        return tree | {"system": [self.text_part(text), *own]}
+
+    def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
+        return {"max_tokens": max_tokens or tree.get("max_tokens") or _MAX_TOKENS}
+
+
+class _Generate(Tongue):
+    """Google's Gemini."""
+
+    turns = "contents"
+    content = "parts"
+
+    def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
+        del with_usage
+        return tree | {"stream": True}
+
+    def sampled(self, tree: Tree, changes: Tree) -> Tree:
+        return tree | {"generationConfig": (tree.get("generationConfig") or {}) | changes}
+
+    def with_logprobs(self, tree: Tree) -> Tree:
+        return self.sampled(tree, {"responseLogprobs": True})
+
+    def is_users(self, turn: Tree) -> bool:
+        return bool(turn.get("role", "user") == "user")
+
+    def turn(self, role: str, text: str) -> Tree:
+        return {"role": "model" if role == "assistant" else role, "parts": [{"text": text}]}
+
+    def with_parts(self, turn: Tree, parts: list[Tree]) -> Tree:
+        return turn | {"parts": parts}
+
+    def text_part(self, text: str) -> Tree:
+        return {"text": text}
+
+    def prefaced(self, tree: Tree, text: str) -> Tree:
+        # Google takes both spellings; two of them in one body would be an error.
+        name = next((one for one in ("systemInstruction", "system_instruction") if one in tree), "systemInstruction")
+        before = tree.get(name)
+        own: list[Any] = [{"text": before}] if isinstance(before, str) else (before or {}).get("parts") or []
+        return tree | {name: {"parts": [{"text": text}, *own]}}
+
+    def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
+        return {"generationConfig": {"maxOutputTokens": max_tokens}} if max_tokens else {}
+
+    def longest(self, tree: Tree) -> int:
+        config = tree.get("generationConfig") or {}
+        return _whole(config.get("maxOutputTokens")) * (_whole(config.get("candidateCount")) or 1)
+
+
+class _Responses(Tongue):
+    """OpenAI's responses."""
+
+    turns = "input"
+
+    def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
+        del with_usage
+        return tree | {"stream": True}
+
+    def sampled(self, tree: Tree, changes: Tree) -> Tree:
+        return tree | {key: value for key, value in changes.items() if key != "seed"}
+
+    def with_logprobs(self, tree: Tree) -> Tree:
+        wanted = "message.output_text.logprobs"
+        return tree | {"include": [*(one for one in tree.get("include") or () if one != wanted), wanted]}
+
+    def read_turns(self, tree: Tree) -> list[Tree]:
+        found = tree.get("input")
+        return [self.turn("user", found)] if isinstance(found, str) else super().read_turns(tree)
+
+    def with_parts(self, turn: Tree, parts: list[Tree]) -> Tree:
+        return turn | {"content": parts}
+
+    def text_part(self, text: str) -> Tree:
+        return {"type": "input_text", "text": text}
+
+    def prefaced(self, tree: Tree, text: str) -> Tree:
+        own = tree.get("instructions")
+        return tree | {"instructions": f"{text}\n\n{own}" if own else text}
+
+    def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
+        # What a plan asks for itself needs to be kept by nobody.
+        return {"store": False} | ({"max_output_tokens": max_tokens} if max_tokens else {})
+
+    def longest(self, tree: Tree) -> int:
+        return _whole(tree.get("max_output_tokens"))
+
+
+class _Ollama(Tongue):
+    """Ollama's chat. Pictures stand beside the text of a turn, and a request that says nothing is one for a stream."""
+
+    def whole(self, tree: Tree) -> Tree:
+        return tree | {"stream": False}
+
+    def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
+        del with_usage
+        return tree | {"stream": True}
+
+    def sampled(self, tree: Tree, changes: Tree) -> Tree:
+        return tree | {"options": (tree.get("options") or {}) | changes}
+
+    def parts_of(self, turn: Tree) -> list[Tree]:
+        text = turn.get("content")
+        images = [{"type": "image", "data": data} for data in turn.get("images") or ()]
+        return [self.text_part(text), *images] if isinstance(text, str) and text else images
+
+    def with_parts(self, turn: Tree, parts: list[Tree]) -> Tree:
+        text = "\n\n".join(part["text"] for part in parts if is_text(part))
+        images = [part["data"] for part in parts if part.get("type") == "image"]
+        kept = {key: value for key, value in turn.items() if key != "images"}
+        return {**kept, "content": text, **({"images": images} if images else {})}
+
+    def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
+        del tree
+        return {"stream": False} | ({"options": {"num_predict": max_tokens}} if max_tokens else {})
+
+    def longest(self, tree: Tree) -> int:
+        return _whole((tree.get("options") or {}).get("num_predict"))
+
+
+TONGUES: Mapping[str, Tongue] = {
+    "chat": Tongue(),
+    "messages": _Messages(),
+    "generate": _Generate(),
+    "responses": _Responses(),
+    "ollama": _Ollama(),
+}
+"""By the name of the door, as of whole answers."""
