@@ -1331,7 +1331,7 @@ class Express:
 
 @final
 class Job:
-    """A request on the lane. Dropped without `deliver` it is settled as cancelled."""
+    """A request on the lane. Dropped without `deliver` or `settle` it is settled as cancelled."""
 
     @property
     def door(self) -> int: ...
@@ -1347,7 +1347,7 @@ class Job:
 
     @property
     def request(self) -> bytes | None:
-        """What to send upstream; None: `refusal` says why not."""
+        """What to send upstream; None: `refusal` says why not; with a lease: the endpoint has no head for the door."""
 
     @property
     def scan(self) -> Scan: ...
@@ -1365,6 +1365,9 @@ class Job:
 
     def deliver(self, answer: object, now_ns: int, overhead_ns: int, extra: bytes, /) -> bytes:
         """Settle lease and ticket by a good answer (an `Answer`), and compose it for the client (`Answer.compose` with status 200)."""
+
+    def settle(self, now_ns: int, overhead_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> None:
+        """Settle lease and ticket by a good answer that is composed elsewhere."""
 
 # --- simulation (rust/src/simulate); used through dispatch.simulate ---
 

@@ -163,8 +163,8 @@ def _is_own(link: Link) -> bool:
 
 
 def _row(entry: Entry) -> _ModelRow:
-    links = [_LinkRow([link.heads.get(door) for door in DOORS], link.model) for link in entry.pool.links]
-    # The core passes through; a door that somebody has to translate for goes the ordinary way.
-    translated = {door for link in entry.pool.links for door in link.translations}
-    cannot = [NOWHERE if door in translated else entry.pool.cannot.get(door, NOWHERE) for door in DOORS]
-    return _ModelRow(entry.name, entry.slot, entry.pool.core, links, cannot)
+    pool = entry.pool
+    # The core passes through: where a request is translated, it composes none.
+    heads = [[None if door in link.translations else link.heads.get(door) for door in DOORS] for link in pool.links]
+    links = [_LinkRow(found, link.model) for found, link in zip(heads, pool.links, strict=True)]
+    return _ModelRow(entry.name, entry.slot, pool.core, links, [pool.cannot.get(door, NOWHERE) for door in DOORS])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from secrets import token_hex
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -22,14 +22,14 @@ from dispatch.errors import BadRequest
 from dispatch.wire.http1 import COMPLETE, GOOD, JSON_OK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dispatch.dialects.form import Event, Usage
     from dispatch.dialects.table import Reader, Writer
     from dispatch.dialects.target import Target
-    from dispatch.exchange import Answer, Call
+    from dispatch.exchange import Answer, Body, Call
 
-__all__ = ["Headed", "LineTranslator", "Rewriting", "Translated", "Translation", "Translator", "native_door", "translation_of"]
+__all__ = ["Asked", "Headed", "LineTranslator", "Rewriting", "Translated", "Translation", "Translator", "native_door", "translation_of"]
 
 PREFERRED = {
     "chat": ("messages", "generate", "ollama", "responses"),
@@ -59,6 +59,9 @@ _LINES = {"messages": b"anthropic-version: 2023-06-01\r\n"}
 """What a door wants beside the body."""
 _BETA = re.compile(rb"(?im)^anthropic-beta: *([^\r]*)")
 _TYPE = re.compile(rb"(?im)^content-type: *([^\r;]*)[^\r]*\r\n")
+_NOTHING = (0, 0, 0, 0)
+MOST_TOKENS = 1 << 32
+"""As many are counted by the core; no answer has that many."""
 _EVENTS = b"text/event-stream"
 _LINES_TYPE = b"application/x-ndjson"
 
@@ -76,6 +79,15 @@ def translation_of(door: str, native: str, target: Target, forwarded: Iterable[s
         return EmbedTranslation(door, native, target, forwarded)
     like = HOSTED[native].like if native in HOSTED else ""
     return (Rewriting if like == door else Translation)(door, native, target, forwarded)
+
+
+class Asked(Protocol):
+    """What is translated: a call, or as much of one."""
+
+    body: Body | None
+    drops: bool
+    dropped: Sequence[str]
+    upstream_name: str
 
 
 class Translation:
@@ -99,7 +111,7 @@ class Translation:
         """The client's dialect and the endpoint's: of chat, or what a subclass translates."""
         return DIALECTS[door.removesuffix("_stream")], HOSTED.get(native) or DIALECTS[native]
 
-    def request(self, call: Call, head: bytes) -> bytes:
+    def request(self, call: Asked, head: bytes) -> bytes:
         """The request to send.
 
         Raises:
@@ -114,7 +126,7 @@ class Translation:
         call.dropped = losses.names
         return self._composed(head, lines, written)
 
-    def _taken(self, call: Call) -> tuple[bytes, bytes]:
+    def _taken(self, call: Asked) -> tuple[bytes, bytes]:
         """What the client sent: its header lines, its body."""
         body = call.body
         if body is None:
@@ -122,22 +134,28 @@ class Translation:
         lines, _, sent = body.compose(b"", b"", False).partition(b"\r\n\r\n")
         return lines, sent
 
+    def _kept(self, lines: bytes) -> bytes:
+        """Of a client's header lines, those that mean something to the endpoint."""
+        return b"".join([line + b"\r\n" for line in lines.split(b"\r\n") if line.partition(b":")[0] in self._forwarded])
+
     def _composed(self, head: bytes, lines: bytes, written: bytes) -> bytes:
-        kept = b"".join(line + b"\r\n" for line in lines.split(b"\r\n") if line.partition(b":")[0] in self._forwarded)
+        kept = self._kept(lines)
         return b"%b%b%bcontent-length: %d\r\n\r\n%b" % (head, kept, self._lines, len(written), written)
 
-    def answer(self, call: Call, answer: Answer) -> Answer:
+    def answer(self, call: Asked, answer: Answer) -> Answer:
         """A whole answer for the client. One that cannot be read comes back without the flags of a good one."""
         losses = Losses(drops=True)
-        losses.names = [*call.dropped]
+        if call.dropped:
+            losses.names = [*call.dropped]
         try:
             body, usage = self._rewritten(call, answer.body, losses)
         except (MalformedAnswer, KeyError, TypeError, AttributeError, ValueError):
-            return Translated(answer, answer.body, (0, 0, 0, 0), b"", COMPLETE)
-        counts = (0, 0, 0, 0) if usage is None else (usage.input, usage.output, usage.cached, usage.reasoning)
-        return Translated(answer, body, counts, dropped_line(losses.names), COMPLETE | JSON_OK | GOOD)
+            return Translated(answer, answer.body, _NOTHING, b"", COMPLETE)
+        return Translated(
+            answer, body, _NOTHING if usage is None else _counts(usage), dropped_line(losses.names), COMPLETE | JSON_OK | GOOD
+        )
 
-    def _rewritten(self, call: Call, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
+    def _rewritten(self, call: Asked, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
         found = self._to.read_answer(body)
         found.id = found.id or f"msg_{token_hex(12)}"
         found.model = found.model or self._model(call)
@@ -151,7 +169,7 @@ class Translation:
         kind = LineTranslator if to.is_lines else Translator
         return kind(reader, writer, has_comments=not self._source.is_lines)
 
-    def _model(self, call: Call) -> str:
+    def _model(self, call: Asked) -> str:
         """The model's name, for answers that do not say."""
         return self._target.model or call.upstream_name
 
@@ -167,7 +185,7 @@ class Rewriting(Translation):
 
     is_same = True
 
-    def request(self, call: Call, head: bytes) -> bytes:
+    def request(self, call: Asked, head: bytes) -> bytes:
         """The request to send, with every field that the client sent."""
         lines, sent = self._taken(call)
         body = msgspec.json.decode(sent)
@@ -176,7 +194,7 @@ class Rewriting(Translation):
             body.setdefault("anthropic_beta", [one.strip() for line in betas for one in line.decode("latin-1").split(",")])
         return self._composed(head, lines, msgspec.json.encode(hosted_body(body, self._target)))
 
-    def answer(self, call: Call, answer: Answer) -> Answer:
+    def answer(self, call: Asked, answer: Answer) -> Answer:
         """As it came."""
         del call
         return answer
@@ -191,7 +209,7 @@ class EmbedTranslation(Translation):
     def _sides(door: str, native: str) -> tuple[Any, Any]:
         return embeddings.DOORS[door], embeddings.UPSTREAMS[native]
 
-    def _rewritten(self, call: Call, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
+    def _rewritten(self, call: Asked, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
         """The vectors as the client asked for them."""
         del losses
         found = self._to.read_answer(body)
@@ -201,10 +219,16 @@ class EmbedTranslation(Translation):
         return self._source.write_answer(found), found.usage
 
 
-def dropped_line(names: Iterable[str]) -> bytes:
+def _counts(usage: Usage) -> tuple[int, int, int, int]:
+    """What is booked; counts that cannot be are unknown, as where nobody says any."""
+    counts = (usage.input, usage.output, usage.cached, usage.reasoning)
+    is_sound = type(sum(counts)) is int and min(counts) >= 0 and max(counts) < MOST_TOKENS
+    return counts if is_sound else _NOTHING
+
+
+def dropped_line(names: Sequence[str]) -> bytes:
     """The header line that tells what was left out; nothing for nothing."""
-    listed = ", ".join(names)
-    return f"x-dispatch-dropped: {listed}\r\n".encode("ascii", "replace") if listed else b""
+    return f"x-dispatch-dropped: {', '.join(names)}\r\n".encode("ascii", "replace") if names else b""
 
 
 class Translator:
@@ -284,7 +308,7 @@ class Headed(Translated):
 
     __slots__ = ()
 
-    def __init__(self, answer: Answer, dropped: Iterable[str], kind: bytes) -> None:
+    def __init__(self, answer: Answer, dropped: Sequence[str], kind: bytes) -> None:
         super().__init__(answer, b"", (0, 0, 0, 0), dropped_line(dropped), answer.flags)
         found = _TYPE.search(self.head)
         if found is None or found[1] != kind:

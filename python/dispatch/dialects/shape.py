@@ -71,18 +71,25 @@ def expect(value: Any, kind: type[T], where: str) -> T:
 def text(tree: Tree, key: str, where: str = "") -> str:
     """A string member; empty if it is absent or null."""
     value = tree.get(key)
+    # Before its place is put together, here and below: nearly always it is what it should be.
+    if type(value) is str:
+        return value
     return "" if value is None else expect(value, str, _join(where, key))
 
 
 def flag(tree: Tree, key: str, where: str = "") -> bool | None:
     """A member that is true or false."""
     value = tree.get(key)
+    if type(value) is bool:
+        return value
     return None if value is None else expect(value, bool, _join(where, key))
 
 
 def integer(tree: Tree, key: str, where: str = "") -> int | None:
     """A whole number."""
     value = tree.get(key)
+    if type(value) is int:
+        return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None else expect(value, int, _join(where, key))
@@ -99,6 +106,8 @@ def number(tree: Tree, key: str, where: str = "") -> float | None:
 def items(tree: Tree, key: str, where: str = "") -> list[Any]:
     """A list; empty if it is absent or null."""
     value = tree.get(key)
+    if type(value) is list:
+        return value
     return [] if value is None else expect(value, list, _join(where, key))
 
 

@@ -7,18 +7,20 @@ never worth a refusal: it is left out and named.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from dispatch.dialects.form import Request
 from dispatch.errors import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Mapping
 
     from dispatch.dialects import Tree
 
-__all__ = ["WISHES", "Losses", "Target"]
+__all__ = ["WISHES", "Losses", "Target", "Wishes"]
 
 WISHES = frozenset(
     (
@@ -39,6 +41,9 @@ _OF_SERVERS = frozenset(
 
 _HINTS = frozenset(("client_metadata", "truncation", "prompt_cache_options", "max_tool_calls"))
 """Fields of the Responses API that change nothing in what any other API says."""
+
+_REASONS = {"n": "there is one answer to a request", "logprobs": "there are none", "modalities": "answers are text"}
+_NO_FIELD = "there is no such field"
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -103,3 +108,42 @@ class Losses:
             elif value is not None:
                 self.cannot(name, f"{who} has no such field")
         return kept
+
+
+class Wishes:
+    """Fields of the form for which a dialect has no words.
+
+    Hardly a request has one of them, so they are looked at all at once.
+
+    Args:
+        cannot: those that a request is refused for.
+        hints: those that change nothing in an answer's content.
+        reasons: why, where it is not the usual reason.
+    """
+
+    __slots__ = ("_given", "_hints", "_names", "_reasons", "_usual")
+
+    def __init__(self, cannot: Iterable[str], hints: Collection[str] = (), reasons: Mapping[str, str] | None = None) -> None:
+        self._hints = frozenset(hints)
+        self._names = (*cannot, *hints)
+        self._reasons = {**_REASONS, **(reasons or {})}
+        self._given = attrgetter(*self._names)
+        self._usual = self._given(Request(dialect="", model="", messages=[]))
+
+    def name(self, request: Request, losses: Losses) -> None:
+        """Name those that the request has.
+
+        Raises:
+            BadRequest: it is refused for one.
+        """
+        given = self._given(request)
+        if given == self._usual:
+            return
+        for name, wished in zip(self._names, given, strict=True):
+            # One answer is what there is, and 0 is a seed as any other.
+            if (name == "n" and wished == 1) or (not wished and (name != "seed" or wished is None)):
+                continue
+            if name in self._hints:
+                losses.mention(name)
+            else:
+                losses.cannot(name, self._reasons.get(name, _NO_FIELD))

@@ -2,7 +2,7 @@
 
 Such a request needs one call into the core when it comes and one when its answer is there. Whatever else happens to it (an
 error, a silence, a client that leaves, a limit) turns it into a `Call` with its `Attempts`, at the point where it stands, and
-it goes the way of all requests.
+it goes the way of all requests. A request whose endpoint speaks another dialect is plain as well: it is translated here, and its answer.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from random import getrandbits
 from time import monotonic_ns
 from typing import TYPE_CHECKING, final
 
-from dispatch.attempt import Attempts
+from dispatch.attempt import NO_USAGE, Attempts
+from dispatch.errors import DispatchError, Failure
 from dispatch.exchange import Call
 from dispatch.lane import NOBODY
 from dispatch.routing import Job
-from dispatch.wire.http1 import GOOD, Scan
+from dispatch.wire.http1 import CUT_CALL, ENCODED, GOOD, NEAR_LIMIT, Scan
 
 if TYPE_CHECKING:
-    from dispatch.errors import Failure
-    from dispatch.exchange import Answer
+    from collections.abc import Sequence
+
+    from dispatch.exchange import Answer, Body
     from dispatch.lane import Entry, Lane
     from dispatch.links import Link
     from dispatch.server.front import Front
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from dispatch.wire.http1 import Inbound
 
 __all__ = ["TAKEN", "PlainRequest", "Taken", "take"]
+
+OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @final
@@ -44,17 +48,27 @@ def take(front: Front, lane: Lane, client: ClientConnection, inbound: Inbound) -
     job = lane.take(inbound, client.received_ns, getrandbits(64))
     if type(job) is not Job:
         return job
-    request = PlainRequest(front, lane, client, job)
-    client.call = request
     upstream = job.request
     if upstream is None:
-        request.refuse()
+        _take_other(front, lane, client, job)
         return TAKEN
+    request = PlainRequest(front, lane, client, job)
+    client.call = request
     dispatcher = front.dispatcher
     dispatcher.under_way += 1
     dispatcher.watch.add(request)
     request.send(upstream)
     return TAKEN
+
+
+def _take_other(front: Front, lane: Lane, client: ClientConnection, job: Job) -> None:
+    """Start a request that the core has not composed: it is to be translated, or there is no place for it."""
+    if job.lease is None:
+        client.call = refused = PlainRequest(front, lane, client, job)
+        refused.refuse()
+    else:
+        client.call = request = TranslatedRequest(front, lane, client, job)
+        request.begin()
 
 
 class PlainRequest:
@@ -178,3 +192,59 @@ class PlainRequest:
         if waiting is not None and waiting.receiver is self:
             waiting.receiver = attempts
             attempts.waiting = waiting
+
+
+class TranslatedRequest(PlainRequest):
+    """The same at an endpoint of another dialect. It is what a translation must know of a request."""
+
+    __slots__ = ("_translation", "body", "dropped", "upstream_name")
+
+    drops = False
+    """The client has not said so: that would be a header line, and the request none of the lane."""
+
+    def __init__(self, front: Front, lane: Lane, client: ClientConnection, job: Job) -> None:
+        super().__init__(front, lane, client, job)
+        self.body: Body | None = job.scan
+        self.dropped: Sequence[str] = ()
+        self.upstream_name = self._model.name
+        self._translation = self._link.translations[lane.doors[job.door]]
+
+    def begin(self) -> None:
+        """Translate and send; what cannot be said there is refused, as by `Attempts`."""
+        dispatcher = self._front.dispatcher
+        dispatcher.under_way += 1
+        try:
+            upstream = self._translation.request(self, self._link.heads[self._lane.doors[self._job.door]])
+        except DispatchError as error:
+            lease = self._job.lease
+            assert lease is not None
+            lease.settle(Failure.CANCELLED, self._received_ns, 0, 0, 0, 0)
+            call = self._call()
+            call.attempts = 1
+            self._model.on_failed(call, error)
+            return
+        dispatcher.watch.add(self)
+        self.send(upstream)
+
+    def on_answer(self, answer: Answer) -> None:
+        """See the base; an answer that is none in its own dialect is left to `Attempts`."""
+        front = self._front
+        now_ns = monotonic_ns()
+        is_usual = answer.status == 200 and not answer.flags & (ENCODED | NEAR_LIMIT | CUT_CALL) and front.dispatcher.report is None
+        found = self._translation.answer(self, answer) if is_usual else answer
+        if not is_usual or not found.flags & GOOD:
+            self._expand().on_answer(answer)
+            return
+        usage = found.usage or NO_USAGE
+        client = self._client
+        extra = self._id + self._link.lines(1) + client.own_lines
+        overhead_ns = self._sent_ns - self._received_ns + monotonic_ns() - now_ns
+        self._job.settle(now_ns, overhead_ns, usage[0], usage[1], usage[2])
+        front.dispatcher.watch.discard(self)
+        front.dispatcher.leave()
+        client.deliver(found.compose(OK, extra, overhead_ns // 1000))
+
+    def _call(self) -> Call:
+        call = super()._call()
+        call.dropped = self.dropped
+        return call

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use sha2::{Digest, Sha256};
 
-use super::routing::{PyEngine, PyLease, PyPool, PyRefusal, PyTicket};
+use super::routing::{Count, PyEngine, PyLease, PyPool, PyRefusal, PyTicket, spent};
 use super::wire::request::Inbound;
 use super::wire::response::Answer;
 use super::wire::scan::Scan;
@@ -50,7 +50,7 @@ struct KeyRow {
     affinity: u64,
 }
 
-/// An endpoint of a pool: per door the head, none where it has no such door; its name for the model, as JSON.
+/// An endpoint of a pool: per door the head, none where it has no such door or requests are translated for it; its name for the model.
 #[derive(FromPyObject)]
 struct LinkRow {
     heads: Vec<Option<Vec<u8>>>,
@@ -165,8 +165,8 @@ impl Model {
             Ok(lease) => {
                 let position = lease.position();
                 let link = &self.links[position];
-                let head = link.heads[door].as_deref().unwrap_or_default();
-                let request = Some(scan.composed(py, head, &link.model, false)?.unbind());
+                let composed = |head: &Vec<u8>| scan.composed(py, head, &link.model, false).map(Bound::unbind);
+                let request = link.heads[door].as_ref().map(composed).transpose()?;
                 Ok(Job { position, request, lease: Some(Py::new(py, PyLease(lease))?), ..job })
             }
             Err(refusal) => Ok(Job { refusal: Some(Py::new(py, PyRefusal(refusal, Whose::Pool))?), ..job }),
@@ -175,6 +175,16 @@ impl Model {
 }
 
 impl Job {
+    /// Settles the place and the ticket of a request that was answered.
+    fn close(&self, now: Nanos, overhead: Nanos, used: Use) {
+        if let Some(lease) = &self.lease {
+            lease.get().0.settle(&Ending { failure: Failure::None, now, used, cool_ms: 0 });
+        }
+        if let Some(ticket) = &self.ticket {
+            ticket.get().0.settle(&Outcome { failure: Failure::None, now, overhead, used });
+        }
+    }
+
     const fn new(door: usize, key: isize, model: usize, tokens: Use) -> Self {
         Self {
             door,
@@ -312,15 +322,14 @@ impl Job {
         overhead_ns: u64,
         extra: &[u8],
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let now = Nanos(now_ns);
-        let used = answer.used();
-        if let Some(lease) = &self.lease {
-            lease.get().0.settle(&Ending { failure: Failure::None, now, used, cool_ms: 0 });
-        }
-        if let Some(ticket) = &self.ticket {
-            ticket.get().0.settle(&Outcome { failure: Failure::None, now, overhead: Nanos(overhead_ns), used });
-        }
+        self.close(Nanos(now_ns), Nanos(overhead_ns), answer.used());
         answer.composed(py, b"HTTP/1.1 200 OK\r\n", extra, usize::try_from(overhead_ns / 1000).unwrap_or(usize::MAX))
+    }
+
+    #[pyo3(signature = (now_ns, overhead_ns, tokens_in, tokens_out, tokens_cached, /))]
+    fn settle(&self, now_ns: Count, overhead_ns: Count, tokens_in: Count, tokens_out: Count, tokens_cached: Count) {
+        let used = spent(tokens_in, tokens_out, tokens_cached);
+        self.close(Nanos(now_ns.0), Nanos(overhead_ns.0), used);
     }
 }
 

@@ -215,7 +215,7 @@ impl PyLease {
         tokens_cached: Count,
         cool_ms: Count,
     ) -> PyResult<bool> {
-        let used = Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) };
+        let used = spent(tokens_in, tokens_out, tokens_cached);
         Ok(self.0.settle(&Ending { failure: known(failure)?, now: Nanos(now_ns.0), used, cool_ms: cool_ms.0 }))
     }
 }
@@ -236,7 +236,7 @@ impl PyTicket {
         tokens_out: Count,
         tokens_cached: Count,
     ) -> PyResult<bool> {
-        let used = Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) };
+        let used = spent(tokens_in, tokens_out, tokens_cached);
         let (now, overhead) = (Nanos(now_ns.0), Nanos(overhead_ns.0));
         Ok(self.0.settle(&Outcome { failure: known(outcome)?, now, overhead, used }))
     }
@@ -304,6 +304,10 @@ fn known(number: u8) -> PyResult<Failure> {
 
 pub(super) fn estimate(tokens_in: Count, tokens_out: Count) -> Use {
     Use { input: narrow(tokens_in), output: narrow(tokens_out), cached: 0 }
+}
+
+pub(super) fn spent(tokens_in: Count, tokens_out: Count, tokens_cached: Count) -> Use {
+    Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) }
 }
 
 /// Nobody has four billion tokens; who claims to have more has four billion.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["read_messages"]
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool", "function": "tool"}
+_SPEAKERS = _ROLES.keys() - {"tool", "function"}
 _DATA_URL = "data:"
 
 
@@ -21,7 +22,17 @@ def read_messages(given: list[Any]) -> list[Message]:
     """Read the turns of a conversation, at least one."""
     if not given:
         raise BadRequest("messages: expected at least one", code="missing_parameter", param="messages")
-    return [_message(expect(one, dict, f"messages[{at}]"), f"messages[{at}]") for at, one in enumerate(given)]
+    return [_plain(one) or _message(expect(one, dict, f"messages[{at}]"), f"messages[{at}]") for at, one in enumerate(given)]
+
+
+def _plain(tree: Any) -> Message | None:
+    """A message of a role and a text, as most are; None for any other."""
+    if type(tree) is not dict or len(tree) != 2:
+        return None
+    said, content = tree.get("role"), tree.get("content")
+    if type(said) is not str or type(content) is not str or said not in _SPEAKERS:
+        return None
+    return Message(role=_ROLES[said], parts=[Text(text=content)])
 
 
 def _message(tree: Tree, where: str) -> Message:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dispatch.dialects.form import Media, Refusal, Text, Thinking, ToolResult, ToolUse
-from dispatch.dialects.target import WISHES
+from dispatch.dialects.target import WISHES, Wishes
 from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ _PLAIN = {
     "frequency_penalty": "frequency_penalty",
 }
 _KEEPS = frozenset(("thinking", "unsigned_thinking", "detail", "strict"))
-_HINTED = ("user", "metadata", "service_tier", "verbosity")
+_WISHES = Wishes(
+    ("n", "logit_bias", "top_logprobs", "modalities"),
+    ("user", "metadata", "service_tier", "verbosity"),
+    {"top_logprobs": "only the tokens that were chosen are told"},
+)
 _THINKS = re.compile(r"reasoning|command-a-(0[4-9]|1\d|plus)|north")
 """Models that take `thinking`; to others the API answers 400."""
 _BUDGETS = {"minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576}
@@ -58,7 +62,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
         body["stop_sequences"] = request.stop
     if request.logprobs:
         body["logprobs"] = True
-    _refuse(request, losses)
+    _WISHES.name(request, losses)
     _put_tools(body, request, losses)
     if request.format is not None and (form := _format(request.format, losses)) is not None:
         body["response_format"] = form
@@ -68,20 +72,6 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     if documents:
         rest["documents"] = [*rest.get("documents", ()), *documents]
     return msgspec.json.encode(body | rest)
-
-
-def _refuse(request: Request, losses: Losses) -> None:
-    if request.n is not None and request.n > 1:
-        losses.cannot("n", "there is one answer to a request")
-    if request.logit_bias:
-        losses.cannot("logit_bias", "there is no such field")
-    if request.top_logprobs:
-        losses.cannot("top_logprobs", "only the tokens that were chosen are told")
-    if request.modalities:
-        losses.cannot("modalities", "answers are text")
-    for name in _HINTED:
-        if getattr(request, name):
-            losses.mention(name)
 
 
 def _put_tools(body: Tree, request: Request, losses: Losses) -> None:

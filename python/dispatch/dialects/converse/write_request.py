@@ -13,6 +13,7 @@ import msgspec
 
 from dispatch.dialects.converse.turns import cache_point, system_of, turns_of
 from dispatch.dialects.messages.write_request import put_thinking
+from dispatch.dialects.target import Wishes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +46,9 @@ _CONFIG = re.compile(r"(^|[./])(qwen|deepseek|moonshot|zai|minimax|nvidia)\.")
 """Makers whose models take a reasoning effort, each in a field of its own."""
 _LEVELS = {"minimal": "low", "xhigh": "high", "max": "high"}
 _TIERS = frozenset(("default", "priority", "flex"))
-_UNSUPPORTED = ("logit_bias", "seed", "top_logprobs", "verbosity", "presence_penalty", "frequency_penalty")
+_WISHES = Wishes(
+    ("n", "logprobs", "logit_bias", "seed", "top_logprobs", "verbosity", "presence_penalty", "frequency_penalty", "modalities")
+)
 
 
 def write_request(request: Request, target: Target, losses: Losses) -> bytes:
@@ -94,15 +97,7 @@ def _put_sampling(body: Tree, more: Tree, model: str, request: Request, losses: 
             more["inferenceConfig"] = {"topK": request.top_k}
         else:
             losses.cannot("top_k", "this model has no such field")
-    if request.n not in (None, 1):
-        losses.cannot("n", "there is one answer to a request")
-    if request.logprobs:
-        losses.cannot("logprobs", "there are none")
-    for name in _UNSUPPORTED:
-        if getattr(request, name):
-            losses.cannot(name, "there is no such field")
-    if request.modalities:
-        losses.cannot("modalities", "answers are text")
+    _WISHES.name(request, losses)
 
 
 def _put_tools(body: Tree, request: Request, losses: Losses) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from dispatch.dialects.form import Media, Refusal, Text, Thinking, ToolResult, ToolUse
 from dispatch.dialects.generate.read_request import UNSIGNED, WRAPPERS
 from dispatch.dialects.shape import json_object
+from dispatch.dialects.target import Wishes
 from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _PLAIN = {
 }
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
 _KEEPS = frozenset(("is_error", "thoughtSignature", "text.thoughtSignature"))
-_HINTED = ("user", "metadata", "service_tier", "verbosity")
+_WISHES = Wishes(("logit_bias",), ("user", "metadata", "service_tier", "verbosity"))
 
 _BY_LEVEL = re.compile(r"gemini-([3-9]|\d\d)")
 """Models that are told how much to think by a level, not in tokens, and that want signatures back with calls."""
@@ -80,9 +81,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     if request.reasoning is not None:
         config["thinkingConfig"] = _thinking(request.reasoning, by_level=signs)
     _put_tools(body, request, losses)
-    for name in _HINTED:
-        if getattr(request, name):
-            losses.mention(name)
+    _WISHES.name(request, losses)
     rest = losses.rest(request.extra, KNOWN, HINTS, target.provider)
     config |= rest.pop("generationConfig", {})
     if config:
@@ -97,8 +96,6 @@ def _put_config(config: Tree, request: Request, losses: Losses) -> None:
         config["responseLogprobs"] = True
         if request.top_logprobs:
             config["logprobs"] = request.top_logprobs
-    if request.logit_bias:
-        losses.cannot("logit_bias", "there is no such field")
     if request.modalities:
         config["responseModalities"] = [one.upper() for one in request.modalities]
     form = request.format

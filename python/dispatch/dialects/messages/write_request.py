@@ -10,6 +10,7 @@ import msgspec
 
 from dispatch.dialects.form import Media, Reasoning, Refusal, Text, Thinking, ToolResult, ToolUse
 from dispatch.dialects.shape import json_object
+from dispatch.dialects.target import Wishes
 from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
@@ -49,8 +50,11 @@ _BY_BUDGET = re.compile(r"claude-(3|(opus|sonnet|haiku)-4(-[015]\b|-[015]-|-2|@|
 _KEEPS = frozenset(("cache_control", "is_error", "strict", "thinking", "signature", "redacted_thinking", "extra"))
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
-_UNSUPPORTED = ("logit_bias", "seed", "top_logprobs", "verbosity")
-_PENALTIES = ("presence_penalty", "frequency_penalty")
+_NO_PENALTY = "there is no such penalty"
+_WISHES = Wishes(
+    ("n", "logprobs", "presence_penalty", "frequency_penalty", "logit_bias", "seed", "top_logprobs", "verbosity", "modalities"),
+    reasons={"presence_penalty": _NO_PENALTY, "frequency_penalty": _NO_PENALTY},
+)
 
 
 def write_request(request: Request, target: Target, losses: Losses) -> bytes:
@@ -77,7 +81,8 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
         body["service_tier"] = _TIERS[request.service_tier]
     elif request.service_tier:
         losses.mention("service_tier")
-    body |= losses.rest(request.extra, KNOWN, HINTS, target.provider)
+    if request.extra:
+        body |= losses.rest(request.extra, KNOWN, HINTS, target.provider)
     if request.stream:
         body["stream"] = True
     return msgspec.json.encode(hosted_body(body, target) if target.version else body)
@@ -96,26 +101,18 @@ def _put_sampling(body: Tree, request: Request, losses: Losses) -> None:
         if request.temperature > 1:
             losses.cannot("temperature", "above 1 it has no equal")
         body["temperature"] = min(request.temperature, 1)
-    for name in ("top_p", "top_k"):
-        if getattr(request, name) is not None:
-            body[name] = getattr(request, name)
+    if request.top_p is not None:
+        body["top_p"] = request.top_p
+    if request.top_k is not None:
+        body["top_k"] = request.top_k
     if request.stop:
         body["stop_sequences"] = request.stop
-    if request.n not in (None, 1):
-        losses.cannot("n", "there is one answer to a request")
-    if request.logprobs:
-        losses.cannot("logprobs", "there are none")
-    for name in _PENALTIES:
-        if getattr(request, name):
-            losses.cannot(name, "there is no such penalty")
-    for name in _UNSUPPORTED:
-        if getattr(request, name) not in (None, ""):
-            losses.cannot(name, "there is no such field")
-    if request.modalities:
-        losses.cannot("modalities", "answers are text")
+    _WISHES.name(request, losses)
 
 
 def _put_tools(body: Tree, request: Request, losses: Losses) -> None:
+    if not request.tools:
+        return
     tools = [tree for at, tool in enumerate(request.tools) if (tree := _tool(tool, f"tools[{at}]", losses)) is not None]
     if tools:
         body["tools"] = tools
@@ -227,7 +224,7 @@ def _turns(messages: Iterable[Message], losses: Losses) -> tuple[str | list[Tree
         elif blocks:
             turns.append({"role": role, "content": blocks})
     for turn in turns:
-        if turn["role"] == "user":
+        if turn["role"] == "user" and len(turn["content"]) > 1:
             # Results must come first in the turn that follows their calls.
             turn["content"].sort(key=lambda block: block.get("type") != "tool_result")
     plain = len(system) == 1 and "cache_control" not in system[0]

@@ -9,7 +9,7 @@ import msgspec
 
 from dispatch.dialects.form import Media, Refusal, Text, Thinking, ToolResult, ToolUse
 from dispatch.dialects.shape import json_object
-from dispatch.dialects.target import WISHES
+from dispatch.dialects.target import WISHES, Wishes
 from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _PLAIN = {
     "frequency_penalty": "frequency_penalty",
 }
 _KEEPS = frozenset(("thinking", "unsigned_thinking"))
-_HINTED = ("user", "metadata", "service_tier", "verbosity")
+_WISHES = Wishes(("n", "logit_bias", "modalities"), ("user", "metadata", "service_tier", "verbosity"))
 _THINKS = re.compile(r"gpt-oss|deepseek-(r1|v3\.[1-9]|v[4-9])|qwen3|qwq|magistral|nemotron|kimi-k|glm-[4-9]|minimax-m|cogito|gemma[4-9]")
 """Models that take `think`; to others the server answers 400."""
 _BY_LEVEL = re.compile(r"gpt-oss")
@@ -64,7 +64,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
         body["logprobs"] = True
         if request.top_logprobs:
             body["top_logprobs"] = request.top_logprobs
-    _refuse(request, losses)
+    _WISHES.name(request, losses)
     _put_tools(body, request, losses)
     if request.format is not None and (form := _format(request.format, losses)) is not None:
         body["format"] = form
@@ -78,18 +78,6 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     if options:
         body["options"] = options
     return msgspec.json.encode(body | given)
-
-
-def _refuse(request: Request, losses: Losses) -> None:
-    if request.n is not None and request.n > 1:
-        losses.cannot("n", "there is one answer to a request")
-    if request.logit_bias:
-        losses.cannot("logit_bias", "there is no such field")
-    if request.modalities:
-        losses.cannot("modalities", "answers are text")
-    for name in _HINTED:
-        if getattr(request, name):
-            losses.mention(name)
 
 
 def _put_tools(body: Tree, request: Request, losses: Losses) -> None:

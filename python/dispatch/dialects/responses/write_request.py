@@ -10,6 +10,7 @@ from dispatch.dialects.chat.write_request import effort_of
 from dispatch.dialects.form import Media, Raw, Refusal, Text, Thinking, ToolResult, ToolUse
 from dispatch.dialects.responses.answers import TIERS
 from dispatch.dialects.responses.marks import item_of
+from dispatch.dialects.target import Wishes
 from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _KEEPS = frozenset(
 )
 """Of what `unsaid` names, what has a place here, or is named where it is left out."""
 _ENCRYPTED = "reasoning.encrypted_content"
-_UNSUPPORTED = ("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k")
+_WISHES = Wishes(("stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "n", "modalities"))
 
 
 def write_request(request: Request, target: Target, losses: Losses) -> bytes:
@@ -60,13 +61,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
         losses.mention("service_tier")
     if request.metadata:
         body["metadata"] = request.metadata
-    for name in _UNSUPPORTED:
-        if getattr(request, name):
-            losses.cannot(name, "there is no such field")
-    if request.n not in (None, 1):
-        losses.cannot("n", "there is one answer to a request")
-    if request.modalities:
-        losses.cannot("modalities", "answers are text")
+    _WISHES.name(request, losses)
     _put_tools(body, request, losses)
     _put_rest(body, request, target, losses)
     return msgspec.json.encode(body)
