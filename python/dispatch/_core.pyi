@@ -35,6 +35,7 @@ __all__ = [
     "ModelState",
     "Pacer",
     "PairState",
+    "Pattern",
     "Pool",
     "PoolState",
     "ProtocolError",
@@ -1530,6 +1531,24 @@ class Vectors:
         Raises:
             ValueError: `query` has another size than the rows.
         """
+
+@final
+class Pattern:
+    """A regular expression that is sought in time linear to the text, whatever both are. Safe to use from several threads."""
+
+    def __new__(cls, pattern: str, /, *, by_line: bool) -> Pattern:
+        """Read Rust's syntax (https://docs.rs/regex/#syntax), nearly Python's.
+
+        Args:
+            pattern: what is sought.
+            by_line: `^` and `$` stand at the ends of lines as well, not of the text alone.
+
+        Raises:
+            ValueError: it is none, goes back in the text (look-around, references to groups), or would need too much memory.
+        """
+
+    def is_in(self, text: str, /) -> bool:
+        """Whether it is found anywhere. Other threads run meanwhile."""
 
 @final
 class LearnedRouter:

@@ -99,6 +99,9 @@ async def test_samples_of_one_model_must_agree() -> None:
         ({"schema": {"type": "object", "required": ["total"]}}, '```json\n{"total": 3}\n```', True),
         ({"schema": {"type": "object", "required": ["total"]}}, '{"sum": 3}', False),
         ({"schema": {"type": "object"}}, "no json", False),
+        ({"regex": r"^total: \d+$"}, "the bill\ntotal: 12\nthanks", True),
+        ({"schema": {"properties": {"id": {"pattern": r"^A\d+$"}}}}, '{"id": "A7"}', True),
+        ({"schema": {"properties": {"id": {"pattern": r"^A\d+$"}}}}, '{"id": "x\\nA7"}', False),
         ({"function": "tests.integration.test_cascades:is_polite"}, "thank you", True),
         ({"function": "tests.integration.test_cascades:is_polite"}, "go away", False),
     ],
@@ -108,6 +111,23 @@ async def test_a_verifier_decides(verify: dict[str, Any], said: str, is_accepted
         reply, _ = await ask(cascade("a", "b", escalate_if={"verify": verify}), small, large)
 
         assert reply.headers["x-dispatch-endpoint"] == ("a" if is_accepted else "b")
+
+
+@pytest.mark.parametrize("verify", [{"regex": "^(a+)+$"}, {"schema": {"pattern": "^(a+)+$"}}])
+async def test_no_text_of_a_model_keeps_a_pattern_busy(verify: dict[str, Any]) -> None:
+    """Engines that go back try 2^40 ways here."""
+    said = "a" * 40 + "!"
+    async with Model(json.dumps(said) if "schema" in verify else said) as small, Model("large") as large:
+        reply, _ = await ask(cascade("a", "b", escalate_if={"verify": verify}), small, large)
+
+        assert reply.headers["x-dispatch-endpoint"] == "b"
+
+
+async def test_a_long_answer_is_looked_at_beside_the_loop() -> None:
+    async with Model("x" * 1_000_000) as small, Model("large") as large:
+        reply, _ = await ask(cascade("a", "b", escalate_if={"verify": {"regex": "^(x+x+)+y"}}), small, large)
+
+        assert reply.headers["x-dispatch-endpoint"] == "b"
 
 
 def is_polite(question: str, answer: str) -> bool:
@@ -251,7 +271,19 @@ async def test_a_bad_cascade_stops_the_start(plan: dict[str, Any], path: str, re
     assert reason in refused.value.reason
 
 
-@pytest.mark.parametrize("verify", [{"regex": "("}, {"function": "tests.nowhere:f"}, {"schema": {"type": 3}}])
+@pytest.mark.parametrize(
+    "verify",
+    [
+        {"regex": "("},
+        {"regex": r"(a)\1"},
+        {"regex": "(?=x)"},
+        {"regex": r"(\w{1000}){1000}"},
+        {"function": "tests.nowhere:f"},
+        {"schema": {"type": 3}},
+        {"schema": {"properties": {"id": {"pattern": "(?=x)"}}}},
+        {"schema": {"patternProperties": {"a+": {}}}},
+    ],
+)
 async def test_a_verifier_that_cannot_be_used_stops_the_start(verify: dict[str, Any]) -> None:
     from dispatch.errors import ConfigError
 

@@ -34,10 +34,13 @@ def routers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def example(name: str) -> dict[str, Any]:
-    """An example whose endpoints echo."""
+    """An example whose endpoints echo, but for its programs."""
     raw: dict[str, Any] = dict(read(FOLDER / name))
     kept = ("name", "weight", "limits", "price", "profile", "offline_ok")
-    raw["endpoints"] = [{**{key: one[key] for key in kept if key in one}, "provider": "echo"} for one in raw["endpoints"]]
+    raw["endpoints"] = [
+        one if one["provider"] == "function" else {**{key: one[key] for key in kept if key in one}, "provider": "echo"}
+        for one in raw["endpoints"]
+    ]
     return raw
 
 
@@ -126,6 +129,14 @@ async def test_experts_are_asked_in_their_domains() -> None:
         "Write a poem about dogs",
     )
     assert await went("domain-experts.yaml", "auto", *questions) == ["lawyer", "doctor", "program", "general"]
+
+
+async def test_sums_are_left_to_a_program_and_what_it_cannot_read_to_a_model() -> None:
+    answer, _ = await said("domain-experts.yaml", "auto", "What is 17 plus 25?")
+    assert answer == "42"
+    answer, headers = await said("domain-experts.yaml", "auto", "What is seventeen plus twenty five percent?")
+    assert headers["x-dispatch-endpoint"] == "general"
+    assert "seventeen" in answer
 
 
 async def test_what_is_easy_stays_here() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,10 @@ import msgspec
 from dispatch.combine.compare import unfenced
 from dispatch.combine.question import filled
 from dispatch.errors import ConfigError
+from dispatch.routing import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dispatch.combine.course import Course
     from dispatch.combine.question import Question
@@ -25,6 +27,8 @@ __all__ = ["Verifier"]
 
 _YES = re.compile(r"\W*(yes|ja|oui|sí|true|correct)\b", re.IGNORECASE)
 _VERDICT_TOKENS = 16
+_SHORT = 1 << 14
+"""Letters that are looked at in well below a millisecond."""
 
 
 class Verifier:
@@ -51,9 +55,9 @@ class Verifier:
     async def accepts(self, course: Course, question: Question, reply: Reply) -> bool:
         """Whether the answer will do. Raises `DispatchError`: the verifying model gives no answer."""
         text = reply.text
-        if self._pattern is not None and self._pattern.search(text) is None:
+        if self._pattern is not None and not await _aside(text, self._pattern.is_in):
             return False
-        if self._schema is not None and not self._fits(text):
+        if self._schema is not None and not await _aside(text, self._fits):
             return False
         if self._function is not None and not await anyio.to_thread.run_sync(self._function, question.conversation(), text):
             return False
@@ -72,10 +76,15 @@ class Verifier:
         return bool(self._schema(tree))
 
 
-def _pattern(regex: str, path: str) -> re.Pattern[str]:
+async def _aside(text: str, accepts: Callable[[str], bool]) -> bool:
+    """Look at a short text at once, at a long one in a thread: other requests do not wait for it."""
+    return accepts(text) if len(text) <= _SHORT else await anyio.to_thread.run_sync(accepts, text)
+
+
+def _pattern(regex: str, path: str) -> Pattern:
     try:
-        return re.compile(regex, re.MULTILINE)
-    except re.error as error:
+        return Pattern(regex, by_line=True)
+    except ValueError as error:
         raise ConfigError(path, f"no pattern: {error}") from None
 
 
@@ -87,10 +96,37 @@ def _schema(schema: dict[str, Any], path: str) -> Callable[[Any], bool]:
     kind = validators.validator_for(schema)
     try:
         kind.check_schema(schema)
+        for pattern in _patterns(schema):
+            _sought(pattern)
     except import_module("jsonschema.exceptions").SchemaError as error:
         raise ConfigError(path, f"no JSON Schema: {error.message}") from None
-    check: Callable[[Any], bool] = kind(schema).is_valid
+    except ValueError as error:
+        raise ConfigError(path, f"a pattern that cannot be used: {error}") from None
+    check: Callable[[Any], bool] = validators.extend(kind, {"pattern": _keyword})(schema).is_valid
     return check
+
+
+def _patterns(tree: object) -> Iterator[str]:
+    """Yield the patterns of a schema. Raises `ValueError` for names that are patterns: they would be sought without a bound on time."""
+    if isinstance(tree, dict):
+        if tree.get("patternProperties"):
+            raise ValueError("patternProperties is not taken")
+        if isinstance(tree.get("pattern"), str):
+            yield tree["pattern"]
+    for value in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _patterns(value)
+
+
+@cache
+def _sought(pattern: str) -> Pattern:
+    return Pattern(pattern, by_line=False)
+
+
+def _keyword(validator: object, pattern: str, instance: object, schema: object) -> Iterator[Exception]:
+    """The keyword `pattern`, in the time that the text takes; jsonschema's own goes back in it."""
+    del validator, schema
+    if isinstance(instance, str) and not _sought(pattern).is_in(instance):
+        yield import_module("jsonschema.exceptions").ValidationError(f"{pattern!r} is not in it")
 
 
 def _function(name: str, path: str) -> Callable[[str, str], object]:

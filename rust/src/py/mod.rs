@@ -5,6 +5,7 @@ mod express;
 mod hedge;
 mod judge;
 mod learn;
+mod pattern;
 mod routing;
 mod simulate;
 mod state;
@@ -25,6 +26,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     hedge::register(module)?;
     judge::register(module)?;
     learn::register(module)?;
+    pattern::register(module)?;
     routing::register(module)?;
     simulate::register(module)?;
     state::register(module)?;

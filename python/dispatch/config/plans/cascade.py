@@ -33,7 +33,8 @@ class Verify(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What judges an answer. What it does not accept goes to the next step. With several, all must accept it."""
 
     regex: str | None = None
-    """Is to be found in the answer's text (Python's syntax)."""
+    """Is to be found in the answer's text; `^` and `$` stand at the ends of lines. The syntax is Rust's (https://docs.rs/regex/#syntax):
+    Python's without look-around and references to groups, so that no text can keep the search busy for long."""
     schema: dict[str, Any] | None = None
     """The text is JSON that fits this JSON Schema; needs `dispatch-llm[schema]`."""
     function: str | None = None
