@@ -9,6 +9,7 @@ __all__ = [
     "FLOWS",
     "HEDGES",
     "LANGUAGES",
+    "LEFT_OUT",
     "MODALITIES",
     "OVERHEAD_BOUNDS_S",
     "PERSONAL",
@@ -164,6 +165,8 @@ OVERHEAD_BOUNDS_S: list[float]
 """The same for `Board.overhead()`."""
 BOOKINGS: list[str]
 """How an attempt can stand in the ledger, in the order of `EndpointState.booked`."""
+LEFT_OUT: list[str]
+"""Where a translation meets what it cannot say, in the order of `EndpointState.left_out`."""
 HEDGES: list[str]
 """Names of the ways in which a hedge ends or is not made, in the order of `PoolState.hedges`."""
 SHARED: list[str]
@@ -339,6 +342,9 @@ class Board:
         Only after the worker has been reaped, and before a successor gets its column.
         """
 
+    def leave_out(self, slot: int, place: int, count: int, /) -> None:
+        """Count what a translation for an endpoint could not say; `place` is one in `LEFT_OUT`. Raises `IndexError`."""
+
     def book(self, endpoint: int, model: int, key: int | None, outcome: int, cost_pico: int, /) -> None:
         """Count an attempt that stands in the ledger.
 
@@ -485,6 +491,20 @@ class Engine:
         Raises:
             IndexError: no such model.
             ValueError: no such outcome.
+        """
+
+    def expect(self, model: int, guess: int, most: int, usual: int, choices: int, /) -> tuple[int, int]:
+        """What a request will use, by what was learned of its model: tokens of the prompt, and of the answer.
+
+        Args:
+            model: its slot.
+            guess: tokens of the prompt, by its length alone.
+            most: tokens that the answer may have; 0: as many as it wants.
+            usual: tokens of an answer while nothing is learned.
+            choices: answers that are asked for.
+
+        Raises:
+            IndexError: no such model.
         """
 
     def share(self, model: int, at: int, /) -> None:
@@ -807,6 +827,10 @@ class EndpointState:
     @property
     def cost(self) -> list[int]:
         """What they cost, picodollars, in the same order."""
+
+    @property
+    def left_out(self) -> list[int]:
+        """What translations could not say, in the order of `LEFT_OUT`."""
 
 @final
 class KeyState:

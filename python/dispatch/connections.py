@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ from dispatch.transport.tls import TlsConfig
 if TYPE_CHECKING:
     from dispatch.config import Config, Endpoint, Secrets
     from dispatch.providers.identity import Identity
+    from dispatch.routing import Routing
     from dispatch.schema import Origin as Address
     from dispatch.transport.connection import Owner
     from dispatch.transport.credentials.keeper import Keeper
@@ -31,6 +33,10 @@ class Held(Protocol):
     @property
     def config(self) -> Config:
         """What it was made of."""
+
+    @property
+    def routing(self) -> Routing:
+        """Where it counts."""
 
     @property
     def origins(self) -> dict[tuple[object, ...], Owner]:
@@ -58,7 +64,8 @@ def links_of(config: Config, secrets: Secrets, generation: Held, old: Held | Non
         whose = identity_of(provider, endpoint)
         if whose is not None and isinstance(origin, Origin):
             origin = _credentialed((*identity, whose), origin, whose, generation, old)
-        links[endpoint.name] = Link(endpoint, provider, origin, secrets.endpoints[endpoint.name].reveal())
+        count = partial(generation.routing.leave_out, endpoint.name)
+        links[endpoint.name] = Link(endpoint, provider, origin, secrets.endpoints[endpoint.name].reveal(), count)
     return links
 
 

@@ -28,7 +28,7 @@ from dispatch.plans.live import Live
 from dispatch.plans.recover import Recover
 from dispatch.plans.single import Single
 from dispatch.plans.table import make
-from dispatch.policy.cost import rates
+from dispatch.policy.cost import OUTPUT_TOKENS, estimate_tokens, expect_output_tokens, rates
 from dispatch.pools import Pool
 from dispatch.routing import SHARED, Hedges, Routing
 from dispatch.telemetry.ledger import Ledger
@@ -61,7 +61,20 @@ class Model:
     """A callable name."""
 
     __slots__ = (
-        *("caches", "deadline_ns", "declares", "doors", "from_client", "is_pattern", "name", "pool", "queue", "reads_head", "run"),
+        *(
+            "caches",
+            "deadline_ns",
+            "declares",
+            "doors",
+            "from_client",
+            "is_pattern",
+            "learns",
+            "name",
+            "pool",
+            "queue",
+            "reads_head",
+            "run",
+        ),
         "slot",
     )
 
@@ -81,6 +94,8 @@ class Model:
         self.declares: dict[str, bytes] = {}
         """What a client may say of a request, by name: the header field."""
         self.reads_head = from_client or self.caches
+        self.learns = False
+        """What its answers take says what the next one will: not so where several models are asked for one."""
         self.run = run
 
 
@@ -88,6 +103,7 @@ class Generation:
     """See the module."""
 
     __slots__ = (
+        "_expect",
         "_patterns",
         "admit",
         "by_name",
@@ -110,6 +126,7 @@ class Generation:
         self.config = config
         self.routing = routing
         self.admit = routing.admit
+        self._expect = routing.expect
         self.origins: dict[tuple[object, ...], Owner] = {}
         self.keepers: dict[Identity, Keeper] = {}
         self.models: dict[str, Model] = {}
@@ -136,6 +153,13 @@ class Generation:
         if key.models is not None and name not in key.models and model.name not in key.models:
             raise ModelNotAllowed(f"key {key.name!r} may not use the model {name[:200]!r}", param="model")
         return model, upstream_name
+
+    def expect(self, model: Model, text_bytes: int, max_tokens: int, n: int) -> tuple[int, int]:
+        """Estimate the tokens of a prompt and of its answers, by what was learned of the model; see `policy.cost`."""
+        guess = estimate_tokens(text_bytes)
+        if not model.learns:
+            return guess, expect_output_tokens(max_tokens, n)
+        return self._expect(model.slot, guess, max_tokens, OUTPUT_TOKENS, n)
 
     def key_named(self, name: str) -> KeyEntry | None:
         """The key of that name."""
@@ -181,6 +205,7 @@ def _add_model(
     added = Model(model.name, slot, settings, from_client, _shared(start, model, kept, routing, dispatcher))
     added.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
     added.reads_head |= bool(added.declares)
+    added.learns = not decides(model.plan)
     added.pool = builder.first
     added.doors = frozenset(door for name in reached for door in links[name].heads)
     generation.models[model.name] = added

@@ -21,7 +21,7 @@ from dispatch.policy.provider_limits import left
 from dispatch.policy.retry_after import retry_after_s
 from dispatch.providers.base import has_capability, target_of
 from dispatch.providers.classify import describe
-from dispatch.translation import Translated, native_door, translation_of
+from dispatch.translation import Translated, ignore, native_door, translation_of
 from dispatch.wire import sse
 from dispatch.wire.http1 import COMPLETE, CUT_CALL, ENCODED, JSON_OK, read_answer
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from dispatch.exchange import Answer, Call
     from dispatch.providers.base import Provider
     from dispatch.routing import Lease
-    from dispatch.translation import Translation
+    from dispatch.translation import Count, Translation
     from dispatch.transport.connection import Owner
 
 __all__ = ["DIALECTS", "DOORS", "Link", "endpoint_lines"]
 
 DOORS = (
     *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
-    *("gemini_count", "gemini_embed", "gemini_embed_batch"),
+    *("gemini_count", "gemini_embed", "gemini_embed_batch", "embed_predict"),
     *("moderations", "rerank", "images", "image_edits", "image_variations", "speech", "transcriptions", "audio_translations"),
-    *("stored", "responses_stored", "realtime"),
+    *("stored", "responses_stored", "responses_compact", "realtime"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
     *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
 )
@@ -52,6 +52,7 @@ DIALECTS = {
     "count_tokens": sse.ANTHROPIC,
     "generate": sse.CHAT,
     "responses_stored": sse.RESPONSES,
+    "responses_compact": sse.RESPONSES,
     "stored": sse.RESPONSES,
     "realtime": sse.RAW,
     "moderations": sse.CHAT,
@@ -65,6 +66,7 @@ DIALECTS = {
     "gemini_count": sse.CHAT,
     "gemini_embed": sse.CHAT,
     "gemini_embed_batch": sse.CHAT,
+    "embed_predict": sse.CHAT,
     "generate_stream": sse.CHAT,
     "invoke": sse.FRAMED_ANTHROPIC,
     "predict": sse.ANTHROPIC,
@@ -115,7 +117,7 @@ class Link:
         "translations",
     )
 
-    def __init__(self, endpoint: Endpoint, provider: Provider, origin: Owner, secret: str) -> None:
+    def __init__(self, endpoint: Endpoint, provider: Provider, origin: Owner, secret: str, count: Count = ignore) -> None:
         self.endpoint = endpoint
         self.name = endpoint.name
         self.provider = provider
@@ -130,14 +132,14 @@ class Link:
         found = ((door, provider.head(endpoint, door, secret)) for door in doors)
         self.heads: dict[str, bytes] = {door: head for door, head in found if head is not None}
         self.translations: dict[str, Translation] = {}
-        self._translate()
+        self._translate(count)
 
-    def _translate(self) -> None:
+    def _translate(self, count: Count) -> None:
         """Let another door of the provider stand in for each that it lacks, where one can."""
         target = target_of(self.provider, self.endpoint)
         stand_ins = {door: native for door in DOORS if door not in self.heads and (native := native_door(door, self.heads)) is not None}
         for door, native in stand_ins.items():
-            self.translations[door] = translation_of(door, native, target, self.endpoint.forward_headers)
+            self.translations[door] = translation_of(door, native, target, self.endpoint.forward_headers, count)
             self.heads[door] = self.heads[native]
 
     def request(self, call: Call) -> bytes:
@@ -265,7 +267,7 @@ class Link:
 
 def _family(door: str) -> str:
     """A door without the ways to use it."""
-    return door.removesuffix("_stream").removesuffix("_stored")
+    return door.removesuffix("_stream").removesuffix("_stored").removesuffix("_compact")
 
 
 def endpoint_lines(name: str, attempts: int) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.relay import Relay
 from dispatch.replies import framed
+from dispatch.translation import STREAM
 from dispatch.wire import sse
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ __all__ = ["Translating"]
 class Translating(Relay):
     """See the module."""
 
-    __slots__ = ("_translator",)
+    __slots__ = ("_count", "_lost", "_translator")
 
     def __init__(self, attempts: Attempts, connection: UpstreamConnection, answer: Answer, translation: Translation) -> None:
         super().__init__(attempts, connection, answer)
         self._call.answer = translation.head(self._call, answer)
         self._translator = translation.stream(self._call)
+        self._count = translation.count
+        self._lost = 0
 
     def begin(self) -> None:
         """Take the connection over: events come without the framing that the client's message will have."""
@@ -50,3 +53,9 @@ class Translating(Relay):
         rest = self.reader.finish()
         body = framed((self._translator.feed(rest) if rest else b"") + self._translator.end(), self._call.chunked)
         return body + sse.LAST_CHUNK if self._call.chunked else body
+
+    def _count_dropped(self) -> None:
+        super()._count_dropped()
+        lost, self._lost = self._translator.lost - self._lost, self._translator.lost
+        if lost:
+            self._count(STREAM, lost)

@@ -6,19 +6,21 @@ Chosen once, when the tables are built; a link whose provider has the door never
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from secrets import token_hex
 from time import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from dispatch.dialects import embeddings
+from dispatch.dialects import embeddings, gemini_embeddings
 from dispatch.dialects.form import Unknown
 from dispatch.dialects.messages.write_request import hosted_body
 from dispatch.dialects.shape import MalformedAnswer
 from dispatch.dialects.table import DIALECTS, HOSTED, Hosted
 from dispatch.dialects.target import Losses
 from dispatch.errors import BadRequest
+from dispatch.routing import LEFT_OUT
 from dispatch.wire.http1 import COMPLETE, GOOD, JSON_OK
 
 if TYPE_CHECKING:
@@ -29,7 +31,18 @@ if TYPE_CHECKING:
     from dispatch.dialects.target import Target
     from dispatch.exchange import Answer, Body, Call
 
-__all__ = ["Asked", "Headed", "LineTranslator", "Rewriting", "Translated", "Translation", "Translator", "native_door", "translation_of"]
+__all__ = [
+    "STREAM",
+    "Asked",
+    "Headed",
+    "LineTranslator",
+    "Rewriting",
+    "Translated",
+    "Translation",
+    "Translator",
+    "native_door",
+    "translation_of",
+]
 
 PREFERRED = {
     "chat": ("messages", "generate", "ollama", "responses"),
@@ -42,8 +55,21 @@ PREFERRED = {
     "ollama_generate": ("ollama", "chat", "messages", "generate", "responses"),
 }
 """For a door that a provider lacks: those that can stand in, best first; after them what is in `HOSTED`."""
-_EMBEDDINGS = {"embeddings": ("cohere_embed", "ollama_embed"), "ollama_embed": ("embeddings", "cohere_embed")}
+_OF_GOOGLE = ("gemini_embed_batch", "embed_predict", "gemini_embed")
+_EMBEDDINGS = {
+    "embeddings": ("cohere_embed", "ollama_embed", *_OF_GOOGLE),
+    "ollama_embed": ("embeddings", "cohere_embed", *_OF_GOOGLE),
+    "gemini_embed": ("embed_predict", "embeddings", "cohere_embed", "ollama_embed"),
+    "gemini_embed_batch": ("embed_predict", "gemini_embed", "embeddings", "cohere_embed", "ollama_embed"),
+}
 """The same for embeddings."""
+_EMBED_DOORS = {**embeddings.DOORS, **gemini_embeddings.DOORS}
+_EMBED_UPSTREAMS = {**embeddings.UPSTREAMS, **gemini_embeddings.UPSTREAMS}
+
+Count = Callable[[int, int], None]
+"""Counts what could not be said: a place in `LEFT_OUT`, how many."""
+_REFUSED, _REQUEST, _ANSWER, STREAM = range(len(LEFT_OUT))
+_UNPRINTABLE = re.compile(r"[^ -~]")
 
 _KEPT = (b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"idempotency-key")
 """Of a client's header lines, those that mean the same to every provider."""
@@ -73,12 +99,16 @@ def native_door(door: str, doors: Iterable[str]) -> str | None:
     return next((name for name in stand_ins if name in offered), None)
 
 
-def translation_of(door: str, native: str, target: Target, forwarded: Iterable[str] = ()) -> Translation:
-    """What is done for `door` where `native` stands in for it."""
+def ignore(place: int, count: int, /) -> None:
+    """Count nothing."""
+
+
+def translation_of(door: str, native: str, target: Target, forwarded: Iterable[str] = (), count: Count = ignore) -> Translation:
+    """What is done for `door` where `native` stands in for it; `count` is told of what cannot be said."""
     if door in _EMBEDDINGS:
-        return EmbedTranslation(door, native, target, forwarded)
+        return EmbedTranslation(door, native, target, forwarded, count)
     like = HOSTED[native].like if native in HOSTED else ""
-    return (Rewriting if like == door else Translation)(door, native, target, forwarded)
+    return (Rewriting if like == door else Translation)(door, native, target, forwarded, count)
 
 
 class Asked(Protocol):
@@ -93,16 +123,17 @@ class Asked(Protocol):
 class Translation:
     """From the dialect of a door to that of an endpoint and back."""
 
-    __slots__ = ("_forwarded", "_lines", "_source", "_target", "_to", "native", "native_stream")
+    __slots__ = ("_forwarded", "_lines", "_source", "_target", "_to", "count", "native", "native_stream")
 
     is_same = False
     """Answers need no translation: only requests are changed."""
 
-    def __init__(self, door: str, native: str, target: Target, forwarded: Iterable[str] = ()) -> None:
+    def __init__(self, door: str, native: str, target: Target, forwarded: Iterable[str] = (), count: Count = ignore) -> None:
         self.native = native
         self.native_stream = _STREAMS.get(native, native)
         self._source, self._to = self._sides(door, native)
         self._target = target
+        self.count = count
         self._lines = _LINES.get(native, b"") + b"content-type: application/json\r\n"
         self._forwarded = frozenset((*_KEPT, *_OWN.get(native, ()), *(name.lower().encode() for name in forwarded)))
 
@@ -122,8 +153,14 @@ class Translation:
         if not self._target.model:
             request.model = call.upstream_name
         losses = Losses(drops=self._target.drops or call.drops)
-        written = self._to.write_request(request, self._target, losses)
+        try:
+            written = self._to.write_request(request, self._target, losses)
+        except BadRequest:
+            self.count(_REFUSED, 1)
+            raise
         call.dropped = losses.names
+        if losses.names:
+            self.count(_REQUEST, len(losses.names))
         return self._composed(head, lines, written)
 
     def _taken(self, call: Asked) -> tuple[bytes, bytes]:
@@ -151,6 +188,8 @@ class Translation:
             body, usage = self._rewritten(call, answer.body, losses)
         except (MalformedAnswer, KeyError, TypeError, AttributeError, ValueError):
             return Translated(answer, answer.body, _NOTHING, b"", COMPLETE)
+        if len(losses.names) > len(call.dropped):
+            self.count(_ANSWER, len(losses.names) - len(call.dropped))
         return Translated(
             answer, body, _NOTHING if usage is None else _counts(usage), dropped_line(losses.names), COMPLETE | JSON_OK | GOOD
         )
@@ -207,7 +246,7 @@ class EmbedTranslation(Translation):
 
     @staticmethod
     def _sides(door: str, native: str) -> tuple[Any, Any]:
-        return embeddings.DOORS[door], embeddings.UPSTREAMS[native]
+        return _EMBED_DOORS[door], _EMBED_UPSTREAMS[native]
 
     def _rewritten(self, call: Asked, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
         """The vectors as the client asked for them."""
@@ -228,7 +267,10 @@ def _counts(usage: Usage) -> tuple[int, int, int, int]:
 
 def dropped_line(names: Sequence[str]) -> bytes:
     """The header line that tells what was left out; nothing for nothing."""
-    return f"x-dispatch-dropped: {', '.join(names)}\r\n".encode("ascii", "replace") if names else b""
+    if not names:
+        return b""
+    listed = _UNPRINTABLE.sub("?", ", ".join(names))
+    return f"x-dispatch-dropped: {listed}\r\n".encode("ascii")
 
 
 class Translator:
@@ -263,9 +305,14 @@ class Translator:
             # JSON, but not of this dialect: left out of a healthy stream, as broken JSON is.
             return [Unknown("malformed")]
 
+    @property
+    def lost(self) -> int:
+        """How many kinds of things could not be told so far."""
+        return len(self._writer.lost)
+
     def end(self) -> bytes:
         """What ends a complete stream, with a comment on what could not be told in it."""
-        lost = ", ".join(self._writer.lost) if self._has_comments else ""
+        lost = _UNPRINTABLE.sub("?", ", ".join(self._writer.lost)) if self._has_comments else ""
         comment = f": x-dispatch-dropped: {lost}\n\n".encode("ascii", "replace") if lost else b""
         return comment + self._writer.end()
 

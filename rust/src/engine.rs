@@ -27,11 +27,12 @@ use ticket::Charged;
 pub use ticket::{Outcome, Ticket, Who};
 pub use turns::{FLOWS, Head, Turns};
 
-use crate::board::Board;
+use crate::board::{Board, LEFT_OUT};
 use crate::error::TableError;
 use crate::health::FAILURES;
 use crate::health::breaker::{self, State};
 use crate::health::ewma;
+use crate::limit::estimate::Learned;
 use crate::limit::found::{self, Found};
 use crate::limit::{self, Gate, Limits, Use, keyed};
 use crate::select::{self, Strategy};
@@ -39,6 +40,8 @@ use crate::units::Nanos;
 
 /// The outcome word of requests that a limit of their key or model refused: beside the failures.
 pub const REFUSED: usize = FAILURES.len();
+
+const _: () = assert!(FAILURES.len() + LEFT_OUT.len() <= 24, "they share three lines of an endpoint's row");
 
 /// Answers of a model that were asked for once and given more than once, and those that were not, in the order of their words.
 pub const SHARED: [&str; 5] = ["joined", "dropped", "hit", "miss", "bypass"];
@@ -199,6 +202,12 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What was learned of the prompts and answers of `model`.
+    #[must_use]
+    pub fn learned(&self, model: u16) -> Learned {
+        Learned::read(self.board.model(usize::from(model)).learned())
     }
 
     /// Counts a request of `model` that ended without a ticket: a failure number or [`REFUSED`].

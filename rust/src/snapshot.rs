@@ -84,6 +84,8 @@ pub struct Endpoint {
     pub booked: Vec<u64>,
     /// What they cost, picodollars.
     pub cost: Vec<u64>,
+    /// What translations could not say, in the order of [`crate::board::LEFT_OUT`].
+    pub left_out: Vec<u64>,
 }
 
 /// One key.
@@ -173,6 +175,7 @@ pub fn endpoint(board: &Board, slot: usize) -> Endpoint {
         tokens: counters(row.tokens()),
         booked: counters(row.booked()),
         cost: counters(row.cost()),
+        left_out: counters(row.left_out()),
     }
 }
 

@@ -35,6 +35,7 @@ from tests.contract.exchanges import (
 from tests.contract.inside import sidecar
 from tests.contract.natives import Native, natives, unchanged
 from tests.contract.recordings import DOORS, OWN, Answer, Player, Recording, ask, cut_randomly, events, frame, recordings
+from tests.contract.vectors import Embedding, embeddings, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -111,7 +112,12 @@ async def passed_on(port: int, player: Player, recording: Recording) -> str:
     return "" if same(recording, answer) else "not unchanged in its own dialect"
 
 
-CHECKS: dict[type, Callable[..., Coroutine[Any, Any, str]]] = {Exchange: failure, Recording: passed_on, Native: unchanged}
+CHECKS: dict[type, Callable[..., Coroutine[Any, Any, str]]] = {
+    Exchange: failure,
+    Recording: passed_on,
+    Native: unchanged,
+    Embedding: translated,
+}
 
 
 async def results() -> dict[str, str]:
@@ -120,7 +126,7 @@ async def results() -> dict[str, str]:
     async with Player() as player:
         folder = Path(tempfile.mkdtemp())
         passed_through = [one for one in recordings() if one.path not in PATHS.values()]
-        one_of: Iterable[Any] = (*exchanges(), *passed_through, *natives())
+        one_of: Iterable[Any] = (*exchanges(), *passed_through, *natives(), *embeddings())
         for one in one_of:
             # A sidecar of its own for each: failures one after another would open a breaker.
             async with sidecar(folder, configuration(player)) as port:
@@ -155,8 +161,6 @@ def _reason(name: str, endpoint: str, provider: str, found: dict[str, str]) -> s
         return LEFT_OUT[name]
     if endpoint in {"invoke", "invoke-stream"}:
         return "InvokeModel in its maker's own dialect: such models are asked by Converse"
-    if (provider, endpoint) == ("writer", "completions"):
-        return "a form of its own, without usage or a reason to end; Writer's chat is spoken"
     if endpoint == "models":
         return "a page of the hub about a model, which no inference API has"
     if (provider, endpoint) in NOT_CHAT or endpoint not in {**DIALECTS, **DOORS}:

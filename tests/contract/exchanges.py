@@ -56,8 +56,9 @@ LEFT_OUT = {
     "gemini/streamGenerateContent__4ae6195a3d7ed163": ARRAY,
     "gemini/streamGenerateContent__b89d862084b951c8": ARRAY,
     "gemini/streamGenerateContent__bd1cfac8fcfdc261": "arguments of a call in pieces by JSON path, which only a request of Vertex asks for",
+    "writer/completions__da6a3b9f67c7ae81": "a stream that says neither its end nor a reason for it: one that is cut would look whole",
 }
-"""Recordings that are no answers to what this sidecar asks."""
+"""Recordings that are no answers to what this sidecar asks, or not whole by what they say."""
 HALF_CALLS = {
     "anthropic/messages__29d18134d656d74e": "a second message begins inside a call of the first, whose arguments stay cut",
 }
@@ -96,6 +97,8 @@ PROVIDERS = {
     "invoke": "bedrock",
     "cohere": "cohere",
     "ollama": "ollama",
+    "vertex": "vertex",
+    "predict": "vertex",
 }
 HAVE = {
     "chat": ["chat", "completions", "embeddings"],
@@ -153,7 +156,7 @@ def _read(row: dict[str, Any], found: dict[str, Any]) -> Exchange | None:
     answer = found["response"]
     dialect = DIALECTS[row["endpoint"]]
     if dialect == "invoke":
-        dialect = maker(found["request"]["path"])
+        dialect = maker(found["request"]["path"]) if row["status"] == 200 else "invoke"
         if not dialect:
             return None
     body = answer["body"]
@@ -227,6 +230,8 @@ def configuration(player: Player) -> dict[str, Any]:
     base = {"chat": f"{root}/v1", "responses": f"{root}/v1"}
     more: dict[str, dict[str, object]] = {"invoke": {"options": {"api": "invoke"}}}
     more |= {dialect: {"doors": doors} for dialect, doors in HAVE.items()}
+    project: dict[str, object] = {"options": {"project": "p"}}
+    more |= {"vertex": project, "predict": {**project, "model": "text-embedding-005"}}
     endpoints = [
         {
             "name": f"at-{dialect}",

@@ -14,7 +14,6 @@ from dispatch.errors import BadRequest, DispatchError, Draining
 from dispatch.exchange import Call
 from dispatch.judgement import learn
 from dispatch.lane import door_generates
-from dispatch.policy.cost import estimate_tokens, expect_output_tokens
 from dispatch.policy.users import user_named
 from dispatch.wire.http1 import INCLUDE_USAGE_TRUE, BodyError, Scan
 
@@ -237,9 +236,9 @@ class LocalEngine:
         call.chunked = False
         call.wants_usage = bool(flags & INCLUDE_USAGE_TRUE)
         call.affinity = affinity or self._key.affinity
-        call.tokens_in = estimate_tokens(text_bytes)
+        call.tokens_in, tokens_out = generation.expect(model, text_bytes, max_tokens, n)
         if door_generates(door):
-            call.tokens_out = expect_output_tokens(max_tokens, n)
+            call.tokens_out = tokens_out
         key = self._key
         if key.secret:
             call.asker = key.asker(user_named(scan.body(b"", False)))

@@ -149,9 +149,9 @@ def _target(endpoint: Endpoint, options: Options, door: str) -> str | None:
         return None
     version = version or API_VERSION
     root = _root(endpoint)
-    if door in {"responses", "responses_stored"}:
+    if door.startswith("responses"):
         # Not below a deployment: there the body's `model` names it.
-        return f"{root}/responses?api-version={version}" if version >= _RESPONSES_SINCE else None
+        return f"{root}{PATHS[door]}?api-version={version}" if version >= _RESPONSES_SINCE else None
     return f"{root}/deployments/{options.deployment or endpoint.model}{PATHS[door]}?api-version={version}"
 
 

@@ -65,6 +65,7 @@ PATHS: Mapping[str, str] = {
     "audio_translations": "/audio/translations",
     "realtime": "/realtime",
     "responses_stored": "/responses",
+    "responses_compact": "/responses/compact",
     "stored": "",
 }
 """What each door appends to an OpenAI base URL; at `stored` the client's own path follows."""

@@ -6,6 +6,7 @@ Requests carry an access token that is renewed ahead of time, or a key of Vertex
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote
 
@@ -31,9 +32,12 @@ _VERBS = {
         "generate_stream": "streamGenerateContent?alt=sse",
         "gemini_count": "countTokens",
         "gemini_embed": "embedContent",
+        "embed_predict": "predict",
     },
     "anthropic": {"predict": "rawPredict", "predict_stream": "streamRawPredict", "count_tokens": "rawPredict"},
 }
+_PREDICTED = re.compile(r"(gemini-embedding-001|text(-multilingual)?-embedding|textembedding-gecko)")
+"""Models that make vectors by `predict`; all later ones by `embedContent`."""
 _PUBLISHERS = {"gemini": "google", "anthropic": "anthropic"}
 _VERSION = "vertex-2023-10-16"
 _REGIONAL = frozenset(("us", "eu"))
@@ -89,6 +93,8 @@ class Vertex:
             target = f"{place}/endpoints/openapi/chat/completions" if door == "chat" else None
         else:
             verb = _VERBS[api].get(door)
+            if "embed" in door and (door == "embed_predict") != bool(_PREDICTED.match(endpoint.model)):
+                verb = None
             # Counting has a path of its own, and finds the model in the body.
             model = "count-tokens" if door == "count_tokens" else quote(endpoint.model)
             target = None if verb is None else f"{place}/publishers/{_PUBLISHERS[api]}/models/{model}:{verb}"

@@ -23,6 +23,7 @@ from dispatch._core import (
     FIRST_TOKEN_BOUNDS_S,
     FLOWS,
     HEDGES,
+    LEFT_OUT,
     OVERHEAD_BOUNDS_S,
     SHARED,
     VERDICTS,
@@ -66,6 +67,7 @@ __all__ = [
     "FIRST_TOKEN_BOUNDS_S",
     "FLOWS",
     "HEDGES",
+    "LEFT_OUT",
     "MASK_BITS",
     "OVERHEAD_BOUNDS_S",
     "REFUSED",
@@ -160,6 +162,7 @@ class Routing:
     Attributes:
         admit: `_core.Engine.admit`, bound.
         count: `_core.Engine.count`, bound.
+        expect: `_core.Engine.expect`, bound.
         admit_next: `_core.Engine.admit_next`, bound.
         refuse: `_core.Engine.refuse`, bound.
         turns: `_core.Engine.turns`, bound.
@@ -177,6 +180,7 @@ class Routing:
         "admit",
         "admit_next",
         "count",
+        "expect",
         "keys",
         "models",
         "refuse",
@@ -201,6 +205,7 @@ class Routing:
         self._routers = self._build_routers()
         self.admit = self._engine.admit
         self.count = self._engine.count
+        self.expect = self._engine.expect
         self.admit_next = self._engine.admit_next
         self.refuse = self._engine.refuse
         self.turns = self._engine.turns
@@ -268,6 +273,10 @@ class Routing:
         """Count an attempt that stands in the ledger; `outcome` is a place in `BOOKINGS`, an empty `key` is nobody's."""
         slots = self._slots
         self._board.book(slots.endpoints[endpoint], slots.models[model], slots.keys.get(key), outcome, cost_pico)
+
+    def leave_out(self, endpoint: str, place: int, count: int) -> None:
+        """Count what a translation for an endpoint could not say; `place` is one in `LEFT_OUT`."""
+        self._board.leave_out(self._slots.endpoints[endpoint], place, count)
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """Read the rows of everything that is configured.

@@ -1,6 +1,6 @@
 """Tokens counted before a request is sent: by the provider where it does that, by our own estimate where it does not.
 
-An estimate says that it is one, in `x-dispatch-estimated`.
+An estimate says that it is one, in `x-dispatch-estimated`. It goes by what was learned from the usage that answers of the model reported.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dispatch.policy.cost import estimate_tokens
 from dispatch.server.answers import page
 from dispatch.server.openai_api import Door, check_type, identify
 
@@ -40,5 +39,6 @@ class Counting(Door):
         if self.name in model.doors:
             super().__call__(front, client, inbound, scan)
             return
-        body = msgspec.json.encode({self.member: estimate_tokens(scan.text_bytes)})
+        tokens, _ = generation.expect(model, scan.text_bytes, 0, 1)
+        body = msgspec.json.encode({self.member: tokens})
         client.answer(page(200, body, extra=b"x-dispatch-estimated: true\r\n", keep=client.keeps))

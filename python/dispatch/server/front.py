@@ -56,6 +56,7 @@ DOORS: dict[bytes, Door] = {
     b"POST /v1/completions": openai_api.Door("completions"),
     b"POST /v1/embeddings": openai_api.Door("embeddings"),
     b"POST /v1/responses": ResponsesDoor("responses"),
+    b"POST /v1/responses/compact": openai_api.Door("responses_compact"),
     b"POST /v1/moderations": openai_api.Door("moderations"),
     b"POST /v1/rerank": openai_api.Door("rerank"),
     b"POST /v1/images/generations": openai_api.Door("images"),

@@ -29,6 +29,7 @@ __all__ = ["GeminiDoor", "door_at"]
 _IN_PATH = frozenset(("model", "stream"))
 """What a path says, and the body that others read."""
 _EXECUTION = re.compile(rb"(?im)^idempotency-key:[^\n]*\n")
+_NAMED = re.compile(rb'"model"\s*:')
 _ROOTS = (b"POST /v1beta/models/", b"POST /v1/models/", b"POST /v1alpha/models/")
 
 
@@ -83,6 +84,24 @@ def _unnamed(body: bytes) -> bytes:
     return msgspec.json.encode(tree)
 
 
+def _renamed(body: bytes, model: bytes) -> bytes:
+    """A body with the endpoint's name of the model where it says one.
+
+    Google's SDKs write it beside texts that become vectors, older ones beside everything, and the API takes no other than the path's.
+    """
+    if b'"model"' not in body or not _NAMED.search(body):
+        return body
+    tree = msgspec.json.decode(body)
+    if not isinstance(tree, dict):
+        return body
+    parts = tree.get("requests")
+    named = [one for one in (tree, *(parts if isinstance(parts, list) else ())) if isinstance(one, dict) and "model" in one]
+    name = msgspec.json.decode(model, type=str)
+    for one in named:
+        one["model"] = name if "/" in name else f"models/{name}"
+    return msgspec.json.encode(tree) if named else body
+
+
 class _Body:
     """What the client sent, and the same with its model's name.
 
@@ -107,7 +126,7 @@ class _Body:
     def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes:
         """The request as it came, below another path; without a prefix, for a translation, the body with the model's name."""
         del inject_usage
-        body = self._own if prefix else self._scan.body(model, False)
+        body = _renamed(self._own, model) if prefix else self._scan.body(model, False)
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, self._forward, len(body), body)
 
     def body(self, model: bytes, inject_usage: bool, /) -> bytes:
@@ -152,7 +171,7 @@ class GeminiCount(GeminiDoor):
 class _Counting(Counting):
     __slots__ = ()
     member = "totalTokens"
-    body_of = GeminiDoor.body_of
+    body_of = staticmethod(GeminiDoor.body_of)
 
 
 _COUNTING = _Counting("gemini_count")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from dispatch.errors import BadRequest, InvalidKey
 from dispatch.exchange import Call
 from dispatch.lane import door_generates
-from dispatch.policy.cost import estimate_tokens, expect_output_tokens
 from dispatch.policy.sharing import freshness
 from dispatch.policy.users import user_named
 from dispatch.queue import CLASSES
@@ -74,9 +73,9 @@ class Door:
             call.stream = True
             call.chunked = inbound.minor > 0
             call.wants_usage = bool(scanned & INCLUDE_USAGE_TRUE)
-        call.tokens_in = estimate_tokens(text_bytes)
+        call.tokens_in, tokens_out = generation.expect(model, text_bytes, max_tokens, n)
         if self.generates:
-            call.tokens_out = expect_output_tokens(max_tokens, n)
+            call.tokens_out = tokens_out
         _read_head(front, model, call, inbound)
         if self.amend is not None:
             self.amend(call, inbound)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from dispatch.routing import BOOKINGS, DURATION_BOUNDS_S, FAILURES, FIRST_TOKEN_BOUNDS_S, HEDGES, OVERHEAD_BOUNDS_S, SHARED, Snapshot
+from dispatch.routing import (
+    BOOKINGS,
+    DURATION_BOUNDS_S,
+    FAILURES,
+    FIRST_TOKEN_BOUNDS_S,
+    HEDGES,
+    LEFT_OUT,
+    OVERHEAD_BOUNDS_S,
+    SHARED,
+    Snapshot,
+)
 
 if TYPE_CHECKING:
     from dispatch.routing import Histogram
@@ -217,6 +227,14 @@ _LEDGER = (
 )
 
 _EXTRAS = (
+    Metric(
+        name="dispatch_translation_left_out_total",
+        labels=("endpoint", "where"),
+        unit="fields, parts or events",
+        about="What translations could not say; refused: requests that were turned away for it; stream: kinds of events, once a stream.",
+        read=_each("endpoints", "left_out", LEFT_OUT),
+        only="requests are translated",
+    ),
     Metric(
         name="dispatch_checks_total",
         labels=("endpoint", "outcome"),

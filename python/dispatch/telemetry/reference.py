@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from dispatch.routing import BOOKINGS, FAILURES, HEDGES
+from dispatch.routing import BOOKINGS, FAILURES, HEDGES, LEFT_OUT
 from dispatch.telemetry.families import METRICS, OUTCOMES
 from dispatch.telemetry.routes import TAUGHT
 
@@ -34,6 +34,7 @@ def page() -> str:
         ("failure", "attempts; what they mean is in [failures.md](failures.md)", ("none", *FAILURES[1:])),
         ("outcome", "the ledger", BOOKINGS),
         ("outcome", "hedges", HEDGES),
+        ("where", "translations", LEFT_OUT),
         ("kind", "tokens", ("input", "output", "cached")),
     )
     lists = [f"- `{label}` of {whose}: {', '.join(f'`{name}`' for name in names)}." for label, whose, names in values]

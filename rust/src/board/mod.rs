@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 pub use layout::Sizes;
 use layout::Starts;
 use region::{Line, Region};
-pub use rows::{BOOKINGS, EndpointRow, KeyRow, ModelRow, PairRow, PoolRow, TOKEN_KINDS, UserRow, Words};
+pub use rows::{BOOKINGS, EndpointRow, KeyRow, LEFT_OUT, ModelRow, PairRow, PoolRow, TOKEN_KINDS, UserRow, Words};
 
 /// One held quantity of one target: a column per worker.
 pub type Columns = [AtomicU32; layout::COLUMNS];
@@ -164,6 +164,14 @@ impl Board {
         if let (0, Some(key)) = (outcome, key) {
             self.key(key).cost().fetch_add(cost_pico, Relaxed);
         }
+        true
+    }
+
+    /// Counts what a translation could not say, at a place in [`LEFT_OUT`]. False, without effect, when there is no such place.
+    #[must_use]
+    pub fn leave_out(&self, endpoint: usize, place: usize, count: u64) -> bool {
+        let Some(word) = self.endpoint(endpoint).left_out().get(place) else { return false };
+        word.fetch_add(count, Relaxed);
         true
     }
 

@@ -36,6 +36,10 @@ pub const TOKEN_KINDS: [&str; 3] = ["input", "output", "cached"];
 /// How an attempt can stand in the ledger, in the order of their words (`policy/booking.py`).
 pub const BOOKINGS: [&str; 3] = ["delivered", "wasted", "unknown"];
 
+/// Where a translation meets what it cannot say, in the order of their words: a request that is refused for it, fields and parts of
+/// requests that are left out, parts of whole answers, and events and parts of streams.
+pub const LEFT_OUT: [&str; 4] = ["refused", "request", "answer", "stream"];
+
 /// One endpoint.
 #[derive(Clone, Copy)]
 pub struct EndpointRow<'a>(pub(super) &'a [Line; ENDPOINT_LINES]);
@@ -145,6 +149,11 @@ impl<'a> EndpointRow<'a> {
     #[must_use]
     pub fn attempts(self) -> Words<'a> {
         Words(&self.0[7..10])
+    }
+    /// What translations could not say, by [`LEFT_OUT`]: at the end of the last line of attempts, of which there are fewer kinds.
+    #[must_use]
+    pub fn left_out(self) -> &'a [AtomicU64] {
+        &self.0[9].wide()[8 - LEFT_OUT.len()..]
     }
     /// Attempts in the ledger, by [`BOOKINGS`].
     #[must_use]
@@ -269,6 +278,11 @@ impl<'a> ModelRow<'a> {
     #[must_use]
     pub fn cost(self) -> &'a [AtomicU64] {
         &self.0[13].wide()[..3]
+    }
+    /// What its prompts and answers turn out to be (`limit::estimate`).
+    #[must_use]
+    pub const fn learned(self) -> &'a AtomicU64 {
+        &self.0[13].wide()[3]
     }
     /// For each flow, the virtual start of its next request.
     #[must_use]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
 
 use super::{Engine, turns};
 use crate::health::Failure;
+use crate::limit::estimate::Learned;
 use crate::limit::{self, Use};
 use crate::snapshot::{self, OVERHEAD_US};
 use crate::units::Nanos;
@@ -50,6 +51,8 @@ pub struct Ticket {
     engine: Arc<Engine>,
     charged: Charged,
     tokens: Use,
+    /// Tokens of its prompt, by its length alone.
+    guess: f32,
     admitted: Nanos,
     /// Whether 0 tokens are none, and not unknown.
     exact: AtomicBool,
@@ -57,8 +60,18 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    pub(super) const fn new(engine: Arc<Engine>, charged: Charged, tokens: Use, admitted: Nanos) -> Self {
-        Self { engine, charged, tokens, admitted, exact: AtomicBool::new(false), settled: AtomicBool::new(false) }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate of tokens")]
+    pub(super) fn new(engine: Arc<Engine>, charged: Charged, tokens: Use, admitted: Nanos) -> Self {
+        let guess = tokens.input as f32 / engine.learned(charged.model).ratio;
+        Self {
+            engine,
+            charged,
+            tokens,
+            guess,
+            admitted,
+            exact: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+        }
     }
 
     /// From here on what is settled is what was used: no tokens are none, and not unknown. For a request that shares an answer.
@@ -72,13 +85,18 @@ impl Ticket {
             return false;
         }
         self.release(outcome.failure);
-        let used = if self.exact.load(Relaxed) { outcome.used } else { outcome.used.or(self.tokens) };
+        let is_exact = self.exact.load(Relaxed);
+        let used = if is_exact { outcome.used } else { outcome.used.or(self.tokens) };
         let delivered = (outcome.failure == Failure::None).then_some(used);
         for (limits, gate) in self.engine.gates(self.charged) {
             match delivered {
                 Some(used) => limits.reconcile(gate, self.tokens, used, self.admitted, outcome.now),
                 None => limits.refund(gate, self.tokens, self.admitted, outcome.now),
             }
+        }
+        if delivered.is_some() && !is_exact {
+            let cell = self.engine.board.model(usize::from(self.charged.model)).learned();
+            Learned::learn(cell, self.guess, outcome.used, self.tokens.output > 0);
         }
         if let (Some(key), Some(used)) = (self.charged.key, delivered) {
             super::count_tokens(self.engine.board.key(usize::from(key)).tokens(), used);

@@ -4,6 +4,7 @@
 //! a success is reconciled in both directions; of what was never used that much is given back which the bucket has not refilled by
 //! itself, for giving back more would let up to three times the limit through.
 
+pub mod estimate;
 pub mod found;
 pub mod gcra;
 pub mod inflight;

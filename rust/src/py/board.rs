@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
 use super::state;
@@ -71,6 +71,16 @@ impl PyBoard {
             Ok(())
         } else {
             Err(PyValueError::new_err(format!("no outcome {outcome}")))
+        }
+    }
+
+    #[pyo3(signature = (slot, place, count, /))]
+    fn leave_out(&self, slot: usize, place: usize, count: u64) -> PyResult<()> {
+        state::check(slot, self.0.sizes().endpoints)?;
+        if self.0.leave_out(slot, place, count) {
+            Ok(())
+        } else {
+            Err(PyIndexError::new_err(format!("no place {place}")))
         }
     }
 

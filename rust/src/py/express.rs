@@ -130,7 +130,7 @@ impl Express {
         // A body that is refused is read again on the ordinary way, which says why.
         let Ok(scan) = Scan::of_request(inbound) else { return Ok(None) };
         let Some(model) = self.model(&scan, door, key) else { return Ok(Some(Py::new(py, scan)?.into_any())) };
-        let tokens = self.tokens(&scan, door);
+        let tokens = self.tokens(&scan, door, model);
         let bare = Job::new(door, key.map_or(-1, |(index, _)| *index), model.index, tokens);
         let now = Nanos(now_ns);
         let job = match self.engine.admit(model.slot, key.map(|(_, row)| row.slot), tokens, now) {
@@ -236,13 +236,12 @@ impl Express {
         (may && model.cannot[door] != u128::MAX).then_some(model)
     }
 
-    fn tokens(&self, scan: &Scan, door: usize) -> Use {
-        let (scan, estimate) = (&scan.inner, self.estimate);
-        let most = if scan.max_tokens == 0 { estimate.output } else { scan.max_tokens.min(estimate.output) };
+    fn tokens(&self, scan: &Scan, door: usize, model: &Model) -> Use {
+        let (scan, estimate, learned) = (&scan.inner, self.estimate, self.engine.learned(model.slot));
+        let most = learned.output(scan.max_tokens, estimate.output);
         let output = if self.doors[door].generates { most.saturating_mul(scan.n.max(1)) } else { 0 };
         let input = scan.text_bytes.div_ceil(estimate.bytes_per_token) + estimate.per_request;
-        let narrow = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
-        Use { input: narrow(input.max(1)), output: narrow(output), cached: 0 }
+        Use { input: learned.input(input), output: u32::try_from(output).unwrap_or(u32::MAX), cached: 0 }
     }
 }
 

@@ -71,6 +71,13 @@ impl PyEngine {
         admitted(py, self.0.admit_next(model, who, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
     }
 
+    #[pyo3(signature = (model, guess, most, usual, choices, /))]
+    fn expect(&self, model: u16, guess: Count, most: Count, usual: Count, choices: Count) -> PyResult<(u32, u64)> {
+        self.check_model(model)?;
+        let learned = self.0.learned(model);
+        Ok((learned.input(guess.0), learned.output(most.0, usual.0).saturating_mul(choices.0.max(1))))
+    }
+
     #[pyo3(signature = (model, outcome, /))]
     fn count(&self, model: u16, outcome: usize) -> PyResult<()> {
         self.check_model(model)?;

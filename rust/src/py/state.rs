@@ -35,6 +35,7 @@ pub(super) struct EndpointState {
     tokens: Vec<u64>,
     booked: Vec<u64>,
     cost: Vec<u64>,
+    left_out: Vec<u64>,
 }
 
 #[pyclass(frozen, get_all, module = "dispatch._core")]
@@ -106,6 +107,7 @@ pub(super) fn endpoint(board: &Board, slot: usize) -> PyResult<EndpointState> {
         tokens: read.tokens,
         booked: read.booked,
         cost: read.cost,
+        left_out: read.left_out,
     })
 }
 
@@ -181,6 +183,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DURATION_BOUNDS_S", seconds(&snapshot::DURATION_US))?;
     module.add("OVERHEAD_BOUNDS_S", seconds(&snapshot::OVERHEAD_US))?;
     module.add("BOOKINGS", crate::board::BOOKINGS.to_vec())?;
+    module.add("LEFT_OUT", crate::board::LEFT_OUT.to_vec())?;
     module.add("SHARED", crate::engine::SHARED.to_vec())?;
     module.add("FAILURES", FAILURES.map(|(_, name)| name).to_vec())?;
     module.add("VERDICTS", FAILURES.map(|(failure, _)| (failure.verdict().name(), failure.cool_ms())).to_vec())
