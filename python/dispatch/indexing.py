@@ -9,8 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dispatch.config.plans.retrieve import Qdrant
+from dispatch.config.secrets import read_secret
 from dispatch.errors import ConfigError, DispatchError
 from dispatch.retrieve.passages import cut
+from dispatch.retrieve.qdrant import connect
 from dispatch.retrieve.store import Passage, write
 
 if TYPE_CHECKING:
@@ -27,9 +30,10 @@ _BATCH = 64
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help=f"text in UTF-8; of a folder, all of {' '.join(TEXTS)}")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", required=True, help="where the index goes, such as docs.db; an old one is replaced"
-    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where the index goes, such as docs.db; an old one is replaced")
+    parser.add_argument("--qdrant", metavar="URL", help="a Qdrant server to add the passages to, in the place of a file; needs --embed")
+    parser.add_argument("--collection", metavar="NAME", help="of that server; made if there is none")
+    parser.add_argument("--qdrant-key", metavar="REF", default="", help="its API key, as env:NAME or file:/path")
     parser.add_argument("--chars", type=int, default=1200, metavar="N", help="longest passage (default: 1200)")
     parser.add_argument("--embed", metavar="MODEL", help="a model of the configuration that gives vectors, to find by meaning as well")
     parser.add_argument("--config", metavar="FILE", help="where that model is configured (default: as of `serve`)")
@@ -37,20 +41,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, cut, embed and write. What cannot be read ends it, and an old index stays as it was."""
-    if arguments.chars < 100:
-        print(f"dispatch: --chars: found {arguments.chars}, expected at least 100", file=sys.stderr)
+    if (wrong := _wrong(arguments)) is not None:
+        print(f"dispatch: {wrong}", file=sys.stderr)
         return 2
     try:
         files = [*_files(arguments.files)]
         passages = [Passage(_name(path), piece) for path in files for piece in cut(path.read_text(encoding="utf-8"), arguments.chars)]
         vectors = asyncio.run(_embedded(arguments, [passage.text for passage in passages])) if arguments.embed else [None] * len(passages)
-        count = write(arguments.out, zip(passages, vectors, strict=True))
-    except (OSError, UnicodeDecodeError, ValueError, DispatchError) as error:
+        rows = zip(passages, vectors, strict=True)
+        count = _add(arguments, [*rows]) if arguments.qdrant else write(arguments.out, rows)
+    except (OSError, UnicodeDecodeError, ValueError, LookupError, DispatchError) as error:
         print(f"dispatch: {error}", file=sys.stderr)
         return 1
     what = f"{len(vectors[0])} dimensions" if vectors and vectors[0] is not None else "words only"
-    print(f"{arguments.out}: {count:,} passages of {len(files):,} files, {what}")
+    if arguments.qdrant:
+        print(f"{arguments.collection}: {count:,} passages, {len(passages):,} of them from {len(files):,} files now, {what}")
+    else:
+        print(f"{arguments.out}: {count:,} passages of {len(files):,} files, {what}")
     return 0
+
+
+def _wrong(arguments: argparse.Namespace) -> str | None:
+    """What is wrong with the flags."""
+    if arguments.chars < 100:
+        return f"--chars: found {arguments.chars}, expected at least 100"
+    if (arguments.out is None) == (arguments.qdrant is None):
+        return "--out FILE or --qdrant URL, one of them says where the index goes"
+    if arguments.qdrant and not (arguments.embed and arguments.collection):
+        return "--qdrant needs --collection NAME, and --embed MODEL: its passages are found by vectors"
+    return None
+
+
+def _add(arguments: argparse.Namespace, rows: list[Any]) -> int:
+    secret = read_secret(arguments.qdrant_key, os.environ, "--qdrant-key", arguments.qdrant)
+    config = Qdrant(url=arguments.qdrant, collection=arguments.collection)
+    return connect(config, secret, "--qdrant").add(rows)
 
 
 def _files(given: Sequence[Path]) -> list[Path]:

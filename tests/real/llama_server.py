@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf  # type: ignore[import-not-found]  # installed by `make real`, for this script alone
-import numpy as np  # type: ignore[import-not-found]  # as above
+import numpy as np
 import xllamacpp  # type: ignore[import-not-found]  # as above
 
 WIDTH, INNER, HEADS, LAYERS = 64, 128, 2, 2

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dispatch.config.load import Config
 
-__all__ = ["FROM_CLIENT", "Secret", "Secrets", "resolve"]
+__all__ = ["FROM_CLIENT", "Secret", "Secrets", "read_secret", "resolve"]
 
 FROM_CLIENT = "from_client"
 """The `api_key` that stands for the client's own credential."""
@@ -65,7 +65,7 @@ def resolve(config: Config, environ: Mapping[str, str]) -> Secrets:
     endpoints = {}
     for place, endpoint in enumerate(config.endpoints):
         reference = "" if endpoint.api_key == FROM_CLIENT else endpoint.api_key
-        endpoints[endpoint.name] = Secret(_read(reference, environ, f"endpoints[{place}].api_key", f"endpoint {endpoint.name!r}"))
+        endpoints[endpoint.name] = Secret(read_secret(reference, environ, f"endpoints[{place}].api_key", f"endpoint {endpoint.name!r}"))
     keys: dict[bytes, str] = {}
     for place, key in enumerate(config.keys):
         digest = _digest(key.key, environ, f"keys[{place}].key", f"key {key.name!r}")
@@ -74,7 +74,7 @@ def resolve(config: Config, environ: Mapping[str, str]) -> Secrets:
         keys[digest] = key.name
     caches = ((name, model.settings.cache) for name, model in config.models.items())
     stores = {
-        name: Secret(_read(cache.redis, environ, f"models.{name}.cache.redis", f"model {name!r}"))
+        name: Secret(read_secret(cache.redis, environ, f"models.{name}.cache.redis", f"model {name!r}"))
         for name, cache in caches
         if cache is not None and cache.redis
     }
@@ -84,10 +84,11 @@ def resolve(config: Config, environ: Mapping[str, str]) -> Secrets:
 def _digest(reference: str, environ: Mapping[str, str], path: str, owner: str) -> bytes:
     if reference.startswith("sha256:"):
         return bytes.fromhex(reference.removeprefix("sha256:"))
-    return hashlib.sha256(_read(reference, environ, path, owner).encode()).digest()
+    return hashlib.sha256(read_secret(reference, environ, path, owner).encode()).digest()
 
 
-def _read(reference: str, environ: Mapping[str, str], path: str, owner: str) -> str:
+def read_secret(reference: str, environ: Mapping[str, str], path: str, owner: str) -> str:
+    """Read what a reference such as `env:NAME` names; empty for an empty one. Raises `ConfigError`."""
     if not reference:
         return ""
     kind, _, place = reference.partition(":")

@@ -1,12 +1,13 @@
 """Passages of documents are put before the client's instructions, and a plan is asked.
 
-Nothing found, or no vector for the question: the plan is asked all the same, and `x-dispatch-fallback` says so. `x-dispatch-sources` names
-the documents.
+Nothing found, no vector for the question, or an index that cannot be asked: the plan is asked all the same, and `x-dispatch-fallback` says
+so. `x-dispatch-sources` names the documents.
 """
 
 from __future__ import annotations
 
 import base64
+import os
 from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,10 @@ import msgspec
 
 from dispatch.combine.course import Course
 from dispatch.combine.question import Question, filled
+from dispatch.config.plans.retrieve import Qdrant
+from dispatch.config.secrets import read_secret
 from dispatch.errors import ConfigError, DispatchError
+from dispatch.retrieve.qdrant import Collection, connect
 from dispatch.retrieve.store import Index
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ class Retrieve:
 
     __slots__ = ("_config", "_index", "_parts", "_site")
 
-    def __init__(self, config: Config, parts: Sequence[Start], site: Site, index: Index) -> None:
+    def __init__(self, config: Config, parts: Sequence[Start], site: Site, index: Index | Collection) -> None:
         self._config = config
         self._parts = parts
         self._site = site
@@ -47,10 +51,16 @@ class Retrieve:
     async def _play(self, course: Course) -> None:
         rule, words = self._config.passages, course.question.last_words()
         vector = None if self._config.embed is None else await self._vector(course, words)
-        found = await anyio.to_thread.run_sync(self._index.search, words, vector, rule.most)
-        told = _told(found, rule.max_chars)
+        try:
+            found = await anyio.to_thread.run_sync(self._index.search, words, vector, rule.most)
+        except LookupError as error:
+            course.explain(str(error))
+            course.remark("no_index")
+            found = None
+        told = _told(found or (), rule.max_chars)
         if not told:
-            course.remark("no_passages")
+            if found is not None and (vector is not None or not isinstance(self._index, Collection)):
+                course.remark("no_passages")
             await course.relay(0)
             return
         course.note(f"x-dispatch-sources: {', '.join(dict.fromkeys(passage.source for passage in told))}")
@@ -63,7 +73,7 @@ class Retrieve:
             vector = _embedding(reply.answer.body)
         except (DispatchError, KeyError, TypeError, IndexError, ValueError):
             vector = None
-        if vector is None or len(vector) != self._index.dims:
+        if vector is None or (self._index.dims and len(vector) != self._index.dims):
             course.remark("no_embedding")
             return None
         return vector
@@ -72,6 +82,10 @@ class Retrieve:
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Retrieve:
     """Make the plan. Raises `ConfigError`: there is no index, or it has no vectors to compare with."""
     path = f"models.{site.model}.{site.path}"
+    if isinstance(plan.passages.index, Qdrant):
+        here = f"{path}.index"
+        secret = read_secret(plan.passages.index.api_key, os.environ, f"{here}.api_key", f"model {site.model!r}")
+        return Retrieve(plan, parts, site, connect(plan.passages.index, secret, here))
     try:
         index = Index(Path(plan.passages.index))
     except ValueError as error:

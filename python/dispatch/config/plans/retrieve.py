@@ -15,7 +15,7 @@ from dispatch.errors import ConfigError
 if TYPE_CHECKING:
     from dispatch.config.plans.builder import Builder
 
-__all__ = ["Passages", "Retrieve", "build"]
+__all__ = ["Passages", "Qdrant", "Retrieve", "build"]
 
 PROMPT = """Passages from documents that may help with the user's request are below. Rely on them where they fit, and name the source in
 square brackets, such as [handbook.md]. If they do not answer it, say so.
@@ -23,11 +23,30 @@ square brackets, such as [handbook.md]. If they do not answer it, say so.
 {passages}"""
 
 
+class Qdrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A collection of a Qdrant server (`dispatch-llm[qdrant]`), found by vectors alone: `embed` is needed."""
+
+    url: Annotated[str, Meta(pattern=r"^https?://\S+$")]
+    """Of its REST API, such as `http://localhost:6333`."""
+    collection: Annotated[str, Meta(min_length=1)]
+    """Its name there."""
+    api_key: str = ""
+    """`env:NAME` or `file:/path`."""
+    vector: str = ""
+    """Name of the vector, in a collection that has several."""
+    text: str = "text"
+    """Field of the payload that holds a passage."""
+    source: str = "source"
+    """Field of the payload that names its document."""
+    timeout_s: Annotated[int, Meta(ge=1)] = 5
+    """Longest search."""
+
+
 class Passages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which passages, and how the model sees them."""
 
-    index: Annotated[str, Meta(min_length=1)]
-    """A file that `dispatch index` made."""
+    index: Annotated[str, Meta(min_length=1)] | Qdrant
+    """A file that `dispatch index` made, or a collection of a Qdrant."""
     most: Annotated[int, Meta(ge=1, le=50)] = 5
     """How many passages at most."""
     max_chars: Annotated[int, Meta(ge=100)] = 8000
@@ -70,5 +89,11 @@ def build(builder: Builder, form: object, path: str) -> Retrieve:
     passages = msgspec.structs.replace(passages, prompt=passages.prompt or PROMPT)
     if "{passages}" not in passages.prompt:
         raise ConfigError(join(path, "prompt"), "{passages} is not in it")
+    if isinstance(passages.index, Qdrant):
+        if "embed" not in found:
+            raise ConfigError(join(path, "embed"), "missing: a Qdrant is asked with vectors")
+        if passages.index.api_key and not passages.index.api_key.startswith(("env:", "file:")):
+            # What stands there may be the key itself, and is not shown.
+            raise ConfigError(join(join(path, "index"), "api_key"), "expected env:NAME or file:/path")
     embed = builder.plan(found["embed"], join(path, "embed")) if "embed" in found else None
     return Retrieve(then=builder.plan(found["plan"], join(path, "plan")), passages=passages, embed=embed, budget=budget_of(found, path))
