@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from dispatch.errors import BadRequest, ConfigError
-from dispatch.providers.base import build_head, options_of, split_url
+from dispatch.providers.base import build_head, options_of, plain_target, split_url
 from dispatch.providers.classify import classify
 from dispatch.schema import Origin
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dispatch.config import Endpoint
+    from dispatch.dialects.target import Target
     from dispatch.errors import Failure
 
 __all__ = ["PROVIDER", "Ask", "Fault", "Options", "load_handler"]
@@ -133,6 +134,10 @@ class Function:
             return None
         fields = [("authorization", f"Bearer {secret}")] if secret else []
         return build_head(_NOWHERE, _PATH, fields, endpoint)
+
+    def target(self, endpoint: Endpoint) -> Target:
+        """Tell that a program gets every field: it may make something of it, and no model refuses it."""
+        return plain_target(self.name, endpoint, unknown_ok=True)
 
     def origin(self, endpoint: Endpoint) -> Origin:
         """Tell that the transport runs it: one of its own for each endpoint and its settings."""

@@ -14,7 +14,17 @@ from dispatch.lane import door_generates
 from dispatch.policy.sharing import freshness
 from dispatch.policy.users import user_named
 from dispatch.queue import CLASSES
-from dispatch.wire.http1 import HAS_DEADLINE, HAS_DISPATCH, HAS_ENCODING, HAS_REQUEST_ID, HAS_SESSION, INCLUDE_USAGE_TRUE, JSON, affinity
+from dispatch.wire.http1 import (
+    HAS_DEADLINE,
+    HAS_DISPATCH,
+    HAS_ENCODING,
+    HAS_ORIGIN,
+    HAS_REQUEST_ID,
+    HAS_SESSION,
+    INCLUDE_USAGE_TRUE,
+    JSON,
+    affinity,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,10 +153,16 @@ def check_type(inbound: Inbound, accepts: int = JSON) -> None:
     """Refuse bodies of another kind: a browser lets any web page post a form, but not JSON; where forms are taken, `Host` protects."""
     if inbound.flags & HAS_ENCODING:
         raise BadRequest("a compressed body is not taken: send it without Content-Encoding", code="unsupported_media_type", status=415)
-    if accepts and not inbound.flags & accepts:
+    if accepts and not inbound.flags & accepts and not _is_untyped(inbound):
         found = (inbound.header(b"content-type") or b"nothing")[:100].decode("latin-1")
         wanted = "application/json" if accepts == JSON else "multipart/form-data"
         raise BadRequest(f"Content-Type must be {wanted}, found {found}", code="unsupported_media_type", status=415)
+
+
+def _is_untyped(inbound: Inbound) -> bool:
+    """A body without a type, as Ollama takes it and some of its clients send it; a web page's request has an `Origin`."""
+    is_ollamas = inbound.line.startswith(b"POST /api/") and not inbound.flags & HAS_ORIGIN
+    return is_ollamas and inbound.header(b"content-type") is None
 
 
 def identify(front: Front, inbound: Inbound) -> KeyEntry:

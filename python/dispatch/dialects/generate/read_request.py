@@ -43,9 +43,9 @@ _CONFIG = frozenset(
         *("thinkingConfig", "responseModalities"),
     )
 )
-_SNAKES = re.compile(
-    rb'"(?:system_instruction|generation_config|tool_config|inline_data|file_data|function_(?:call|response|declarations))"\s*:'
-)
+_SNAKES = re.compile(rb'"[a-z]+_[a-z_]+"\s*:')
+"""A name as in protocol buffers. Clients mix both: google-genai writes dictionaries as they are given (`parameters_json_schema`)."""
+_URL_SAFE = str.maketrans("-_", "+/")
 _OPAQUE = frozenset(("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "labels"))
 _MODES = {"AUTO": "auto", "NONE": "none", "ANY": "required", "VALIDATED": "auto", "MODE_UNSPECIFIED": "auto"}
 _LEVELS = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
@@ -213,7 +213,11 @@ def media_of(tree: Tree) -> Part:
     media_type = text(source, "mimeType")
     kind = media_type.partition("/")[0]
     kind = kind if kind in {"image", "audio", "video"} else "document"
-    return Media(kind=kind, media_type=media_type, data=text(source, "data"), url=text(source, "fileUri"), name=text(source, "displayName"))
+    data = text(source, "data")
+    if "-" in data or "_" in data:
+        # google-genai writes base64 by RFC 4648 section 5, which nobody else takes.
+        data = data.translate(_URL_SAFE)
+    return Media(kind=kind, media_type=media_type, data=data, url=text(source, "fileUri"), name=text(source, "displayName"))
 
 
 def _tools(tree: Tree, where: str) -> list[Tool]:

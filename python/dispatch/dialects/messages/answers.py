@@ -148,10 +148,11 @@ def _blocks(part: Part, at: int, losses: Losses) -> list[Tree]:
 
 
 def _block(part: Part, at: int, losses: Losses) -> Tree | None:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text, "citations": part.citations or None}
-    if isinstance(part, Refusal):
-        return {"type": "text", "text": part.text, "citations": None}
+    if isinstance(part, Text) and part.citations:
+        return {"type": "text", "text": part.text, "citations": part.citations}
+    if isinstance(part, Text | Refusal):
+        # No `citations: null`: Vercel's AI SDK takes such an answer for broken.
+        return {"type": "text", "text": part.text}
     if isinstance(part, Thinking):
         if part.is_redacted:
             return {"type": "redacted_thinking", "data": part.signature}
