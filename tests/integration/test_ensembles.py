@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tests.integration.peer import Reply
+
 pytestmark = pytest.mark.anyio
 
 
@@ -76,9 +78,11 @@ async def test_json_is_voted_on_field_by_field() -> None:
         assert json.loads(text_of(reply)) == {"name": "Ada", "born": 1815}
 
 
-def call_of(name: str, arguments: str) -> dict[str, Any]:
+def call_of(name: str, arguments: str = "{}", *others: str) -> dict[str, Any]:
+    """An answer that calls a tool, and others without arguments."""
+    calls = [(name, arguments), *((other, "{}") for other in others)]
     return {
-        "tool_calls": [{"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": arguments}}],
+        "tool_calls": [{"id": f"call_{one}", "type": "function", "function": {"name": one, "arguments": given}} for one, given in calls],
         "finish": "tool_calls",
     }
 
@@ -92,6 +96,66 @@ async def test_tool_calls_are_voted_on_as_calls() -> None:
         reply, _ = await ask(ensemble(), one, two, three)
         (call,) = json.loads(reply.body)["choices"][0]["message"]["tool_calls"]
         assert call["function"]["name"] == "look"
+
+
+def calls_of(reply: Reply) -> list[str]:
+    if reply.headers["content-type"].startswith("text/event-stream"):
+        chunks = [event for event in events_of(reply.body) if event != "[DONE]"]
+        made = [call for chunk in chunks for choice in chunk["choices"] for call in choice["delta"].get("tool_calls") or ()]
+        return [call["function"]["name"] for call in made if call["function"].get("name")]
+    (choice,) = json.loads(reply.body)["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    return [call["function"]["name"] for call in choice["message"]["tool_calls"]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_each_call_of_a_tool_is_voted_on_by_itself(stream: bool) -> None:
+    async with (
+        Model(lambda _: call_of("look", '{"at": 1}', "jump")) as one,
+        Model(lambda _: call_of("look", '{"at": 1}', "sing")) as two,
+        Model(lambda _: call_of("look", '{"at": 2}', "jump", "sing")) as three,
+    ):
+        reply, _ = await ask(ensemble(), one, two, three, stream=stream)
+
+        # Nobody made just these three calls.
+        assert calls_of(reply) == ["look", "jump", "sing"]
+        if not stream:
+            (call, *_) = json.loads(reply.body)["choices"][0]["message"]["tool_calls"]
+            assert json.loads(call["function"]["arguments"]) == {"at": 1}
+
+
+async def test_calls_that_nobody_shares_are_those_of_the_first() -> None:
+    async with Model(lambda _: call_of("a")) as one, Model(lambda _: call_of("b")) as two, Model("no call") as three:
+        reply, _ = await ask(ensemble(), one, two, three)
+
+        assert calls_of(reply) == ["a"]
+
+
+async def test_broken_arguments_are_compared_as_they_are() -> None:
+    async with (
+        Model(lambda _: call_of("look", "<1>")) as one,
+        Model(lambda _: call_of("look", "<2>")) as two,
+        Model(lambda _: call_of("look", "<2>")) as three,
+    ):
+        plan = ensemble(3)
+        reply, _ = await ask(plan, one, two, three)
+
+        (call,) = json.loads(reply.body)["choices"][0]["message"]["tool_calls"]
+        assert call["function"]["arguments"] == "<2>"
+
+
+async def test_a_profile_weighs_votes(tmp_path: Path) -> None:
+    measured = tmp_path / "profiles.json"
+    measured.write_text(json.dumps({"c": {"profile": {"accuracy": 0.1}, "seconds": 1.0}}))
+    async with Model("x") as one, Model("y") as two, Model("y") as three:
+        setting = config(ensemble(weights="profile.accuracy", profiles=str(measured)), one, two, three)
+        for end, accuracy in zip(setting["endpoints"], (0.9, 0.7, 0.7), strict=True):
+            end["profile"] = {"accuracy": accuracy}
+        async with Hosted(setting) as hosted:
+            reply = await (await hosted.peer()).ask(chat())
+
+    # 0.9 against 0.7 + 0.1, as measured.
+    assert text_of(reply) == "x"
 
 
 async def test_models_that_fail_have_no_vote() -> None:
@@ -225,6 +289,10 @@ async def test_the_key_pays_for_each_answer_that_went_into_the_one(tmp_path: Pat
         (ensemble(2, model="c"), "models.m.ensemble.model", "vote does not use it"),
         (ensemble(2, weights=[1]), "models.m.ensemble.weights", "one for each"),
         (ensemble(2, weights=[0, 0]), "models.m.ensemble.weights", "nobody has a vote"),
+        (ensemble(2, weights="profile.wit"), "models.m.ensemble.weights", "of[0], of[1]: no endpoint has 'wit'"),
+        (ensemble(2, weights="wit"), "models.m.ensemble.weights", "profile"),
+        (ensemble(2, profiles="x.json"), "models.m.ensemble.profiles", "weights: profile.accuracy"),
+        (ensemble(2, weights="profile.wit", profiles="/nowhere"), "models.m.ensemble.profiles", "cannot read"),
         (ensemble(2, least=3), "models.m.ensemble.least", "only 2"),
         (ensemble(2, by="fuse", model="c", prompt="no place"), "models.m.ensemble.prompt", "{answers}"),
         (ensemble(2, by="votes"), "models.m.ensemble.by", "vote"),

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from dispatch.combine.reply import Reply
     from dispatch.config.plans.asking import Compare
+    from dispatch.dialects.form import ToolUse
 
-__all__ = ["leader", "merged_fields", "same_as", "unfenced"]
+__all__ = ["leader", "merged_calls", "merged_fields", "same_as", "unfenced"]
 
 _CHOICE = re.compile(r"(?:answer|choice|option)\b[^A-Za-z0-9]*(?:is|:)?[^A-Za-z0-9]*\(?([A-Za-z])\b", re.IGNORECASE)
 _LETTER = re.compile(r"\b([A-Z])\b")
@@ -26,7 +27,7 @@ _FENCE = re.compile(r"^\s*```[A-Za-z]*\s*|\s*```\s*$")
 def same_as(reply: Reply, compare: Compare) -> str | None:
     """What two answers have in common if they are the same; None: this one says nothing that can be compared."""
     if reply.tools:
-        return "tools:" + _canonical([(tool.name, _parsed(tool.arguments)) for tool in reply.tools])
+        return "tools:" + _canonical([(tool.name, _arguments(tool)) for tool in reply.tools])
     return _READ[compare](reply.text) or None
 
 
@@ -69,6 +70,24 @@ def merged_fields(texts: Sequence[str], weights: Sequence[float]) -> str | None:
         if best:
             merged[name] = values[best]
     return msgspec.json.encode(merged).decode()
+
+
+def merged_calls(answers: Sequence[Sequence[ToolUse]], weights: Sequence[float]) -> list[ToolUse]:
+    """The calls of tools that more than half of the votes make, each once, in the order in which they were found; often none."""
+    votes: dict[str, float] = defaultdict(float)
+    first: dict[str, ToolUse] = {}
+    for tools, weight in zip(answers, weights, strict=True):
+        made = {_canonical((tool.name, _arguments(tool))): tool for tool in tools}
+        for key, tool in made.items():
+            votes[key] += weight
+            first.setdefault(key, tool)
+    return [tool for key, tool in first.items() if 2 * votes[key] > sum(weights)]
+
+
+def _arguments(tool: ToolUse) -> object:
+    """The arguments as a tree; what is no JSON, as a broken call or a custom tool's text is not, as it is."""
+    tree = _parsed(tool.arguments)
+    return tool.arguments if tree is None else tree
 
 
 def _text(text: str) -> str:

@@ -91,11 +91,18 @@ class Reply:
 
     def saying(self, text: str) -> Reply:
         """The same answer with other words. Raises `PlanFailed`: it cannot be read."""
+        return self._but([*(part for part in self._parts() if not isinstance(part, Text)), Text(text=text)])
+
+    def calling(self, tools: list[ToolUse]) -> Reply:
+        """The same answer with other calls of tools. Raises `PlanFailed`: it cannot be read."""
+        return self._but([*(part for part in self._parts() if not isinstance(part, ToolUse)), *tools], "tool")
+
+    def _but(self, parts: list[Part], finish: str = "") -> Reply:
         if not self.form.choices:
-            raise PlanFailed("an answer without a choice has no words")
+            raise PlanFailed("an answer without a choice cannot be changed")
         first = self.form.choices[0]
-        kept = [part for part in first.parts if not isinstance(part, Text)]
-        changed = replace(self.form, choices=[replace(first, parts=[*kept, Text(text=text)], logprobs=None)])
+        changes = {"finish": finish, "raw_finish": ""} if finish else {}
+        changed = replace(self.form, choices=[replace(first, parts=parts, logprobs=None, **changes)])
         made = Reply(self.answer, self.call, self.part)
         made.form = changed
         body = DIALECTS[self.call.door].write_answer(changed, int(time()), Losses(drops=True))

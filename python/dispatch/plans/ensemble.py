@@ -10,7 +10,7 @@ import re
 from math import exp
 from typing import TYPE_CHECKING
 
-from dispatch.combine.compare import leader, merged_fields, same_as
+from dispatch.combine.compare import leader, merged_calls, merged_fields, same_as
 from dispatch.combine.course import Course
 from dispatch.combine.mean import mean_of
 from dispatch.combine.purse import BudgetSpent
@@ -75,15 +75,10 @@ class Ensemble:
         outcomes = await course.ask_all([(place, question) for place in places], enough)
         replies = self._replies(outcomes)
         keys, weights = self._votes(replies)
-        if merges and not any(reply.tools for reply in replies):
-            text = merged_fields([reply.text for reply in replies], weights)
-            if text is not None:
-                course.deliver(replies[0].saying(text))
-                return
         found = leader(keys, weights)
         if found is None:
             course.remark("empty_vote")
-        course.deliver(replies[0 if found is None else found[0]])
+        course.deliver(_merged(replies, weights, merges=merges) or replies[0 if found is None else found[0]])
 
     def _votes(self, replies: Sequence[Reply]) -> tuple[list[str | None], list[float]]:
         keys = [same_as(reply, self._rule.compare) for reply in replies]
@@ -172,6 +167,16 @@ class Ensemble:
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Ensemble:
     """Make the plan."""
     return Ensemble(plan, parts, site)
+
+
+def _merged(replies: Sequence[Reply], weights: Sequence[float], *, merges: bool) -> Reply | None:
+    """The answer of what most say of each call of a tool, or of each field of JSON where that is compared; None: of neither."""
+    if any(reply.tools for reply in replies):
+        calls = merged_calls([reply.tools for reply in replies], weights)
+        maker = next((reply for reply in replies if any(tool is calls[0] for tool in reply.tools)), None) if calls else None
+        return None if maker is None else maker if len(calls) == len(maker.tools) else maker.calling(calls)
+    text = merged_fields([reply.text for reply in replies], weights) if merges else None
+    return None if text is None else replies[0].saying(text)
 
 
 def _listed(replies: Sequence[Reply]) -> str:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from dispatch.config import plans
 from dispatch.config.decode import decode, join, shown
 from dispatch.config.plans.asking import Budget, Compare, budget_of, check_keys, plans_of
+from dispatch.config.plans.profiles import profile_of, read_profiles
 from dispatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arXiv:2406.04692). `self_consistency`: a vote over samples of one (Wang et al. 2022, arXiv:2203.11171). `mean`: of embeddings."""
     compare: Compare = "text"
     """For votes, as in a cascade."""
-    weights: tuple[Annotated[float, Meta(ge=0)], ...] | Literal["logprob"] | None = None
-    """Of each vote, in the order of `of`, or how sure each model says that it is. Left out: all the same."""
+    weights: tuple[Annotated[float, Meta(ge=0)], ...] | Annotated[str, Meta(pattern=r"^(logprob|profile\.\S+)$")] | None = None
+    """Of each vote, in the order of `of`; `logprob`: how sure each model says that it is; `profile.accuracy`, or another axis: by the
+    profiles of the endpoints. Left out: all the same."""
+    profiles: str | None = None
+    """For `weights` by profile: a file that `dispatch profile` wrote; what it says wins over the endpoints' `profile`, axis by axis."""
     samples: Annotated[int, Meta(ge=2, le=64)] = 5
     """For `self_consistency`."""
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
@@ -81,6 +85,7 @@ _NEEDS_MODEL = frozenset(("judge", "fuse", "mixture"))
 _ONLY: dict[str, frozenset[str]] = {
     "compare": frozenset(("vote", "self_consistency")),
     "weights": frozenset(("vote", "mean")),
+    "profiles": frozenset(("vote", "mean")),
     "samples": frozenset(("self_consistency",)),
     "temperature": frozenset(("self_consistency",)),
     "layers": frozenset(("mixture",)),
@@ -94,6 +99,7 @@ def build(builder: Builder, form: object, path: str) -> Ensemble:
     found = check_keys(form, ("of", "model", "budget", *Rule.__struct_fields__), path)
     rule = decode({key: value for key, value in found.items() if key in Rule.__struct_fields__}, Rule, path)
     of = plans_of(builder, found, "of", path, 1 if rule.by == "self_consistency" else 2)
+    rule = _weighted(builder, rule, of, path)
     _check(rule, of, found, path)
     model = builder.plan(found["model"], join(path, "model")) if "model" in found else None
     return Ensemble(of=of, rule=_worded(rule, path), model=model, budget=budget_of(found, path))
@@ -116,6 +122,21 @@ def _check(rule: Rule, of: tuple[plans.Plan, ...], found: dict[str, Any], path: 
     asked = rule.samples if by == "self_consistency" else len(of)
     if rule.least > asked:
         raise ConfigError(join(path, "least"), f"found {shown(rule.least)}, but only {asked} answers are asked for")
+
+
+def _weighted(builder: Builder, rule: Rule, of: tuple[plans.Plan, ...], path: str) -> Rule:
+    """The rule with numbers in the place of an axis."""
+    kind, _, axis = rule.weights.partition(".") if isinstance(rule.weights, str) else ("", "", "")
+    if kind != "profile":
+        if rule.profiles is not None:
+            raise ConfigError(join(path, "profiles"), "only weights by profile use it, such as `weights: profile.accuracy`")
+        return rule
+    measured = read_profiles(rule.profiles, join(path, "profiles"))
+    profiles = [profile_of(builder, plan, measured) for plan in of]
+    without = [f"of[{place}]" for place, profile in enumerate(profiles) if axis not in profile]
+    if without:
+        raise ConfigError(join(path, "weights"), f"{', '.join(without)}: no endpoint has {axis!r} in its profile")
+    return msgspec.structs.replace(rule, weights=tuple(profile[axis] for profile in profiles))
 
 
 def _worded(rule: Rule, path: str) -> Rule:

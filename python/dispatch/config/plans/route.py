@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from dispatch.config import plans
 from dispatch.config.decode import decode, join, nearest, shown
 from dispatch.config.plans.conditions import Condition, conditions, first_dead
+from dispatch.config.plans.profiles import profile_of, read_profiles
 from dispatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -202,8 +202,8 @@ def _rules(_: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[str, 
 
 def _profile(builder: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[str, Any]:
     places, labels = _candidates(given, parts, path)
-    measured = _measured(given.profiles, f"{path}.profiles")
-    profiles = tuple(_profile_of(builder, parts.plans[place], measured) for place in places)
+    measured = read_profiles(given.profiles, f"{path}.profiles")
+    profiles = tuple(profile_of(builder, parts.plans[place], measured) for place in places)
     axes = tuple(dict.fromkeys([*(axis for profile in profiles for axis in profile), *MEASURED]))
     for axis in given.prefer:
         if axis not in axes:
@@ -273,32 +273,6 @@ def _candidates(given: RouteForm, parts: _Parts, path: str) -> tuple[tuple[int, 
         raise ConfigError(f"{path}.among", "expected at least two candidates")
     places = tuple(parts.add(form, name, f"among.{name}") for name, form in among.items())
     return places, tuple(among)
-
-
-class _Measured(Struct):
-    profile: dict[str, Annotated[float, Meta(ge=0, le=1)]]
-
-
-def _measured(path: str | None, where: str) -> dict[str, _Measured]:
-    """Profiles by endpoint, from a file of `dispatch profile`."""
-    if path is None:
-        return {}
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=dict[str, _Measured])
-    except OSError as error:
-        raise ConfigError(where, f"cannot read {path}: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(where, f"{path}: {error}") from None
-
-
-def _profile_of(builder: Builder, plan: plans.Plan, measured: Mapping[str, _Measured]) -> dict[str, float]:
-    """The mean of what the plan's endpoints say of each axis."""
-    said: dict[str, list[float]] = {}
-    for endpoint in builder.reached(plan):
-        own = measured[endpoint.name].profile if endpoint.name in measured else {}
-        for axis, value in (endpoint.profile | own).items():
-            said.setdefault(axis, []).append(value)
-    return {axis: sum(values) / len(values) for axis, values in said.items()}
 
 
 def _cost_of(builder: Builder, plan: plans.Plan) -> float:
