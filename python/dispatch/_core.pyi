@@ -187,6 +187,8 @@ class _Sizes(Protocol):
     def pools(self) -> int: ...
     @property
     def users(self) -> int: ...
+    @property
+    def sessions(self) -> int: ...
 
 class _Limits(Protocol):
     """0 is "no limit" everywhere."""
@@ -255,6 +257,24 @@ class _Health(Protocol):
     @property
     def panic_permille(self) -> int: ...
 
+class _Modifiers(Protocol):
+    """By position; empty lists where nothing reads them."""
+
+    @property
+    def tiers(self) -> Sequence[int]: ...
+    @property
+    def rates(self) -> Sequence[tuple[int, int, int]]:
+        """Of a token of the prompt, one in the cache, and one of the answer, picodollars."""
+    @property
+    def sticky_s(self) -> int: ...
+    @property
+    def affinity(self) -> tuple[int, float, int, float] | None:
+        """`ttl_s`, `kept`, `least_tokens`, and picodollars for a second of waiting."""
+    @property
+    def lowest_cost(self) -> float | None: ...
+    @property
+    def lowest_latency(self) -> float | None: ...
+
 class _PoolTable(Protocol):
     @property
     def slot(self) -> int: ...
@@ -274,6 +294,8 @@ class _PoolTable(Protocol):
     def retry_per_s(self) -> int: ...
     @property
     def health(self) -> _Health: ...
+    @property
+    def modifiers(self) -> _Modifiers: ...
 
 class _Tables(Protocol):
     @property

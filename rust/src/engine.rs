@@ -10,6 +10,7 @@ mod hedge;
 mod lease;
 mod pool;
 mod refusal;
+mod sessions;
 mod tables;
 mod ticket;
 mod turns;
@@ -358,7 +359,8 @@ fn build_strategy(table: &PoolTable, rows: &[&EndpointTable]) -> Result<Box<dyn 
     let weights: Vec<u32> = rows.iter().map(|row| row.weight).collect();
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     // One seed for all pools: a session's key goes to the same endpoint through whichever pool it comes.
-    select::build(&table.strategy, &weights, table.choices as usize, table.bounded_load, &names, 0)
+    let inner = select::build(&table.strategy, &weights, table.choices as usize, table.bounded_load, &names, 0)?;
+    select::modified(inner, &table.modifiers, &weights)
 }
 
 fn count_tokens(cells: &[AtomicU64], used: Use) {

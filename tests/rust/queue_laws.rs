@@ -31,7 +31,8 @@ prop_compose! {
 }
 
 fn queues() -> Vec<Turns> {
-    let sizes = Sizes { workers: WORKERS as u32, endpoints: 1, keys: 1, models: 1, pairs: 1, pools: 1, users: 0 };
+    let sizes =
+        Sizes { workers: WORKERS as u32, endpoints: 1, keys: 1, models: 1, pairs: 1, pools: 1, users: 0, sessions: 0 };
     let board = Arc::new(Board::heap(sizes).expect("sizes in range"));
     let tables = Tables { models: vec![GateTable { slot: 0, limits: Spec::default() }], ..Tables::default() };
     (0..WORKERS).map(|column| Engine::new(&board, column, &tables).expect("tables that fit").turns(0)).collect()

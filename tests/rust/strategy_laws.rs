@@ -9,7 +9,7 @@ use proptest::prelude::*;
 const HASHES: [&str; 3] = ["maglev", "rendezvous", "ring_hash"];
 
 fn ask(tokens: u32, hash: Option<u64>) -> Ask {
-    Ask { tokens, hash, now: Nanos(0) }
+    Ask { tokens, output: 0, hash, now: Nanos(0) }
 }
 
 fn names(count: usize) -> Vec<String> {

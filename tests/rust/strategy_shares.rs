@@ -17,7 +17,7 @@ fn strategy(name: &str, weights: &[u32], choices: usize) -> Box<dyn Strategy> {
 }
 
 fn ask(hash: Option<u64>) -> Ask {
-    Ask { tokens: 100, hash, now: Nanos(0) }
+    Ask { tokens: 100, output: 0, hash, now: Nanos(0) }
 }
 
 /// Picks for each position of a view that does not change.

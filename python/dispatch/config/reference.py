@@ -17,7 +17,7 @@ from dispatch import extensions
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.checks import PROVIDERS
 from dispatch.config.decode import core
-from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Budget, Cascade, Chain, Ensemble, Fanout, Pool, Retrieve
+from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Affinity, Budget, Cascade, Chain, Ensemble, Fanout, Pool, Retrieve, Sticky
 from dispatch.config.plans.cascade import Doubt, Verify
 from dispatch.config.plans.chain import Words
 from dispatch.config.plans.ensemble import Rule
@@ -112,6 +112,8 @@ _SECTIONS: tuple[tuple[str, type[Struct]], ...] = (
 
 _PLANS: tuple[tuple[str, type[Struct]], ...] = (
     ("A pool", Pool),
+    ("`sticky` (of a pool)", Sticky),
+    ("`affinity` (of a pool)", Affinity),
     ("`cascade`", Cascade),
     ("`escalate_if` (of a cascade)", Doubt),
     ("`verify` (of `escalate_if`)", Verify),

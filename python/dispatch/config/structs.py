@@ -296,6 +296,9 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     users_max: Annotated[int, Meta(ge=1, le=65_536)] = 16_384
     """Users of keys with `per_user` limits that are told apart at once, 128 bytes each; when more come within a minute, those too many of a
     key share one limit. A change needs a restart."""
+    sessions_max: Annotated[int, Meta(ge=8, le=524_288)] = 65_536
+    """Sessions whose endpoint is remembered for `sticky` and `affinity`, 8 bytes each; when more come, those that were quiet for the
+    longest are forgotten. A change needs a restart."""
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     """After SIGTERM, further seconds in which connections are still accepted (and told to close)."""
     stored: str | None = None

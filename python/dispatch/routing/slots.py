@@ -15,7 +15,7 @@ from dispatch.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dispatch.config import Config
+    from dispatch.config import Config, Pool
 
 __all__ = ["MASK_BITS", "Names", "Sizes", "Slots"]
 
@@ -42,6 +42,8 @@ class Sizes(Struct, frozen=True, kw_only=True):
     pools: int = 256
     users: int = 0
     """0 where no key has limits for its users."""
+    sessions: int = 0
+    """Sets of eight; 0 where no pool keeps sessions."""
 
     @classmethod
     def of(cls, config: Config, workers: int = 1) -> Sizes:
@@ -56,6 +58,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
             pairs=max(least.pairs, HEADROOM * len(names.pairs)),
             pools=max(least.pools, HEADROOM * len(names.pools)),
             users=config.server.users_max if any(key.limits.per_user for key in config.keys) else 0,
+            sessions=config.server.sessions_max // 8 if any(pool.keeps_sessions for pool in _pools(config)) else 0,
         )
 
 
@@ -131,6 +134,10 @@ class Names(Struct, frozen=True):
             pairs=[f"{model} {endpoint}" for model, endpoints in reached.items() for endpoint in endpoints],
             pools=[f"{model} {number}" for model, plan in plans.items() for number in range(len(plan))],
         )
+
+
+def _pools(config: Config) -> Iterable[Pool]:
+    return chain.from_iterable(pools(model.plan) for model in config.models.values())
 
 
 def _assign(path: str, names: Iterable[str], before: Mapping[str, int], room: int) -> dict[str, int]:

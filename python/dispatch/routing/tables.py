@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dispatch.config import pools
+from dispatch.config.plans import Affinity, Sticky, margin
+from dispatch.errors import ConfigError
+from dispatch.policy.cost import rates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +98,17 @@ class _HealthTable(Struct, frozen=True):
         )
 
 
+class _Modifiers(Struct, frozen=True):
+    """What the core reads of a pool's modifiers; money in picodollars."""
+
+    tiers: list[int]
+    rates: list[tuple[int, int, int]]
+    sticky_s: int
+    affinity: tuple[int, float, int, float] | None
+    lowest_cost: float | None
+    lowest_latency: float | None
+
+
 class _PoolTable(Struct, frozen=True):
     slot: int
     model: int
@@ -106,6 +120,7 @@ class _PoolTable(Struct, frozen=True):
     retry_percent: int
     retry_per_s: int
     health: _HealthTable
+    modifiers: _Modifiers
 
 
 class Tables(Struct, frozen=True):
@@ -123,12 +138,17 @@ def build(config: Config, slots: Slots) -> Tables:
     accounts: dict[str, int] = {}
     for one in config.endpoints:
         accounts.setdefault(one.account, slots.endpoints[one.name])
+    endpoints = {one.name: one for one in config.endpoints}
     return Tables(
         endpoints=[_endpoint(one, accounts, slots) for one in config.endpoints],
         keys=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits)) for key in config.keys],
         users=[_GateTable(slots.keys[key.name], _LimitTable.of(key.limits.per_user)) for key in config.keys if key.limits.per_user],
         models=[_GateTable(slots.models[name], _LimitTable.of(model.settings.limits)) for name, model in config.models.items()],
-        pools=[_pool(model, number, pool, slots) for model in config.models.values() for number, pool in enumerate(pools(model.plan))],
+        pools=[
+            _pool(model, number, pool, endpoints, slots)
+            for model in config.models.values()
+            for number, pool in enumerate(pools(model.plan))
+        ],
     )
 
 
@@ -145,7 +165,7 @@ def _endpoint(endpoint: Endpoint, accounts: Mapping[str, int], slots: Slots) -> 
     )
 
 
-def _pool(model: Model, number: int, pool: Pool, slots: Slots) -> _PoolTable:
+def _pool(model: Model, number: int, pool: Pool, endpoints: Mapping[str, Endpoint], slots: Slots) -> _PoolTable:
     return _PoolTable(
         slot=slots.pools[f"{model.name} {number}"],
         model=slots.models[model.name],
@@ -157,4 +177,29 @@ def _pool(model: Model, number: int, pool: Pool, slots: Slots) -> _PoolTable:
         retry_percent=RETRY_PERCENT,
         retry_per_s=RETRY_PER_S,
         health=_HealthTable.of(model.settings.health),
+        modifiers=_modifiers(model.name, pool, endpoints),
+    )
+
+
+def _modifiers(model: str, pool: Pool, endpoints: Mapping[str, Endpoint]) -> _Modifiers:
+    tier_of = {name: tier for tier, names in enumerate(pool.priority) for name in names}
+    sticky = Sticky() if pool.sticky is True else pool.sticky
+    affinity = Affinity() if pool.affinity is True else pool.affinity
+    cheapest = margin(pool.lowest_cost)
+    prices = {name: endpoints[name].price for name in pool.endpoints}
+    unknown = next((name for name, price in prices.items() if price is None), None)
+    if cheapest is not None and unknown is not None:
+        reason = f"`lowest_cost` compares prices, and {unknown!r} has none: give it a `price`, or `price: {{}}` if it is free"
+        raise ConfigError(f"models.{model}", reason)
+    compares = cheapest is not None or affinity is not False
+    own = [rates(price) for price in prices.values()] if compares else []
+    return _Modifiers(
+        tiers=[tier_of[name] for name in pool.endpoints] if len(pool.priority) > 1 else [],
+        rates=[(rate.input, rate.cached_input, rate.output) for rate in own],
+        sticky_s=sticky.idle_s if isinstance(sticky, Sticky) else 0,
+        affinity=(affinity.ttl_s, affinity.kept, affinity.least_tokens, affinity.wait_price * 1e12)
+        if isinstance(affinity, Affinity)
+        else None,
+        lowest_cost=cheapest,
+        lowest_latency=margin(pool.lowest_latency),
     )

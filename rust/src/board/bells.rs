@@ -40,8 +40,17 @@ mod tests {
 
     #[test]
     fn a_bell_rings_at_the_worker_that_it_belongs_to() {
-        let board =
-            Board::heap(Sizes { workers: 2, endpoints: 1, keys: 1, models: 1, pairs: 1, pools: 1, users: 0 }).unwrap();
+        let board = Board::heap(Sizes {
+            workers: 2,
+            endpoints: 1,
+            keys: 1,
+            models: 1,
+            pairs: 1,
+            pools: 1,
+            users: 0,
+            sessions: 0,
+        })
+        .unwrap();
         board.ring_bell(0);
         let (pipes, writers): (Vec<PipeReader>, Vec<_>) = (0..2).map(|_| io::pipe().unwrap()).unzip();
         board.hang_bells(&[writers[0].as_raw_fd(), writers[1].as_raw_fd()]).unwrap();

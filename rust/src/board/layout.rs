@@ -8,6 +8,7 @@
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
 //! pool     cursor, retry budget | hedges
 //! user     in flight | cell                            (a user of a key; after them one shared cell for each key)
+//! sessions eight cells                                (where the requests of a session went last)
 //! ```
 //!
 //! Lines up to the first `cells`, and `waiting` and `blocked`, are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
@@ -64,6 +65,8 @@ pub struct Sizes {
     pub pools: u32,
     /// Cells for users of keys; 0 when no key has limits for its users.
     pub users: u32,
+    /// Lines of eight cells for sessions; 0 when no pool keeps them.
+    pub sessions: u32,
 }
 
 /// First line of each section, and the number of lines in all.
@@ -81,6 +84,8 @@ pub struct Starts {
     pub pools: usize,
     /// Of the users.
     pub users: usize,
+    /// Of the sessions.
+    pub sessions: usize,
     /// The length of the board.
     pub end: usize,
 }
@@ -88,7 +93,7 @@ pub struct Starts {
 impl Sizes {
     /// The sizes as the header holds them.
     #[must_use]
-    pub const fn words(&self) -> [u64; 7] {
+    pub const fn words(&self) -> [u64; 8] {
         [
             self.workers as u64,
             self.endpoints as u64,
@@ -97,6 +102,7 @@ impl Sizes {
             self.pairs as u64,
             self.pools as u64,
             self.users as u64,
+            self.sessions as u64,
         ]
     }
 
@@ -120,7 +126,9 @@ impl Sizes {
         if !(1..=1 << 20).contains(&self.pairs) {
             return Some(format!("pairs: {} is not in 1..=1048576", self.pairs));
         }
-        (self.users > 1 << 16).then(|| format!("users: {} is not in 0..=65536", self.users))
+        let cells = [("users", self.users), ("sessions", self.sessions)];
+        let beyond = cells.iter().find(|(_, count)| *count > 1 << 16);
+        beyond.map(|(name, count)| format!("{name}: {count} is not in 0..=65536"))
     }
 
     /// Where the sections begin.
@@ -132,8 +140,9 @@ impl Sizes {
         let pairs = models + self.models as usize * MODEL_LINES;
         let pools = pairs + self.pairs as usize * PAIR_LINES;
         let users = pools + self.pools as usize * POOL_LINES;
-        let end = users + self.user_rows() * USER_LINES;
-        Starts { endpoints, keys, models, pairs, pools, users, end }
+        let sessions = users + self.user_rows() * USER_LINES;
+        let end = sessions + self.sessions as usize;
+        Starts { endpoints, keys, models, pairs, pools, users, sessions, end }
     }
 
     /// The held lines of every row and of the header.

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 pub use layout::Sizes;
 use layout::Starts;
@@ -74,6 +74,7 @@ impl Board {
             pairs: narrow(rest[4])?,
             pools: narrow(header[1].wide()[0].load(Relaxed))?,
             users: narrow(header[1].wide()[1].load(Relaxed))?,
+            sessions: narrow(header[1].wide()[2].load(Relaxed))?,
         };
         check(&sizes)?;
         let (starts, mapped) = (sizes.starts(), region.lines().len());
@@ -182,6 +183,13 @@ impl Board {
         UserRow(self.row(self.starts.users, cell, rows))
     }
 
+    /// A set of cells for sessions (`engine::sessions`).
+    #[must_use]
+    pub fn sessions(&self, set: usize) -> &[AtomicU64; 8] {
+        let [line] = self.row::<1>(self.starts.sessions, set, self.sizes.sessions);
+        line.wide()
+    }
+
     /// The words of the overhead histogram.
     #[must_use]
     pub fn overhead(&self) -> Words<'_> {
@@ -221,7 +229,8 @@ fn invalid(reason: &str) -> io::Error {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes = Sizes { workers: 16, endpoints: 3, keys: 4, models: 2, pairs: 5, pools: 2, users: 3 };
+    const SIZES: Sizes =
+        Sizes { workers: 16, endpoints: 3, keys: 4, models: 2, pairs: 5, pools: 2, users: 3, sessions: 2 };
 
     #[test]
     fn rows_do_not_overlap_and_fill_the_board() {
@@ -239,8 +248,9 @@ mod tests {
         board.pair(4).duration().at(23).fetch_add(1, Relaxed);
         board.pool(1).exhausted().fetch_add(1, Relaxed);
         board.user(6).buckets()[4].fetch_add(1, Relaxed);
+        board.sessions(1)[7].fetch_add(1, Relaxed);
         let touched = |line: &Line| line.wide().iter().any(|word| word.load(Relaxed) != 0);
-        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 2 + 1 + 1 + 1 + 1);
+        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 2 + 1 + 1 + 1 + 1 + 1);
     }
 
     #[test]
@@ -277,6 +287,7 @@ mod tests {
         assert!(Board::heap(Sizes { keys: 65_537, ..SIZES }).is_err());
         assert!(Board::heap(Sizes { pairs: 1 << 21, ..SIZES }).is_err());
         assert!(Board::heap(Sizes { users: 65_537, ..SIZES }).is_err());
+        assert!(Board::heap(Sizes { sessions: 65_537, ..SIZES }).is_err());
     }
 
     #[test]

@@ -139,7 +139,8 @@ impl Pool {
     }
 
     fn pick(&self, view: &mut PoolView<'_>, rng: &mut Rng) -> Option<(usize, Trial)> {
-        let ask = Ask { tokens: view.wish.tokens.input, hash: view.wish.hash, now: view.wish.now };
+        let Use { input, output, .. } = view.wish.tokens;
+        let ask = Ask { tokens: input, output, hash: view.wish.hash, now: view.wish.now };
         for _ in 0..PICKS {
             let at = self.strategy.select(view, &ask, rng)?;
             if let Some(trial) = view.reserve(at) {

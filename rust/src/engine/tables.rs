@@ -4,6 +4,7 @@ use crate::board::Board;
 use crate::error::TableError;
 use crate::health::Policy;
 use crate::limit::Spec;
+use crate::select::Modifiers;
 
 /// One endpoint.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct PoolTable {
     pub retry_per_s: u32,
     /// How it deals with endpoints that do not do well.
     pub health: Policy,
+    /// Whom its strategy may choose among.
+    pub modifiers: Modifiers,
 }
 
 /// All of them.
@@ -96,11 +99,17 @@ impl Tables {
         slots(&mut self.models.iter().map(|row| row.slot), "models", sizes.models)?;
         slots(&mut self.pools.iter().map(|row| row.slot), "pools", sizes.pools)?;
         slots(&mut self.pools.iter().map(|row| row.model), "models", sizes.models)?;
-        self.pools.iter().enumerate().try_for_each(|(at, pool)| self.check_pool(at, pool, sizes.pairs))
+        self.pools
+            .iter()
+            .enumerate()
+            .try_for_each(|(at, pool)| self.check_pool(at, pool, sizes.pairs, sizes.sessions > 0))
     }
 
-    fn check_pool(&self, at: usize, pool: &PoolTable, pairs: u32) -> Result<(), TableError> {
+    fn check_pool(&self, at: usize, pool: &PoolTable, pairs: u32, has_sessions: bool) -> Result<(), TableError> {
         let path = |field: &str| format!("pools[{at}].{field}");
+        if pool.modifiers.keeps_sessions() && !has_sessions {
+            return Err(TableError::new(path("modifiers"), "the board has no room for sessions: needs a restart"));
+        }
         if pool.endpoints.is_empty() {
             return Err(TableError::new(path("endpoints"), "a pool has at least one endpoint"));
         }

@@ -8,17 +8,19 @@ mod health;
 mod laws;
 mod life;
 mod limits;
+mod modifiers;
 
 use super::*;
 use crate::board::Sizes;
 use crate::health::breaker::Ended;
 use crate::health::{Failure, Policy, Verdict};
 use crate::limit::Spec;
+use crate::select::Modifiers;
 use crate::snapshot;
 use crate::units::NS_PER_S;
 
 const START: u64 = 1 << 50;
-const SIZES: Sizes = Sizes { workers: 4, endpoints: 8, keys: 2, models: 2, pairs: 8, pools: 1, users: 4 };
+const SIZES: Sizes = Sizes { workers: 4, endpoints: 8, keys: 2, models: 2, pairs: 8, pools: 1, users: 4, sessions: 4 };
 
 fn limits(kind: usize, limit: u64) -> Spec {
     let mut spec = Spec::default();
@@ -61,6 +63,7 @@ fn tables(specs: &[Spec]) -> Tables {
             retry_percent: 20,
             retry_per_s: 10,
             health: Policy::default(),
+            modifiers: Modifiers::default(),
         }],
     }
 }

@@ -219,7 +219,8 @@ mod tests {
     use super::*;
     use crate::board::Sizes;
 
-    const SIZES: Sizes = Sizes { workers: 3, endpoints: 1, keys: 1, models: 2, pairs: 1, pools: 1, users: 0 };
+    const SIZES: Sizes =
+        Sizes { workers: 3, endpoints: 1, keys: 1, models: 2, pairs: 1, pools: 1, users: 0, sessions: 0 };
     const MS: u64 = 1_000_000;
 
     fn head(flow: usize, since: Nanos) -> Head {

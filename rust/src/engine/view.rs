@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::lease::Trial;
 use super::pool::{Pool, Wish};
 use super::refusal::Refusal;
+use super::sessions;
 use crate::board::EndpointRow;
 use crate::health::breaker::{self, State};
 use crate::health::{ewma, silence};
 use crate::limit::{Limits, inflight};
 use crate::rng::mix;
-use crate::select::View;
+use crate::select::{Home, View};
 use crate::units::{NS_PER_S, Nanos};
 
 /// How often an endpoint is tried in spite of its breaker, ns.
@@ -239,6 +240,17 @@ impl View for PoolView<'_> {
 
     fn next_turn(&self) -> u64 {
         self.pool.row().cursor().fetch_add(1, Relaxed)
+    }
+
+    fn home(&self, key: u64) -> Option<Home> {
+        let pool = self.pool;
+        let stay = sessions::find(&pool.board, pool.slot, key, self.wish.now)?;
+        let at = pool.places.iter().position(|place| place.slot == stay.slot)?;
+        Some(Home { at, tokens: stay.tokens, age_s: stay.age_s })
+    }
+
+    fn keep(&self, key: u64, at: usize, tokens: u32) {
+        sessions::keep(&self.pool.board, self.pool.slot, key, self.pool.slot(at), tokens, self.wish.now);
     }
 }
 

@@ -126,7 +126,8 @@ mod tests {
     use crate::limit::gcra::Rate;
     use crate::limit::{Gate, Limits, Spec, release};
 
-    const SIZES: Sizes = Sizes { workers: 4, endpoints: 1, keys: 2, models: 1, pairs: 1, pools: 1, users: 16 };
+    const SIZES: Sizes =
+        Sizes { workers: 4, endpoints: 1, keys: 2, models: 1, pairs: 1, pools: 1, users: 16, sessions: 0 };
 
     fn at(ms: u64) -> Nanos {
         Nanos((1 << 50) + ms * 1_000_000)

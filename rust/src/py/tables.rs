@@ -7,6 +7,7 @@ use crate::engine::{EndpointTable, GateTable, PoolTable, Tables};
 use crate::error::TableError;
 use crate::health::{Policy, PoolPolicy, breaker};
 use crate::limit::Spec;
+use crate::select::{Affinity, Modifiers, Rate};
 
 #[derive(FromPyObject)]
 pub(super) struct SizesIn {
@@ -17,12 +18,13 @@ pub(super) struct SizesIn {
     pairs: u32,
     pools: u32,
     users: u32,
+    sessions: u32,
 }
 
 impl From<SizesIn> for Sizes {
     fn from(sizes: SizesIn) -> Self {
-        let SizesIn { workers, endpoints, keys, models, pairs, pools, users } = sizes;
-        Self { workers, endpoints, keys, models, pairs, pools, users }
+        let SizesIn { workers, endpoints, keys, models, pairs, pools, users, sessions } = sizes;
+        Self { workers, endpoints, keys, models, pairs, pools, users, sessions }
     }
 }
 
@@ -82,6 +84,27 @@ struct PoolIn {
     retry_percent: u32,
     retry_per_s: u32,
     health: HealthIn,
+    modifiers: ModifiersIn,
+}
+
+#[derive(FromPyObject)]
+struct ModifiersIn {
+    tiers: Vec<u16>,
+    rates: Vec<(u64, u64, u64)>,
+    sticky_s: u32,
+    affinity: Option<(u32, f64, u32, f64)>,
+    lowest_cost: Option<f64>,
+    lowest_latency: Option<f64>,
+}
+
+impl From<ModifiersIn> for Modifiers {
+    fn from(found: ModifiersIn) -> Self {
+        let ModifiersIn { tiers, rates, sticky_s, affinity, lowest_cost, lowest_latency } = found;
+        let rates = rates.into_iter().map(|(input, cached, output)| Rate { input, cached, output }).collect();
+        let affinity =
+            affinity.map(|(ttl_s, kept, least_tokens, second)| Affinity { ttl_s, kept, least_tokens, second });
+        Self { tiers, rates, sticky_s, affinity, lowest_cost, lowest_latency }
+    }
 }
 
 #[derive(FromPyObject)]
@@ -170,6 +193,7 @@ impl From<PoolIn> for PoolTable {
             retry_percent: pool.retry_percent,
             retry_per_s: pool.retry_per_s,
             health: pool.health.into(),
+            modifiers: pool.modifiers.into(),
         }
     }
 }

@@ -94,7 +94,7 @@ mod tests {
         let (strategy, mut rng) = (build(&spec), Rng::new(1));
         (0..100u64)
             .map(|key| {
-                let ask = Ask { tokens, hash: Some(mix(key)), now: Nanos(0) };
+                let ask = Ask { tokens, output: 0, hash: Some(mix(key)), now: Nanos(0) };
                 strategy.select(view, &ask, &mut rng).expect("all are eligible")
             })
             .collect()

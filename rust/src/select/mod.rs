@@ -11,6 +11,7 @@ mod hashed;
 mod least_connections;
 mod least_work;
 mod maglev;
+mod modified;
 mod peak_ewma;
 mod random;
 mod rendezvous;
@@ -23,6 +24,7 @@ mod weighted;
 mod weighted_random;
 
 pub(crate) use least_work::DECODE_PART;
+pub use modified::{Affinity, Home, Modifiers, Rate, modified};
 
 use crate::error::TableError;
 use crate::rng::Rng;
@@ -60,6 +62,12 @@ pub trait View {
     fn is_stale(&self, at: usize) -> bool;
     /// The next turn of the pool's shared cursor: one fetch-add, common to all workers.
     fn next_turn(&self) -> u64;
+    /// Where the requests with this affinity key went last, if that is remembered.
+    fn home(&self, _key: u64) -> Option<Home> {
+        None
+    }
+    /// Remembers where a request with this affinity key and so many tokens goes.
+    fn keep(&self, _key: u64, _at: usize, _tokens: u32) {}
 }
 
 /// What is known of the request that wants a place.
@@ -67,6 +75,8 @@ pub trait View {
 pub struct Ask {
     /// Estimated prompt tokens.
     pub tokens: u32,
+    /// Expected tokens of the answer.
+    pub output: u32,
     /// Hash of the affinity key; `None` when the request has none.
     pub hash: Option<u64>,
     /// Now, on the caller's clock.

@@ -9,6 +9,7 @@ use crate::engine::{EndpointTable, Engine, GateTable, Pool, PoolTable, Tables};
 use crate::error::TableError;
 use crate::health::Policy;
 use crate::limit::Spec;
+use crate::select::Modifiers;
 use crate::snapshot;
 use crate::units::Nanos;
 
@@ -31,6 +32,7 @@ impl Boards {
                 pairs: scenario.endpoints.len() as u32,
                 pools: 1,
                 users: 0,
+                sessions: 0,
             };
             Board::heap(sizes).map(Arc::new).map_err(|error| TableError::new("endpoints", error.to_string()))
         };
@@ -107,6 +109,7 @@ fn tables(scenario: &Scenario) -> Tables {
             retry_percent: scenario.client.retry_percent,
             retry_per_s: scenario.client.retry_per_s,
             health: Policy::default(),
+            modifiers: Modifiers::default(),
         }],
     }
 }

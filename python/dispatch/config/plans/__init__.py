@@ -21,7 +21,8 @@ from dispatch.config.plans.chain import Chain
 from dispatch.config.plans.ensemble import Ensemble
 from dispatch.config.plans.fallback import Fallback
 from dispatch.config.plans.fanout import Fanout
-from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, STRATEGIES, Pool
+from dispatch.config.plans.modifiers import Affinity, Sticky, margin
+from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, PREFERENCES, STRATEGIES, Pool
 from dispatch.config.plans.retrieve import Retrieve
 from dispatch.config.plans.route import Route
 from dispatch.config.plans.schedule import Offline, Schedule
@@ -42,7 +43,9 @@ __all__ = [
     "HASHED",
     "HASH_SOURCES",
     "KINDS",
+    "PREFERENCES",
     "STRATEGIES",
+    "Affinity",
     "Budget",
     "Builder",
     "Cascade",
@@ -60,7 +63,9 @@ __all__ = [
     "Schedule",
     "Shadow",
     "Split",
+    "Sticky",
     "build_models",
+    "margin",
     "pools",
 ]
 
