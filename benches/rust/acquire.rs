@@ -12,6 +12,7 @@ use _core::board::{Board, Sizes};
 use _core::engine::{Ending, EndpointTable, Engine, GateTable, PoolTable, Tables, Wish};
 use _core::health::{Failure, Policy};
 use _core::limit::{Spec, Use};
+use _core::select::Modifiers;
 use _core::units::Nanos;
 
 const ENDPOINTS: u16 = 16;
@@ -48,7 +49,7 @@ fn decide(engine: &Engine, from: u64, count: u64) {
 }
 
 fn engine(per_minute: [u64; 5]) -> Arc<Engine> {
-    let sizes = Sizes { workers: 4, endpoints: 16, keys: 1, models: 1, pairs: 16, pools: 1, users: 0 };
+    let sizes = Sizes { workers: 4, endpoints: 16, keys: 1, models: 1, pairs: 16, pools: 1, users: 0, sessions: 0 };
     let slots: Vec<u16> = (0..ENDPOINTS).collect();
     let row = |slot: &u16| EndpointTable {
         slot: *slot,
@@ -73,6 +74,7 @@ fn engine(per_minute: [u64; 5]) -> Arc<Engine> {
             retry_percent: 20,
             retry_per_s: 10,
             health: Policy::default(),
+            modifiers: Modifiers::default(),
         }],
         ..Tables::default()
     };

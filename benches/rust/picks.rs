@@ -57,7 +57,7 @@ fn timed(strategy: &dyn Strategy, view: &Rows, picks: u32) -> f64 {
     let mut rng = Rng::new(2);
     let start = Instant::now();
     for key in 0..u64::from(picks) {
-        let ask = Ask { tokens: 1_000, hash: Some(key), now: Nanos(0) };
+        let ask = Ask { tokens: 1_000, output: 256, hash: Some(key), now: Nanos(0) };
         assert!(black_box(strategy.select(black_box(view), &ask, &mut rng)).is_some());
     }
     start.elapsed().as_secs_f64() * 1e9 / f64::from(picks)

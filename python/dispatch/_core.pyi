@@ -630,6 +630,18 @@ class Pool:
             hash: of the affinity key, 64 bits; 0 for none.
         """
 
+    def acquire_told(
+        self,
+        tried: int,
+        tokens_in: int,
+        tokens_out: int,
+        now_ns: int,
+        draw: int,
+        hash: int,  # noqa: A002 - positional
+        /,
+    ) -> tuple[Lease | Refusal, Trail]:
+        """As `acquire`, with how it came to it."""
+
     def retry_allowed(self, now_ns: int, /) -> bool:
         """Spend one retry of the pool's budget, a fifth of its first attempts and ten a second. False, when none is left, is counted."""
 
@@ -637,6 +649,26 @@ class Pool:
         """Whether an endpoint beside those `tried`, a bit mask, seems to work: its breaker is closed, and nobody asked for a pause."""
 
     def __len__(self) -> int: ...
+
+@final
+class Trail:
+    """How a pool's choice was made, and whether it comes out the same again. It keeps its pool."""
+
+    @property
+    def held(self) -> list[tuple[int, str]]:
+        """Positions that could not take the request, and why."""
+    @property
+    def is_soft(self) -> bool:
+        """Slow starts or breakers gave way in the end, which `picks` do not tell."""
+    @property
+    def picks(self) -> list[dict[str, Any]]:
+        """Each question to the strategy, in order.
+
+        `chosen`, `taken` (its limits had room), `home` (position, tokens, age in seconds) of the session,
+        `turns` of the shared cursor, and `seen`: by position, only what was read.
+        """
+    def replays(self) -> bool:
+        """Make the choices again from what was noted. Whether each came out the same."""
 
 @final
 class Hedges:

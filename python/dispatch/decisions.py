@@ -59,6 +59,10 @@ class Step(Struct, omit_defaults=True):
     candidates: list[Candidate] = []
     details: dict[str, Any] = {}
     """What else a kind has to say, such as its branches."""
+    trail: Any = None
+    """Of a pool, `_core.Trail` while it stands in the ring, what it read in what is shown."""
+    names: tuple[str, ...] = ()
+    """The endpoints of a pool, by position."""
 
 
 class Try(Struct, omit_defaults=True):

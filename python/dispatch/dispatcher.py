@@ -219,6 +219,7 @@ class Dispatcher:
             self.cancel(call)
         self.queues.close()
         if self.generation is not None:
+            self.generation.remembered.write()
             for origin in self.generation.origins.values():
                 origin.close()
 

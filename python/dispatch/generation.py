@@ -26,12 +26,14 @@ from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
 from dispatch.plans.live import Live
 from dispatch.plans.recover import Recover
+from dispatch.plans.remembered import Remembered
 from dispatch.plans.single import Single
 from dispatch.plans.table import make
 from dispatch.policy.cost import OUTPUT_TOKENS, estimate_tokens, expect_output_tokens, rates
 from dispatch.pools import Pool
 from dispatch.routing import SHARED, Hedges, Routing
 from dispatch.telemetry.ledger import Ledger
+from dispatch.trails import ToldPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from dispatch.dispatcher import Dispatcher
     from dispatch.exchange import Call
     from dispatch.links import Link
-    from dispatch.plans.base import Failed, Plan, Start
+    from dispatch.plans.base import Failed, Plan, Replayed, Start
     from dispatch.plans.route import Route as RoutePlan
     from dispatch.pools import Book
     from dispatch.providers.identity import Identity
@@ -117,6 +119,8 @@ class Generation:
         "models",
         "nobody",
         "origins",
+        "remembered",
+        "replayed",
         "routes",
         "routing",
         "workers",
@@ -136,7 +140,9 @@ class Generation:
         self.lane: Lane | None = None
         self.live = Live(routing.snapshot)
         self.routes: dict[str, RoutePlan] = {}
+        self.replayed: dict[str, Replayed] = {}
         self.workers = 1
+        self.remembered = Remembered(None)
         self.nobody = NOBODY
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
         self._patterns = [pattern.name for pattern in config.patterns]
@@ -175,6 +181,8 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     routing = Routing(board, worker, config := with_prices(config), slots)
     generation = Generation(config, routing)
     generation.workers = slots.sizes.workers
+    before = None if dispatcher.generation is None else dispatcher.generation.remembered
+    generation.remembered = Remembered.beside(config.server.ledger, worker, before)
     ledger = _ledger(config, worker, routing)
     links = links_of(config, secrets, generation, dispatcher.generation)
     added = [_add_model(generation, model, links, secrets, dispatcher, ledger) for model in config.models.values()]
@@ -192,7 +200,8 @@ def _add_model(
     """Make a model callable. Returns its entry in the lane, if it may be one."""
     routing, settings = generation.routing, model.settings
     slot = routing.models[model.name]
-    book = dispatcher.decisions.booking(ledger) if decides(model.plan) else ledger
+    has_records = settings.decisions or decides(model.plan)
+    book = dispatcher.decisions.booking(ledger) if has_records else ledger
     builder = _PlanBuilder(generation, links, dispatcher, model, book)
     plan = builder.plan_of(model.plan)
     old_caches = {} if dispatcher.generation is None else dispatcher.generation.caches
@@ -200,7 +209,7 @@ def _add_model(
     kept = stores(model, [*reached.values()], secrets, old_caches)
     if kept is not None:
         generation.caches[model.name] = kept
-    start = dispatcher.decisions.recorded(plan.run) if decides(model.plan) else plan.run
+    start = dispatcher.decisions.recorded(plan.run) if has_records else plan.run
     from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
     added = Model(model.name, slot, settings, from_client, _shared(start, model, kept, routing, dispatcher))
     added.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
@@ -209,7 +218,7 @@ def _add_model(
     added.pool = builder.first
     added.doors = frozenset(door for name in reached for door in links[name].heads)
     generation.models[model.name] = added
-    is_single = settings.hedge is None and not settings.coalesce and kept is None
+    is_single = settings.hedge is None and not settings.coalesce and kept is None and not settings.decisions
     if builder.first is None or model.is_pattern or not is_single or not isinstance(plan, (Single, Fallback)):
         return None
     return Entry(model.name, slot, int(settings.deadline_s * _NS), builder.first, plan.after_first(dispatcher.fail))
@@ -288,7 +297,7 @@ class _PlanBuilder:
             return self._composed(plan, is_last=is_last, path=path)
         router = next(self._routers)
         settings = self._model.settings
-        pool = self._pool(plan, router, settings, is_last=is_last)
+        pool = self._pool(plan, router, settings, is_last=is_last, path=path)
         self.first = self.first or pool
         self._pools.append(pool)
         return self._hedged(pool, plan, router)
@@ -318,7 +327,9 @@ class _PlanBuilder:
             decisions=dispatcher.decisions,
             live=self._generation.live,
             routes=self._generation.routes,
+            replayed=self._generation.replayed,
             workers=self._generation.workers,
+            remembered=self._generation.remembered,
         )
         return make(plan, parts, site)
 
@@ -350,8 +361,9 @@ class _PlanBuilder:
             room=self._dispatcher,
         ).start
 
-    def _pool(self, plan: PoolPlan, router: Router, settings: Defaults, *, is_last: bool) -> Pool:
-        return Pool(
+    def _pool(self, plan: PoolPlan, router: Router, settings: Defaults, *, is_last: bool, path: str | None = None) -> Pool:
+        told = partial(ToldPool, path, plan.strategy, self._dispatcher.decisions) if settings.decisions and path is not None else None
+        return (told or Pool)(
             name=self._model.name,
             router=router,
             links=[self._links[name] for name in plan.endpoints],

@@ -6,29 +6,55 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dispatch.routing import Signals
+from dispatch.routing import Signals, Trail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dispatch.decisions import Decision, Step
+    from dispatch.plans.base import Replayed
     from dispatch.plans.route import Route
 
 __all__ = ["explain", "learn", "shown"]
 
+REPLAYED = frozenset(("route", "split", "schedule", "shadow"))
+"""Kinds whose choice is a function of its record."""
 
-def shown(decision: Decision, routes: Mapping[str, Route]) -> dict[str, Any]:
-    """A decision as data, each step of a route made again: `replayed` says whether the same came out, to the last bit.
 
-    A route that a reload has changed since is not made again: `replayed` is null.
+def shown(decision: Decision, plans: Mapping[str, Replayed]) -> dict[str, Any]:
+    """A decision as data, each choice made again: `replayed` says whether the same came out, to the last bit.
+
+    A plan that a reload has changed since is not made again: `replayed` is null. A pool's choice is, by what was kept of it.
     """
     tree: dict[str, Any] = msgspec.to_builtins(decision, enc_hook=_facts)
     for step, told in zip(decision.steps, tree.get("steps", []), strict=True):
-        if step.kind == "route":
-            route = routes.get(f"{decision.model} {step.path}")
-            recorded = msgspec.structs.replace(step, signals=told["signals"])
-            told["replayed"] = None if route is None or route.made_ns > decision.made_ns else route.replay(recorded)
+        if isinstance(step.trail, Trail):
+            told.update(_told(step, step.trail))
+        elif step.kind in REPLAYED:
+            plan = plans.get(f"{decision.model} {step.path}")
+            recorded = msgspec.structs.replace(step, signals=told.get("signals"))
+            told["replayed"] = None if plan is None or plan.made_ns > decision.made_ns else plan.replay(recorded)
     return tree
+
+
+def _told(step: Step, trail: Trail) -> dict[str, Any]:
+    """A pool's choice: who was held back by what, what was read of each, and whether it comes out the same again."""
+    names = step.names
+    held = dict(trail.held)
+    candidates = [{"name": name} | ({"filtered": held[at]} if at in held else {}) for at, name in enumerate(names)]
+    picks = []
+    for pick in trail.picks:
+        chosen, home = pick["chosen"], pick["home"]
+        seen = {names[at]: facts for at, facts in pick["seen"].items()}
+        found: dict[str, Any] = {"chosen": None if chosen is None else names[chosen], "taken": pick["taken"], "seen": seen}
+        if home is not None:
+            found["home"] = {"endpoint": names[home[0]], "tokens": home[1], "age_s": home[2]}
+        if pick["turns"]:
+            found["turns"] = pick["turns"]
+        picks.append(found)
+    # Where breakers gave way in the end, the choice was not the strategy's alone.
+    replayed = None if trail.is_soft else trail.replays()
+    return {"trail": picks, "candidates": candidates, "names": [*names], "replayed": replayed}
 
 
 def explain(routes: Mapping[str, Route], model: str, body: bytes, declared: list[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -59,4 +85,6 @@ def learn(decision: Decision, score: float, routes: Mapping[str, Route]) -> None
 def _facts(value: object) -> object:
     if isinstance(value, Signals):
         return value.facts
+    if isinstance(value, Trail):
+        return None
     raise NotImplementedError(f"no decision holds a {type(value).__name__}")

@@ -13,6 +13,7 @@ mod refusal;
 mod sessions;
 mod tables;
 mod ticket;
+mod trail;
 mod turns;
 mod view;
 
@@ -26,6 +27,7 @@ pub use refusal::{Refusal, Refused, Whose};
 pub use tables::{EndpointTable, GateTable, PoolTable, Tables};
 use ticket::Charged;
 pub use ticket::{Outcome, Ticket, Who};
+pub use trail::{Facts, Told, Trail};
 pub use turns::{FLOWS, Head, Turns};
 
 use crate::board::{Board, LEFT_OUT};

@@ -242,6 +242,9 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest silence inside an answer."""
     min_speed: MinSpeed | None = None
     """Least speed of a stream; left out: none."""
+    decisions: bool = False
+    """Record for each request why it went where it went (`x-dispatch-decision`, `dispatch why`), with what each pool looked at. Plans that
+    choose or combine are recorded anyway, without that. A plain model leaves the express lane by it."""
     retry: Retry = Retry()
     """Retries."""
     queue: Queue = Queue()

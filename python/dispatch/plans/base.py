@@ -17,19 +17,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatch.config import Defaults
-    from dispatch.decisions import Decisions
+    from dispatch.decisions import Decisions, Step
     from dispatch.plans.hold import Room
     from dispatch.plans.live import Live
+    from dispatch.plans.remembered import Remembered
     from dispatch.plans.route import Route
     from dispatch.pools import Finish, Pool, Watch
 
-__all__ = ["Failed", "Plan", "Site", "Start"]
+__all__ = ["Failed", "Plan", "Replayed", "Site", "Start"]
 
 Failed = Callable[[Call, DispatchError], None]
 """Told once when there will be no answer."""
 
 Start = Callable[[Call, Failed], None]
 """Starts a pool or another plan on a call."""
+
+
+class Replayed(Protocol):
+    """A plan whose choice can be made again from its record."""
+
+    made_ns: int
+    """When it was built, on the monotonic clock."""
+
+    def replay(self, step: Step) -> bool:
+        """Whether a recorded choice comes out the same."""
 
 
 class Plan(Protocol):
@@ -65,5 +76,9 @@ class Site:
     """What the board says of parts, at most a second old."""
     routes: dict[str, Route]
     """The routes of this generation, by model and path; those that are built register here."""
+    replayed: dict[str, Replayed]
+    """The plans of this generation whose choices can be made again; those that are built register here."""
     workers: int
     """How many there are."""
+    remembered: Remembered
+    """What feedback taught routes."""

@@ -1,6 +1,7 @@
 """What a learned route goes on learning: how far its router is off, by feedback, and what quality may cost, by its budget.
 
-Both belong to one worker. A budget of dollars is shared out evenly among workers; a share of calls holds in each.
+Both belong to one worker. A budget of dollars is shared out evenly among workers; a share of calls holds in each. What feedback taught is
+remembered over reloads and restarts (`remembered.py`); the price of quality finds its way again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dispatch.decisions import Decision, Step
     from dispatch.exchange import Call
     from dispatch.plans.base import Site
+    from dispatch.plans.remembered import Known
     from dispatch.routing import Signals
 
 __all__ = ["Learning"]
@@ -37,9 +39,9 @@ class Learning:
     def __init__(self, config: Config, site: Site) -> None:
         self._config = config
         self._names = config.names
-        self._bias = [0.0] * len(config.labels)
-        self._weight = [0.0] * len(config.labels)
-        self._error = [0.0] * len(config.labels)
+        self._remembered = site.remembered
+        self._known = [site.remembered.of(f"{site.model} {site.path}", label) for label in config.labels]
+        self._bias = [self._bias_of(known) for known in self._known]
         self._price = config.cost_weight
         self._ticked_ns = 0
         # A request that waits in the queue is chosen for twice, and costs once.
@@ -57,12 +59,12 @@ class Learning:
     @property
     def drift(self) -> dict[str, float]:
         """By candidate, how far observed scores lie above what the router expects, as far as feedback says."""
-        return {label: self._bias[at] for at, label in enumerate(self._config.labels) if self._weight[at]}
+        return {label: self._bias[at] for at, label in enumerate(self._config.labels) if self._known[at].weight}
 
     @property
     def feedback(self) -> dict[str, float]:
         """By candidate, the weight of the feedback that it has had."""
-        return {label: self._weight[at] for at, label in enumerate(self._config.labels) if self._weight[at]}
+        return {label: known.weight for label, known in zip(self._config.labels, self._known, strict=True) if known.weight}
 
     @property
     def price(self) -> float:
@@ -111,6 +113,12 @@ class Learning:
         most = max(self._config.costs) or 1.0
         expected = candidate.score - step.board["bias"][at] + step.board["price"] * self._config.costs[at] / most
         kept = 1.0 - 1.0 / MEMORY
-        self._weight[at] = self._weight[at] * kept + 1.0
-        self._error[at] = self._error[at] * kept + (score - expected)
-        self._bias[at] = self._error[at] / (self._weight[at] + PRIOR)
+        known = self._known[at]
+        known.weight = known.weight * kept + 1.0
+        known.error = known.error * kept + (score - expected)
+        self._bias[at] = self._bias_of(known)
+        self._remembered.changed()
+
+    @staticmethod
+    def _bias_of(known: Known) -> float:
+        return known.error / (known.weight + PRIOR)

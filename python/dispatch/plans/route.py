@@ -166,5 +166,5 @@ def body_of(call: Call) -> bytes:
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Route:
     """Join a route with its parts."""
     route = Route(plan, parts, site)
-    site.routes[f"{site.model} {site.path}"] = route
+    site.routes[f"{site.model} {site.path}"] = site.replayed[f"{site.model} {site.path}"] = route
     return route

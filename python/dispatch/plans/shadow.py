@@ -31,12 +31,13 @@ _WHOLE = 1 << 64
 class Shadow:
     """See the module."""
 
-    __slots__ = ("_parts", "_share", "_site")
+    __slots__ = ("_parts", "_share", "_site", "made_ns")
 
     def __init__(self, config: Config, parts: Sequence[Start], site: Site) -> None:
         self._parts = parts
         self._site = site
         self._share = int(config.share * _WHOLE)
+        self.made_ns = monotonic_ns()
 
     def run(self, call: Call, failed: Failed) -> None:
         """Start both; the client hears of the first alone."""
@@ -51,6 +52,10 @@ class Shadow:
             self._parts[1](mirrored, pair.mirror_failed)
         else:
             self._parts[0](call, failed)
+
+    def replay(self, step: Step) -> bool:
+        """Whether a recorded draw is mirrored again: only those that are have a step."""
+        return step.seed < self._share
 
 
 def _mirrored(call: Call, sink: Sink) -> Call:
@@ -165,4 +170,5 @@ def _texts(node: Any) -> list[str]:  # noqa: ANN401  # JSON
 
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Shadow:
     """Join a plan with its mirror."""
-    return Shadow(plan, parts, site)
+    shadow = site.replayed[f"{site.model} {site.path}"] = Shadow(plan, parts, site)
+    return shadow

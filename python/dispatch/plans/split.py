@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from random import getrandbits
+from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from dispatch.decisions import Candidate, Step
@@ -23,12 +24,13 @@ _WHOLE = 1 << 64
 class Split:
     """See the module."""
 
-    __slots__ = ("_config", "_ends", "_parts", "_salt", "_site")
+    __slots__ = ("_config", "_ends", "_parts", "_salt", "_site", "made_ns")
 
     def __init__(self, config: Config, parts: Sequence[Start], site: Site) -> None:
         self._config = config
         self._parts = parts
         self._site = site
+        self.made_ns = monotonic_ns()
         whole = sum(config.shares)
         sums = [sum(config.shares[: at + 1]) / whole for at in range(len(config.shares))]
         self._ends = [int(end * _WHOLE) for end in sums]
@@ -54,7 +56,12 @@ class Split:
         """The arm of a draw of 64 bits. An arm grows by taking draws at its end: who is in it stays while it grows and is the first."""
         return next((at for at, end in enumerate(self._ends) if seed < end), len(self._ends) - 1)
 
+    def replay(self, step: Step) -> bool:
+        """Whether a recorded draw leads to the same arm."""
+        return self._config.names[self.choose(step.seed)] == step.chosen
+
 
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Split:
     """Join a split with its arms."""
-    return Split(plan, parts, site)
+    split = site.replayed[f"{site.model} {site.path}"] = Split(plan, parts, site)
+    return split

@@ -46,6 +46,7 @@ from dispatch._core import (
     Refusal,
     Signals,
     Ticket,
+    Trail,
     Turns,
     Vectors,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "Slots",
     "Snapshot",
     "Ticket",
+    "Trail",
     "Turns",
     "Vectors",
     "read_router",

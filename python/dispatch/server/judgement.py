@@ -72,7 +72,7 @@ def told_of(dispatcher: Dispatcher, name: str, key: str | None, score: float | N
     if found is None or generation is None or (key is not None and found.key != key):
         return 404, b""
     if score is None:
-        return 200, msgspec.json.encode(shown(found, generation.routes))
+        return 200, msgspec.json.encode(shown(found, generation.replayed))
     learn(found, score, generation.routes)
     return 200, msgspec.json.encode({"id": name, "score": score})
 

@@ -21,7 +21,7 @@ use crate::select::{Ask, DECODE_PART, Strategy, View};
 use crate::units::Nanos;
 
 /// How often the strategy is asked before every position is looked at in turn.
-const PICKS: usize = 64;
+pub(super) const PICKS: usize = 64;
 
 /// One endpoint's place in the pool.
 pub(super) struct Place {
@@ -88,8 +88,13 @@ impl Pool {
         let mut rng = Rng::new(wish.draw);
         let found = self.pick(&mut view, &mut rng).or_else(|| self.pick_softly(&mut view, &mut rng, may_panic));
         let (at, trial) = found.ok_or_else(|| view.refusal())?;
+        Ok(self.leased(at, trial, wish))
+    }
+
+    /// The lease of a position on which a place was taken.
+    pub(super) fn leased(self: &Arc<Self>, at: usize, trial: Trial, wish: &Wish) -> Lease {
         self.budget.deposit(self.row().budget(), wish.now);
-        Ok(Lease::new(Arc::clone(self), at, trial, wish))
+        Lease::new(Arc::clone(self), at, trial, wish)
     }
 
     /// Whether the retry budget has one left, which is spent.

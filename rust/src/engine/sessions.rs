@@ -44,7 +44,7 @@ pub(super) fn keep(board: &Board, pool: usize, key: u64, slot: u16, tokens: u32,
     let oldest = || cells.iter().max_by_key(|cell| rank(cell.load(Relaxed), now));
     let steps = u64::from((tokens / TOKENS_STEP).min(TOKENS_MOST));
     if let Some(cell) = own.or_else(oldest) {
-        cell.store(tag << 44 | u64::from(slot) << 28 | steps << 16 | second(now), Relaxed);
+        cell.store((tag << 44) | (u64::from(slot) << 28) | (steps << 16) | second(now), Relaxed);
     }
 }
 
@@ -57,7 +57,7 @@ fn place(board: &Board, pool: usize, key: u64) -> Option<(usize, u64)> {
 }
 
 fn read(word: u64, now: Nanos) -> Stay {
-    Stay { slot: (word >> 28) as u16, tokens: (word >> 16 & 0xFFF) as u32 * TOKENS_STEP, age_s: age_s(word, now) }
+    Stay { slot: (word >> 28) as u16, tokens: ((word >> 16) & 0xFFF) as u32 * TOKENS_STEP, age_s: age_s(word, now) }
 }
 
 fn age_s(word: u64, now: Nanos) -> u32 {
@@ -70,7 +70,7 @@ fn rank(word: u64, now: Nanos) -> u32 {
 }
 
 const fn second(now: Nanos) -> u64 {
-    now.0 / NS_PER_S & 0xFFFF
+    (now.0 / NS_PER_S) & 0xFFFF
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod laws;
 mod life;
 mod limits;
 mod modifiers;
+mod trail;
 
 use super::*;
 use crate::board::Sizes;

@@ -117,7 +117,7 @@ impl<'a> PoolView<'a> {
     }
 
     /// What holds a position back, if anything does.
-    fn hold(&self, at: usize) -> Option<Refusal> {
+    pub(super) fn hold(&self, at: usize) -> Option<Refusal> {
         let (place, now) = (&self.pool.places[at], self.wish.now);
         let row = self.pool.endpoint(at);
         let because = |why, retry_after| Some(Refusal { retry_after, why });

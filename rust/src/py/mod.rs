@@ -11,6 +11,7 @@ mod simulate;
 mod state;
 mod tables;
 mod tls;
+mod trail;
 mod turns;
 mod vectors;
 mod wire;
@@ -31,6 +32,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     simulate::register(module)?;
     state::register(module)?;
     tls::register(module)?;
+    trail::register(module)?;
     turns::register(module)?;
     vectors::register(module)?;
     wire::register(module)?;

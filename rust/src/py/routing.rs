@@ -12,6 +12,7 @@ use pyo3::types::PyString;
 use super::board::PyBoard;
 use super::state;
 use super::tables::TablesIn;
+use super::trail::PyTrail;
 use super::turns::PyTurns;
 use crate::engine::{self, Ending, Outcome, Refused, Who, Whose, Wish};
 use crate::error::TableError;
@@ -149,6 +150,23 @@ impl PyPool {
     ) -> PyResult<Py<PyAny>> {
         let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
         chosen(py, self.0.acquire(&wish))
+    }
+
+    #[pyo3(signature = (tried, tokens_in, tokens_out, now_ns, draw, hash, /))]
+    #[expect(clippy::too_many_arguments, reason = "as of acquire")]
+    fn acquire_told(
+        &self,
+        py: Python<'_>,
+        tried: Mask,
+        tokens_in: Count,
+        tokens_out: Count,
+        now_ns: Count,
+        draw: u64,
+        hash: u64,
+    ) -> PyResult<(Py<PyAny>, PyTrail)> {
+        let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
+        let (decision, trail) = self.0.acquire_told(&wish);
+        Ok((chosen(py, decision)?, PyTrail(trail)))
     }
 
     #[pyo3(signature = (now_ns, /))]

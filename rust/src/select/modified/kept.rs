@@ -12,14 +12,14 @@ pub(super) struct Kept {
 impl Kept {
     /// Those of `0..len` that `may_stay`.
     pub(super) fn of(len: usize, may_stay: impl Fn(usize) -> bool) -> Self {
-        let first = (0..len.min(128)).filter(|&at| may_stay(at)).fold(0, |first, at| first | 1 << at);
+        let first = (0..len.min(128)).filter(|&at| may_stay(at)).fold(0, |first, at| first | (1 << at));
         let rest = (128..len).map(may_stay).collect();
         Self { first, rest, len }
     }
 
     /// Whether a position is among them.
     pub(super) fn has(&self, at: usize) -> bool {
-        if at < 128 { self.first >> at & 1 != 0 } else { self.rest.get(at - 128).copied().unwrap_or(false) }
+        if at < 128 { (self.first >> at) & 1 != 0 } else { self.rest.get(at - 128).copied().unwrap_or(false) }
     }
 
     /// Whether none is left.

@@ -1,5 +1,7 @@
 //! What each modifier promises, on random pools, by definitions written out again.
 
+#![expect(clippy::cast_precision_loss, reason = "tokens and prices are far below 2^53")]
+
 use std::cell::Cell;
 
 use proptest::prelude::{
