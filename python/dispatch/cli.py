@@ -37,6 +37,7 @@ _ELSEWHERE = {
     "train": ("dispatch.learn.train", "learn from a table of scores which model answers which prompt"),
     "evaluate": ("dispatch.learn.evaluate", "what a learned router is worth beside simpler ways to choose, with intervals and curves"),
     "profile": ("dispatch.learn.profile", "how good each endpoint is at a set of tasks, how fast, and what it costs"),
+    "merge": ("dispatch.merging", "merge local checkpoints with mergekit, measure what comes out, add it as an endpoint"),
     "why": ("dispatch.why.decision", "why a request went where it went: signals, candidates, attempts, tokens, money"),
     "route": ("dispatch.why.route", "where a prompt would go, without sending it"),
     "bench": ("dispatch.bench.cli", "an open-loop load generator: latency, time to first token, throughput, errors"),

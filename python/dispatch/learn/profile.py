@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dispatch.config import Config, Endpoint
 
-__all__ = ["Measured", "Task", "add_arguments", "run"]
+__all__ = ["Measured", "Task", "add_arguments", "measure", "read_tasks", "run"]
 
 _POINTS = re.compile(r"\d+(?:\.\d+)?")
 _ASK_JUDGE = (
@@ -99,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask every endpoint, with progress; write the file."""
-    tasks = _tasks(arguments.tasks)
+    tasks = read_tasks(arguments.tasks)
     if arguments.judge is None and any(task.score == "judge" for task in tasks):
         raise ConfigError("--judge", "is missing: there are tasks with score: judge")
     config = load(locate(arguments.config, os.environ), os.environ)
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in names:
         if name not in by_name:
             raise ConfigError("--endpoints", f"found {name!r}, expected one of {', '.join(by_name)}")
-    found = asyncio.run(_measure(config, [by_name[name] for name in names], tasks, arguments))
+    found = asyncio.run(measure(config, [by_name[name] for name in names], tasks, arguments))
     arguments.out.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     for name, one in found.items():
         axes = ", ".join(f"{axis} {value:.3f}" for axis, value in one.profile.items())
@@ -116,7 +116,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tasks(path: Path) -> list[Task]:
+def read_tasks(path: Path) -> list[Task]:
+    """Read tasks, one a line. Raises `ConfigError`."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -135,7 +136,7 @@ def _tasks(path: Path) -> list[Task]:
     return tasks
 
 
-async def _measure(config: Config, endpoints: list[Endpoint], tasks: list[Task], arguments: argparse.Namespace) -> dict[str, Measured]:
+async def measure(config: Config, endpoints: list[Endpoint], tasks: list[Task], arguments: argparse.Namespace) -> dict[str, Measured]:
     """Ask all endpoints at once, each by a model that is nothing but it."""
     alone = {
         f"profile/{endpoint.name}": Model(
