@@ -13,6 +13,7 @@ from dispatch.config.plans.route import RouteBudget
 from dispatch.decisions import Decisions
 from dispatch.exchange import Call
 from dispatch.plans.learning import Learning
+from dispatch.plans.remembered import Remembered
 
 NS = 1_000_000_000
 DAY_S = 86_400
@@ -32,7 +33,7 @@ def spent_in_a_day(dollars_per_hour: float, seed: int) -> float:
         budget=RouteBudget(dollars_per_hour=dollars_per_hour),
     )
     decisions = Decisions()
-    site: Any = SimpleNamespace(decisions=decisions, workers=1)
+    site: Any = SimpleNamespace(decisions=decisions, workers=1, model="m", path="route", remembered=Remembered(None))
     learning = Learning(config, site)
     anything: Any = None
     spent = 0

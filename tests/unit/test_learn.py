@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -106,3 +107,46 @@ def test_a_router_file_of_something_else_is_refused(tmp_path: Path, capsys: pyte
     assert "no router of dispatch" in capsys.readouterr().err
     assert main(["train", str(table), "--models", "weak,unknown", "--out", str(router)]) == 2
     assert "expected one of weak, strong, other" in capsys.readouterr().err
+
+
+ROWS = ['{"p": "one \\u2028 \\ud83c\\udf89", "s": [1, 0], "cost": [3, 4]}', '{"p": "", "s": [true, false]}', ""]
+
+
+@pytest.mark.parametrize(
+    ("head", "costs"),
+    [
+        ('{"models": ["a", "b"]}', {}),
+        ('{"models": ["a", "b"], "costs": {"a": 1, "b": 2.5}, "meta": {"label": "a word"}}', {"a": 1.0, "b": 2.5}),
+        ('{"models": ["a", "b"], "costs": [1, 2.5]}', {"a": 1.0, "b": 2.5}),
+        ('\ufeff{"meta": "x", "models": ["a", "b"]}', {}),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_table_of_another_hand_is_read(tmp_path: Path, head: str, costs: dict[str, float], end: str, is_packed: bool) -> None:
+    path = tmp_path / "table"
+    data = end.join([head, *ROWS]).encode()
+    path.write_bytes(gzip.compress(data) if is_packed else data)
+    table = read(path)
+    assert (table.models, table.costs) == (("a", "b"), costs)
+    assert table.prompts == ["one \u2028 \U0001f389", ""]
+    assert table.scores == [(1.0, 0.0), (1.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (['{"models": ["a", "a"]}'], "twice"),
+        (['{"models": ["a", "b"], "costs": [1]}'], "found 1 costs, expected 2"),
+        (['{"models": ["a", "b"], "costs": {"a": -1}}'], "costs"),
+        (['{"models": ["a"]}'], "length >= 2"),
+        (['{"models": ["a", "b"]}', '{"p": "x", "s": [1, null]}'], ":2: Expected"),
+        (['{"models": ["a", "b"]}', '{"p": "x", "s": [1, NaN]}'], ":2: "),
+        (['{"p": "x", "s": [1, 0]}'], ":1: Object missing required field `models`"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_with_its_line(tmp_path: Path, lines: list[str], reason: str) -> None:
+    path = tmp_path / "table.jsonl"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        read(path)

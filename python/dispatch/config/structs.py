@@ -243,8 +243,7 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     min_speed: MinSpeed | None = None
     """Least speed of a stream; left out: none."""
     decisions: bool = False
-    """Record for each request why it went where it went (`x-dispatch-decision`, `dispatch why`), with what each pool looked at. Plans that
-    choose or combine are recorded anyway, without that. A plain model leaves the express lane by it."""
+    """Record why each request went where it went, and what its pools looked at (`dispatch why`). A plain model leaves the express lane."""
     retry: Retry = Retry()
     """Retries."""
     queue: Queue = Queue()
@@ -300,8 +299,7 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Users of keys with `per_user` limits that are told apart at once, 128 bytes each; when more come within a minute, those too many of a
     key share one limit. A change needs a restart."""
     sessions_max: Annotated[int, Meta(ge=8, le=524_288)] = 65_536
-    """Sessions whose endpoint is remembered for `sticky` and `affinity`, 8 bytes each; when more come, those that were quiet for the
-    longest are forgotten. A change needs a restart."""
+    """Sessions whose endpoint is remembered for `sticky` and `affinity`, 8 bytes each. A change needs a restart."""
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     """After SIGTERM, further seconds in which connections are still accepted (and told to close)."""
     stored: str | None = None

@@ -1,8 +1,8 @@
 """Tables of prompts with the scores of models: JSON lines, gzip'd or not.
 
 The first line is `{"models": [...]}`, maybe with `"costs": {...}` and notes; each other one `{"p": prompt, "s": [score, ...]}` in the
-order of the models, maybe with `"g"`, the kind of the prompt. Further keys are left alone. Examples of classes have no such head: each line
-is `{"p": prompt, "label": class}`.
+order of the models, maybe with `"g"`, the kind of the prompt. Costs may also be a list in that order, and scores `true` and `false`.
+Further keys are left alone. Examples of classes have no such head: each line is `{"p": prompt, "label": class}`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,21 @@ __all__ = ["Table", "read"]
 
 _T = TypeVar("_T")
 _GZIP = b"\x1f\x8b"
+_MARK = b"\xef\xbb\xbf"
+"""A byte order mark, which some programs write before UTF-8."""
+
+
+_Cost = Annotated[float, Meta(ge=0)]
 
 
 class _Head(Struct):
     models: Annotated[tuple[str, ...], Meta(min_length=2)]
-    costs: dict[str, Annotated[float, Meta(ge=0)]] = {}
+    costs: dict[str, _Cost] | tuple[_Cost, ...] = {}
 
 
 class _Line(Struct):
     p: str
-    s: tuple[float, ...]
+    s: tuple[float | bool, ...]
     g: str = ""
 
 
@@ -82,16 +87,24 @@ def read(path: Path) -> Table:
         text = gzip.decompress(data) if data.startswith(_GZIP) else data
     except (OSError, EOFError) as error:
         raise ConfigError(str(path), str(error)) from None
-    lines = text.splitlines()
-    if lines and b'"label"' in lines[0]:
+    lines = text.removeprefix(_MARK).splitlines()
+    if lines and b'"label"' in lines[0] and b'"models"' not in lines[0]:
         return _labelled(path, lines)
     head = _decode(path, 1, lines[0] if lines else b"", _Head)
+    twice = next((name for at, name in enumerate(head.models) if name in head.models[:at]), None)
+    if twice is not None:
+        raise ConfigError(f"{path}:1", f"found the model {twice!r} twice")
+    if isinstance(head.costs, tuple) and len(head.costs) != len(head.models):
+        raise ConfigError(f"{path}:1", f"found {len(head.costs)} costs, expected {len(head.models)}, one for each model")
+    costs = dict(zip(head.models, head.costs, strict=True)) if isinstance(head.costs, tuple) else head.costs
     found = [_decode(path, number, line, _Line) for number, line in enumerate(lines[1:], 2) if line.strip()]
     for number, line in enumerate(found, 2):
         if len(line.s) != len(head.models):
             raise ConfigError(f"{path}:{number}", f"found {len(line.s)} scores, expected {len(head.models)}, one for each model")
     groups = [line.g for line in found]
-    return Table(head.models, [line.p for line in found], [line.s for line in found], groups if all(groups) else [], head.costs)
+    return Table(
+        head.models, [line.p for line in found], [tuple(map(float, line.s)) for line in found], groups if all(groups) else [], costs
+    )
 
 
 def _labelled(path: Path, lines: list[bytes]) -> Table:

@@ -12,7 +12,6 @@ use pyo3::types::PyString;
 use super::board::PyBoard;
 use super::state;
 use super::tables::TablesIn;
-use super::trail::PyTrail;
 use super::turns::PyTurns;
 use crate::engine::{self, Ending, Outcome, Refused, Who, Whose, Wish};
 use crate::error::TableError;
@@ -148,8 +147,7 @@ impl PyPool {
         draw: u64,
         hash: u64,
     ) -> PyResult<Py<PyAny>> {
-        let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
-        chosen(py, self.0.acquire(&wish))
+        chosen(py, self.0.acquire(&wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash)))
     }
 
     #[pyo3(signature = (tried, tokens_in, tokens_out, now_ns, draw, hash, /))]
@@ -163,10 +161,10 @@ impl PyPool {
         now_ns: Count,
         draw: u64,
         hash: u64,
-    ) -> PyResult<(Py<PyAny>, PyTrail)> {
+    ) -> PyResult<(Py<PyAny>, super::trail::PyTrail)> {
         let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
         let (decision, trail) = self.0.acquire_told(&wish);
-        Ok((chosen(py, decision)?, PyTrail(trail)))
+        chosen(py, decision).map(|taken| (taken, super::trail::PyTrail(trail)))
     }
 
     #[pyo3(signature = (now_ns, /))]

@@ -5,6 +5,21 @@ use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, 
 use super::*;
 use crate::select::{Affinity, Rate, STRATEGIES};
 
+/// Two boards with the same history: one is asked, the other one asked and told.
+fn twins(strategy: &str, room: &[u32], is_modified: bool) -> Vec<Arc<Engine>> {
+    let specs: Vec<Spec> = room.iter().map(|room| places(*room)).collect();
+    let mut tables = tables(&specs);
+    tables.pools[0].strategy = strategy.into();
+    if is_modified {
+        let affinity = Affinity { ttl_s: 300, kept: 0.9, least_tokens: 50, second: 1e9 };
+        let rates = (0..room.len() as u64).map(|at| Rate { input: at, cached: 0, output: at }).collect();
+        tables.pools[0].modifiers =
+            Modifiers { rates, affinity: Some(affinity), lowest_cost: Some(0.5), ..Modifiers::default() };
+    }
+    let board = || Arc::new(Board::heap(SIZES).unwrap());
+    (0..2).map(|_| Arc::new(Engine::new(&board(), 0, &tables).unwrap())).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -15,19 +30,7 @@ proptest! {
         draws in prop::collection::vec((any::<u64>(), any::<bool>(), 0u64..4), 1..40),
         is_modified in any::<bool>(),
     ) {
-        let specs: Vec<Spec> = room.iter().map(|room| places(*room)).collect();
-        let mut tables = tables(&specs);
-        tables.pools[0].strategy = strategy.0.into();
-        if is_modified {
-            let affinity = Affinity { ttl_s: 300, kept: 0.9, least_tokens: 50, second: 1e9 };
-            let rates = (0..room.len() as u64).map(|at| Rate { input: at, cached: 0, output: at }).collect();
-            tables.pools[0].modifiers =
-                Modifiers { rates, affinity: Some(affinity), lowest_cost: Some(0.5), ..Modifiers::default() };
-        }
-        // Two boards with the same history: one is asked, the other one asked and told.
-        let engines: Vec<_> = (0..2)
-            .map(|_| Arc::new(Engine::new(&Arc::new(Board::heap(SIZES).unwrap()), 0, &tables).unwrap()))
-            .collect();
+        let engines = twins(strategy.0, &room, is_modified);
         let mut held = Vec::new();
         let mut trails = Vec::new();
         for (step, (draw, ends, key)) in draws.into_iter().enumerate() {
