@@ -116,6 +116,16 @@ real: setup ## OpenAI's SDK, a sidecar and llama.cpp's own server (from PyPI, 40
 	$(VENV)/real/bin/python -m pip install --quiet --disable-pip-version-check $(REAL_PACKAGES)
 	DISPATCH_REAL_PYTHON=$(abspath $(VENV))/real/bin/python $(BIN)/pytest tests/contract/test_real_server.py tests/contract/test_real_doors.py $(ARGS)
 
+# Not in the lock either: each client has an environment of its own, made by uv of what its script names.
+.PHONY: clients
+clients: setup ## LangChain, LlamaIndex, pydantic-ai, instructor, DSPy, ... at a sidecar, from the registries: make clients ARGS="dspy"
+	test -x $(VENV)/clients/bin/uv || { $(BIN)/python -m venv $(VENV)/clients && $(VENV)/clients/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'; }
+	UV=$(abspath $(VENV))/clients/bin/uv UV_CACHE_DIR=$(abspath $(VENV))/clients/cache $(BIN)/python examples/clients/run.py $(ARGS)
+
+.PHONY: aimock
+aimock: setup ## SDKs, a sidecar and aimock (npm), a simulated provider that others wrote: seven dialects, tools, errors, chaos
+	$(BIN)/python examples/clients/at_aimock.py
+
 .PHONY: fuzz
 fuzz: setup ## Feed hostile bytes to the parsers: make fuzz SECONDS=600
 	DISPATCH_FUZZ_SECONDS=$(SECONDS) HYPOTHESIS_PROFILE=slow $(BIN)/pytest tests/fuzz --timeout=0 $(ARGS)

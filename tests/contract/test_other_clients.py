@@ -64,6 +64,15 @@ def test_vercels_ai_sdk_takes_no_null_for_citations() -> None:
     assert written["content"] == [{"type": "text", "text": "Hi"}, {"type": "text", "text": "No"}]
 
 
+def test_aimock_ends_geminis_calls_with_a_word_of_its_own() -> None:
+    call = {"functionCall": {"name": "weather", "args": {}}}
+    candidate = {"content": {"role": "model", "parts": [call]}, "finishReason": "FUNCTION_CALL"}
+
+    answer = DIALECTS["generate"].read_answer(json.dumps({"candidates": [candidate]}).encode())
+
+    assert answer.choices[0].finish == "tool"
+
+
 def test_geminis_command_line_asks_for_top_k_and_a_program_takes_it() -> None:
     endpoint = Endpoint(name="a", provider="function", model="m")
     request = DIALECTS["generate"].read_request(b'{"contents":[{"parts":[{"text":"Hi"}]}],"generationConfig":{"topK":64}}')

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["REASONS", "call_id", "finish_of", "read_answer", "read_usage", "reason_of", "write_answer", "write_usage"]
 
-REASONS = {"STOP": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": ""}
-"""All others withhold the answer: safety, recitation, a call that the model spoiled."""
+REASONS = {"STOP": "stop", "FUNCTION_CALL": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": ""}
+"""All others withhold the answer: safety, recitation, a call that the model spoiled. `FUNCTION_CALL` is not Google's: servers like
+theirs say it (aimock)."""
 _WORDS = {
     "stop": "STOP",
     "tool": "STOP",
