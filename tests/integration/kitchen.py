@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tests.integration.hosted import pool, until
 from tests.integration.peer import chat
-from tests.integration.upstream import Upstream, answer
+from tests.integration.upstream import Upstream, answer, chunk, delta, stream_head
 
 if TYPE_CHECKING:
     from tests.integration.hosted import Hosted
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.integration.upstream import Line
 
 __all__ = ["Kitchen", "ordered", "served"]
+
+STREAM = stream_head() + delta("served") + delta("", "stop") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 class Kitchen:
@@ -39,9 +41,9 @@ class Kitchen:
 
     async def _script(self, line: Line) -> None:
         while True:
-            await line.request()
+            request = await line.request()
             await self._go.acquire()
-            await line.send(answer())
+            await line.send(STREAM if b'"stream": true' in request else answer())
 
     def config(self, **model: Any) -> dict[str, Any]:
         """One endpoint with one place."""

@@ -196,6 +196,26 @@ async def test_a_stream_hears_where_it_stands_if_it_asked_for_that() -> None:
         assert await served([first]) == [200]
 
 
+async def test_a_stream_that_has_heard_where_it_stood_is_told_of_its_wait_and_its_endpoint_before_its_answer() -> None:
+    async with Kitchen() as kitchen, Hosted(kitchen.config()) as hosted:
+        first = await ordered(hosted, "first")
+        asked = await ordered(hosted, "asked", "x-dispatch-queue-events: 1", stream=True)
+        await asked.until(b": queue position=1")
+        await kitchen.serve_in_turn(2)
+        reply = await asked.reply()
+
+        head, _, events = reply.body.partition(b"data: ")
+        assert [line.split(b": ")[1] for line in head.splitlines() if line.startswith(b": x-dispatch-")] == [
+            b"x-dispatch-queue-position",
+            b"x-dispatch-queue-wait-ms",
+            b"x-dispatch-endpoint",
+            b"x-dispatch-attempts",
+            b"x-dispatch-overhead-us",
+        ]
+        assert events
+        assert await served([first]) == [200]
+
+
 @pytest.mark.parametrize("waits", [True, False])
 async def test_a_key_at_its_own_limit_waits_where_the_model_says_so(waits: bool) -> None:
     limited = {"limits": {"concurrency": 1}}

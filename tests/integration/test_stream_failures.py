@@ -344,6 +344,8 @@ async def test_a_stream_may_still_move_elsewhere_after_signs_of_life() -> None:
         _, reply = await ask(hosted)
 
         assert reply.body.startswith(b": waiting")
+        # What the head could not say yet.
+        assert b"\n\n: x-dispatch-endpoint: b\n: x-dispatch-attempts: 2\n: x-dispatch-overhead-us: " in reply.body
         assert text_of(reply) == "good"
         assert reply.is_whole
         assert hosted.outcomes() == {Failure.NONE: 1}

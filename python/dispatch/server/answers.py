@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dispatch.links import endpoint_lines
 from dispatch.replies import error_object, error_parts, framed
 
 if TYPE_CHECKING:
     from dispatch.errors import DispatchError
     from dispatch.exchange import Call
 
-__all__ = ["CONTINUE", "STATUS_LINES", "comment", "error_answer", "error_event", "page", "stream_head"]
+__all__ = ["CONTINUE", "STATUS_LINES", "comment", "error_answer", "error_event", "late_notes", "page", "stream_head"]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -77,6 +78,14 @@ def stream_head(call: Call, own: bytes, dialect: str) -> bytes:
             own,
         )
     )
+
+
+def late_notes(call: Call, dialect: str) -> bytes:
+    """What a head that left early could not say, as comments; where lines are events, nothing, for there is no place for it."""
+    if dialect == "ollama":
+        return b""
+    lines = b"%b%bx-dispatch-overhead-us: %d\r\n" % (call.notes, endpoint_lines(call.endpoint, call.attempts), call.overhead_ns // 1000)
+    return framed(b"".join(b": %b\n" % line for line in lines.splitlines()) + b"\n", call.chunked)
 
 
 def error_event(error: DispatchError, dialect: str, chunked: bool) -> bytes:

@@ -8,16 +8,15 @@ that left would go on costing money (CONTRACT section 1).
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from dispatch.errors import BadRequest, DispatchError
-from dispatch.server.answers import CONTINUE, STATUS_LINES, comment, error_answer, error_event, stream_head
+from dispatch.server.answers import CONTINUE, STATUS_LINES, comment, error_answer, error_event, late_notes, stream_head
 from dispatch.server.front import DOORS
 from dispatch.server.openai_api import Door
 from dispatch.server.plain import TAKEN, take
+from dispatch.server.resets import reset
 from dispatch.wire.http1 import COMPLETE, EXPECT_CONTINUE, HAS_BODY, HAS_ORIGIN, KEEP_ALIVE, BodyError, ProtocolError, Scan
 
 if TYPE_CHECKING:
@@ -31,18 +30,17 @@ __all__ = ["ClientConnection"]
 BYTE_NS = 1_000_000
 """What a byte of a request may take on average, `server.read_timeout_s` aside: a thousand bytes a second, as nobody is who means it."""
 
-_AT_ONCE = struct.pack("ii", 1, 0)
-"""`SO_LINGER` on, 0 s: closing sends RST."""
+HEAD, NOTES = 2, 1
+"""What is owed to the client of a stream before its next bytes."""
 
 
 class ClientConnection(asyncio.Protocol):
-    """See the module. `call` is the request being answered, None between requests."""
+    """See the module. `call` is the request being answered, None between requests; `keeps`: the connection outlives its answer."""
 
     __slots__ = (
         "_begun",
         "_begun_ns",
-        "_head_sent",
-        "_keep",
+        "_owed",
         "_reserved",
         "_unread_bytes",
         "_waits",
@@ -51,6 +49,7 @@ class ClientConnection(asyncio.Protocol):
         "feed",
         "front",
         "is_reading",
+        "keeps",
         "paused_ns",
         "peer",
         "reader",
@@ -71,8 +70,8 @@ class ClientConnection(asyncio.Protocol):
         self.paused_ns = 0
         self._begun: Inbound | None = None
         self._begun_ns = 0
-        self._head_sent = False
-        self._keep = True
+        self._owed = HEAD
+        self.keeps = True
         self._reserved = 0
         self._waits = False
         self._unread_bytes = 0
@@ -106,8 +105,8 @@ class ClientConnection(asyncio.Protocol):
     def _on_request(self, inbound: Inbound) -> None:
         flags = inbound.flags
         front = self.front
-        self._keep = bool(flags & KEEP_ALIVE) and not front.dispatcher.draining
-        self._head_sent = False
+        self.keeps = bool(flags & KEEP_ALIVE) and not front.dispatcher.draining
+        self._owed = HEAD
         self.cors = b""
         try:
             if not flags & COMPLETE:
@@ -135,7 +134,7 @@ class ClientConnection(asyncio.Protocol):
     def _on_head(self, inbound: Inbound) -> None:
         """The body is still to come: refuse what is wrong already, make room, say that we go on."""
         front = self.front
-        self._keep = False
+        self.keeps = False
         front.check_head(self, inbound)
         if inbound.flags & HAS_BODY:
             self._release()
@@ -149,7 +148,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin(self, inbound: Inbound) -> None:
         # Only now: where a body is refused, the next request would begin amid it.
-        self._keep = bool(inbound.flags & KEEP_ALIVE)
+        self.keeps = bool(inbound.flags & KEEP_ALIVE)
         self._await_more()
         if inbound.flags & EXPECT_CONTINUE:
             self.transport.write(CONTINUE)
@@ -181,7 +180,7 @@ class ClientConnection(asyncio.Protocol):
             self._begin(inbound)
 
     def on_no_room(self) -> None:
-        self._keep = False
+        self.keeps = False
         self.refuse(BadRequest("this worker's buffers are full", code="buffers_full", status=503))
 
     def _await_more(self) -> None:
@@ -217,22 +216,21 @@ class ClientConnection(asyncio.Protocol):
         transport = self.transport
         if transport.is_closing():
             return
-        if self._head_sent:
-            self._end_in_stream(call, answer)
+        if self._owed != HEAD:
+            # The head of a stream is out already: an answer that is no stream can only be told as an error event.
+            self._break(call, BadRequest(answer.body[:300].decode("utf-8", "replace"), code="upstream_error", status=answer.status))
             return
         call.overhead_ns = overhead_ns = call.overhead_ns + monotonic_ns() - call.answered_ns
         extra = call.request_id + call.notes + call.lines
-        if self.cors:
-            extra += self.cors
-        if not self._keep:
-            extra += b"connection: close\r\n"
+        if self.cors or not self.keeps:
+            extra += self.own_lines
         transport.write(answer.compose(STATUS_LINES[answer.status], extra, overhead_ns // 1000))
         self._next()
 
     @property
     def own_lines(self) -> bytes:
         """Header lines that this connection adds to an answer."""
-        return self.cors if self._keep else self.cors + b"connection: close\r\n"
+        return self.cors if self.keeps else self.cors + b"connection: close\r\n"
 
     def deliver(self, whole: bytes) -> None:
         """Write the whole answer of a plain request."""
@@ -240,19 +238,16 @@ class ClientConnection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self.transport.write(whole)
-        self._next()
-
-    def _end_in_stream(self, call: Call, answer: Answer) -> None:
-        """The head of a stream is out already: an answer that is no stream can only be told as an error event."""
-        error = BadRequest(answer.body[:300].decode("utf-8", "replace"), code="upstream_error", status=answer.status)
-        self._break(call, error)
+        if self.keeps:
+            self._go_on()
+        else:
+            self._next()
 
     def on_chunk(self, call: Call, data: bytes) -> None:
         transport = self.transport
         if transport.is_closing():
             return
-        if not self._head_sent:
-            self._head_sent = True
+        if self._owed:
             data = self._stream_head(call) + data
         transport.write(data)
 
@@ -261,34 +256,46 @@ class ClientConnection(asyncio.Protocol):
         transport = self.transport
         if transport.is_closing():
             return
-        if not self._head_sent:
+        if self._owed:
             tail = self._stream_head(call) + tail
         if tail:
             transport.write(tail)
         self._next()
 
     def on_silence(self, call: Call) -> None:
-        dialect = self.front.dialect_of_door(call.door)
-        self.on_chunk(call, comment(call.standing, call, dialect))
+        if self.transport.is_closing():
+            return
+        sign = comment(call.standing, call, self.front.dialect_of_door(call.door))
+        if self._owed == HEAD:
+            sign = self._stream_head(call) + sign
+            # Who answers, and after how many attempts, is not known yet.
+            self._owed = NOTES
+        self.transport.write(sign)
 
     def on_error(self, call: Call, error: DispatchError) -> None:
         self.call = None
         if self.transport.is_closing():
             return
-        if self._head_sent:
+        if self._owed != HEAD:
             self._break(call, error)
         else:
             self.refuse(error, self.front.dialect_of_door(call.door), call)
 
     def _stream_head(self, call: Call) -> bytes:
+        """What goes before the bytes of a stream: its head, or what was not known when that left."""
+        dialect = self.front.dialect_of_door(call.door)
+        owed, self._owed = self._owed, 0
+        if owed == NOTES:
+            return late_notes(call, dialect)
         if not call.chunked:
-            self._keep = False
-        return stream_head(call, self.own_lines, self.front.dialect_of_door(call.door))
+            self.keeps = False
+        return stream_head(call, self.own_lines, dialect)
 
     def _break(self, call: Call, error: DispatchError) -> None:
         """A stream that cannot go on: the error as an event, and an end that no client takes for a clean one."""
         transport = self.transport
-        transport.write(error_event(error, self.front.dialect_of_door(call.door), call.chunked))
+        told = self._stream_head(call) if self._owed and call.attempts else b""
+        transport.write(told + error_event(error, self.front.dialect_of_door(call.door), call.chunked))
         if call.chunked:
             transport.close()
         else:
@@ -297,12 +304,12 @@ class ClientConnection(asyncio.Protocol):
 
     def refuse(self, error: DispatchError, dialect: str = "openai", call: Call | None = None) -> None:
         """Answer with the error in the client's own dialect."""
-        self.answer(error_answer(error, dialect, call, keep=self._keep))
+        self.answer(error_answer(error, dialect, call, keep=self.keeps))
 
     def _refuse_request(self, line: bytes, error: DispatchError) -> None:
         """An answer to HEAD has no body, or the next answer would be read as one."""
         is_head = line.startswith(b"HEAD ")
-        self.answer(error_answer(error, self.front.dialect_of(line), None, keep=self._keep, head_only=is_head))
+        self.answer(error_answer(error, self.front.dialect_of(line), None, keep=self.keeps, head_only=is_head))
 
     def answer(self, whole: bytes) -> None:
         """Write a whole answer that this process made."""
@@ -316,7 +323,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse_bytes(self, error: ProtocolError) -> None:
         """The bytes are no HTTP that we accept: where the next request would begin is unknown, so the connection ends."""
-        self._keep = False
+        self.keeps = False
         self._has_all()
         if self.call is not None or not error.status:
             self.reset()
@@ -329,24 +336,16 @@ class ClientConnection(asyncio.Protocol):
 
     def time_out(self) -> None:
         """The client has begun a request and fell silent, or sends it too slowly."""
-        self._keep = False
+        self.keeps = False
         self.refuse(BadRequest("the request did not arrive in time", code="request_timeout", status=408))
 
     def end_after_answer(self) -> None:
         """This connection takes no further request."""
-        self._keep = False
-
-    @property
-    def keeps(self) -> bool:
-        """Whether this connection outlives its answer."""
-        return self._keep
+        self.keeps = False
 
     def reset(self) -> None:
-        """End the connection by RST: `abort()` alone sends a FIN, which ends an unchunked answer cleanly (RFC 9112 section 6.3)."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None and not self.transport.is_closing():
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        self.transport.abort()
+        """End the connection by RST."""
+        reset(self.transport)
 
     def has_taken(self, now_ns: int) -> bool:
         """Whether a client that could not take everything has taken some of it since this was last asked."""
@@ -357,7 +356,7 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def _next(self) -> None:
-        if not self._keep:
+        if not self.keeps:
             self._has_all()
             self.transport.close()
         else:
