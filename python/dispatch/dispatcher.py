@@ -126,6 +126,10 @@ class Dispatcher:
     def leave(self) -> None:
         """One request less is under way."""
         self.under_way -= 1
+        self.look_idle()
+
+    def look_idle(self) -> None:
+        """Tell who waits for it that nothing is under way any more, if that is so."""
         if self._idle is not None and not self.under_way:
             self._idle.set()
 

@@ -107,6 +107,7 @@ class Link:
         "_client_heads",
         "_lines",
         "endpoint",
+        "first_lines",
         "from_client",
         "heads",
         "model",
@@ -124,6 +125,7 @@ class Link:
         self.origin = origin
         self.model = b"" if endpoint.passes_name else msgspec.json.encode(endpoint.model or endpoint.name)
         self._lines = [endpoint_lines(endpoint.name, attempts) for attempts in range(KEPT_LINES)]
+        self.first_lines = self._lines[1]
         self.prefill = prefill_of(provider.capabilities, endpoint)
         self.from_client = endpoint.api_key == FROM_CLIENT
         self._client_heads: dict[tuple[str, bytes], bytes] = {}

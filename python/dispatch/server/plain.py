@@ -100,16 +100,19 @@ class PlainRequest:
     def on_answer(self, answer: Answer) -> None:
         """A whole answer: settle everything and deliver it, if it is what it should be."""
         client = self._client
-        front = self._front
-        if not answer.flags & GOOD or front.dispatcher.report is not None:
+        dispatcher = self._front.dispatcher
+        if not answer.flags & GOOD or dispatcher.report is not None:
             self._expand().on_answer(answer)
             return
         now_ns = monotonic_ns()
-        extra = self._id + self._link.lines(1)
-        extra += client.own_lines
+        extra = self._id + self._link.first_lines
+        if client.cors or not client.keeps:
+            extra += client.own_lines
         out = self._job.deliver(answer, now_ns, self._sent_ns - self._received_ns + monotonic_ns() - now_ns, extra)
-        front.dispatcher.watch.discard(self)
-        front.dispatcher.leave()
+        dispatcher.watch.discard(self)
+        dispatcher.under_way -= 1
+        if dispatcher.draining:
+            dispatcher.look_idle()
         client.deliver(out)
 
     def on_head(self, answer: Answer) -> None:

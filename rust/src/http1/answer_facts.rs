@@ -2,7 +2,7 @@
 
 use super::Fault;
 use super::body::Framing;
-use super::fields::Framed;
+use super::fields::{Framed, same};
 use super::head::{self, Head};
 use super::response::flag;
 
@@ -49,7 +49,7 @@ impl Facts {
 
     /// Takes a field that decides about framing or connection; `false` when it does not.
     fn take_framing(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Fault> {
-        if !name.eq_ignore_ascii_case(b"keep-alive") {
+        if !same(name, b"keep-alive") {
             return self.framed.take(name, value);
         }
         self.keep_alive_s = timeout(value);
@@ -87,7 +87,7 @@ impl Facts {
 
 /// The flags that one field sets.
 fn flags_of(name: &[u8], value: &[u8]) -> u32 {
-    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    let is = |known: &[u8]| same(name, known);
     match name.len() {
         11 if is(b"retry-after") => flag::HAS_RETRY_AFTER,
         12 if is(b"content-type") && is_event_stream(value) => flag::STREAM,
@@ -111,6 +111,10 @@ fn is_event_stream(value: &[u8]) -> bool {
         b"application/stream+json",
         b"application/vnd.amazon.eventstream",
     ];
+    // What nearly all answers are.
+    if value == b"application/json" {
+        return false;
+    }
     let kind = value.split(|&byte| byte == b';').next().unwrap_or(value).trim_ascii_end();
     KINDS.iter().any(|known| kind.eq_ignore_ascii_case(known))
 }

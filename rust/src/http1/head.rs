@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use httparse::{Error, Header, Status};
 
 use super::Fault;
+use super::fields::same;
 use crate::json::Span;
 
 /// Most fields that a limit may allow: the table for them stands on the stack.
@@ -45,8 +46,7 @@ impl Head {
     /// The first value of the field of this lowercased name.
     #[must_use]
     pub fn header<'a>(&self, bytes: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-        let mut named = self.fields.iter().filter(|field| field.name.len() == name.len());
-        let field = named.find(|field| field.name.of(bytes).eq_ignore_ascii_case(name))?;
+        let field = self.fields.iter().find(|field| same(field.name.of(bytes), name))?;
         Some(field.value.of(bytes))
     }
 
@@ -69,9 +69,10 @@ impl Head {
 
     /// Names in `Connection`, without the options that name no field that could be forwarded.
     fn own_fields<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        let connection = self.fields.iter().filter(|field| field.name.of(bytes).eq_ignore_ascii_case(b"connection"));
+        let connection = self.fields.iter().filter(|field| same(field.name.of(bytes), b"connection"));
         let usual = |option: &&[u8]| {
-            [b"close" as &[u8], b"keep-alive", b"upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual))
+            *option == b"keep-alive"
+                || [b"close" as &[u8], b"keep-alive", b"upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual))
         };
         connection.flat_map(|field| members(field.value.of(bytes))).filter(move |option| !usual(option))
     }
@@ -105,13 +106,9 @@ impl Names {
     }
 
     fn allows(&self, name: &[u8]) -> bool {
-        let by_name = self.lengths >> name.len().min(63) & 1 == 1
-            && self.exact.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
-        by_name
-            || self
-                .prefixes
-                .iter()
-                .any(|prefix| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
+        let by_name =
+            self.lengths >> name.len().min(63) & 1 == 1 && self.exact.iter().any(|allowed| same(name, allowed));
+        by_name || self.prefixes.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same(start, prefix)))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::body::{Collector, Framing, too_large};
-use super::fields::Framed;
+use super::fields::{Framed, same};
 use super::head::{self, Head, Limits, Measure, Names};
 use super::{Fault, Message, Store};
 use crate::json::Span;
@@ -259,7 +259,7 @@ impl<'a> Facts<'a> {
 
     /// Takes a field that decides about framing or connection; `false` when it does not.
     fn framing(&mut self, name: &[u8], value: &'a [u8]) -> Result<bool, Fault> {
-        if !name.eq_ignore_ascii_case(b"host") {
+        if !same(name, b"host") {
             return self.framed.take(name, value);
         }
         if self.host.replace(value).is_some() {
@@ -298,7 +298,7 @@ impl<'a> Facts<'a> {
 
 /// The flags that one field sets.
 fn flags_of(name: &[u8], value: &[u8]) -> u32 {
-    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    let is = |known: &[u8]| same(name, known);
     match name.len() {
         6 if is(b"expect") && value.eq_ignore_ascii_case(b"100-continue") => flag::EXPECT_CONTINUE,
         6 if is(b"origin") => flag::HAS_ORIGIN,
@@ -306,13 +306,13 @@ fn flags_of(name: &[u8], value: &[u8]) -> u32 {
         12 if is(b"content-type") => content_type(value),
         12 if is(b"x-request-id") => flag::HAS_REQUEST_ID,
         16 if is(b"content-encoding") && !value.eq_ignore_ascii_case(b"identity") => flag::HAS_ENCODING,
-        11.. if name[..11].eq_ignore_ascii_case(b"x-dispatch-") => dispatch_flag(&name[11..]),
+        11.. if same(&name[..11], b"x-dispatch-") => dispatch_flag(&name[11..]),
         _ => 0,
     }
 }
 
 fn dispatch_flag(rest: &[u8]) -> u32 {
-    let is = |known: &[u8]| rest.eq_ignore_ascii_case(known);
+    let is = |known: &[u8]| same(rest, known);
     match rest.len() {
         3 if is(b"key") => 0,
         7 if is(b"session") => flag::HAS_SESSION,
@@ -322,6 +322,10 @@ fn dispatch_flag(rest: &[u8]) -> u32 {
 }
 
 fn content_type(value: &[u8]) -> u32 {
+    // What nearly all requests say.
+    if value == b"application/json" {
+        return flag::JSON;
+    }
     let kind = value.split(|&byte| byte == b';').next().unwrap_or(value).trim_ascii_end();
     let multipart = kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"));
     match (kind.eq_ignore_ascii_case(b"application/json"), multipart) {
