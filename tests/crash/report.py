@@ -157,7 +157,10 @@ pool's four endpoints play the fault. Deadline 8 s, first token within 1.5 s, 4 
   and a connection that does not end cleanly. Nothing else may happen, and nothing later than the deadline and 250 ms.
 - Where an endpoint could give an answer and nothing forbids to ask it, all clients must have it: with one or three faulty endpoints of
   four, unless the fault is an answer (a prompt that is too long), unknown execution (not sent twice by default), or comes after the
-  first content of a stream that is passed on at once (`commit: first`, nothing to `recover`)."""
+  first content of a stream that is passed on at once (`commit: first`, nothing to `recover`).
+
+What an hour of mixed traffic with faults, reloads and killed workers shows is in
+[the report of the soak](../benches/results/2026-11-22-soak-3600s.md)."""
 
 _TABLE: Final = "## Faults\n"
 

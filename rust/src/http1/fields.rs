@@ -68,13 +68,13 @@ pub(super) fn same(name: &[u8], known: &[u8]) -> bool {
         return name.iter().zip(known).all(|(one, other)| one | 0x20 == other | 0x20);
     };
     let mut words = name.chunks_exact(8).zip(known.chunks_exact(8));
-    fold(last) == fold(known_last)
-        && words.all(|(one, other)| one.first_chunk().map(fold) == other.first_chunk().map(fold))
+    let word = |chunk: &[u8]| chunk.first_chunk().copied().map(fold);
+    fold(*last) == fold(*known_last) && words.all(|(one, other)| word(one) == word(other))
 }
 
 #[inline]
-const fn fold(word: &[u8; 8]) -> u64 {
-    u64::from_ne_bytes(*word) | 0x2020_2020_2020_2020
+const fn fold(word: [u8; 8]) -> u64 {
+    u64::from_ne_bytes(word) | 0x2020_2020_2020_2020
 }
 
 #[cfg(test)]
