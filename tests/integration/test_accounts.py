@@ -70,6 +70,15 @@ async def test_where_nobody_has_quota_each_account_is_asked_once_and_the_client_
     assert asked == [1] * 5
 
 
+async def test_an_account_that_is_asked_again_was_asked_before() -> None:
+    """The last of the tries goes where one went before, for want of others; what it meets there is no reason to search those once more."""
+    hasty = refusing(after_s=0)
+    [reply], asked = await play([hasty, hasty], "ab", retry={"attempts": 3, "base_s": 0.001})
+
+    assert reply.status == 429
+    assert sum(asked) == 3
+
+
 async def test_who_wants_one_try_gets_one() -> None:
     [reply], asked = await play([LIMITED, GOOD], "ab", retry={"attempts": 1})
 

@@ -83,7 +83,8 @@ class Host:
                 self.heads.append(head)
                 if line.startswith("GET") and self.status is None:
                     continue
-                writer.write(answer(b"{}", self.status or 0) if line.startswith("GET") else answer(status=self.answer_status))
+                location = ("location: /elsewhere",) if self.status == 302 else ()
+                writer.write(answer(b"{}", self.status or 0, *location) if line.startswith("GET") else answer(status=self.answer_status))
                 await writer.drain()
         self._open.discard(writer)
         writer.close()
@@ -156,7 +157,30 @@ async def test_what_counts_as_a_failed_check(tmp_path: Path, status: int | None,
             await until(lambda: len(host.asked) >= 4, "checks")
             await running.until_metric("dispatch_breaker_state", state, LONG_S, endpoint="e0")
 
+    # A redirect is not followed: it leads to whom nobody has named.
     assert set(host.asked) == {"GET /health HTTP/1.1"}
+
+
+async def test_a_check_that_shows_no_credential_of_ours_may_be_refused_one(tmp_path: Path) -> None:
+    async with Host() as host:
+        host.status = 401
+        async with sidecar(tmp_path, configuration(host, api_key="from_client")) as running:
+            await until(lambda: len(host.asked) >= 4, "checks")
+            state = await running.metric("dispatch_breaker_state", endpoint="e0")
+
+    assert state == 0
+
+
+async def test_so_many_checks_in_a_row_pass_before_an_endpoint_is_found_again(tmp_path: Path) -> None:
+    async with Host() as host:
+        host.status = 500
+        async with sidecar(tmp_path, configuration(host, check={**FAST, "healthy": 4})) as running:
+            await running.event("endpoint_lost")
+            failed, host.status = host.count("GET"), 200
+            await running.event("endpoint_found")
+            passed = host.count("GET") - failed
+
+    assert passed >= 4
 
 
 async def test_several_workers_and_endpoints_of_one_host_are_one_prober_that_outlives_a_killed_worker(tmp_path: Path) -> None:

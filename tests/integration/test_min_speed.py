@@ -10,7 +10,7 @@ from dispatch.config import MinSpeed
 from dispatch.errors import Failure
 from dispatch.policy.speed import Speed
 
-from tests.integration.hosted import Hosted, pool
+from tests.integration.hosted import Hosted, pool, until
 from tests.integration.peer import chat, events_of
 from tests.integration.upstream import Upstream, chunk, delta, once, stream_head
 
@@ -99,6 +99,28 @@ async def test_a_stream_that_keeps_up_is_left_alone() -> None:
         reply = await ask(hosted)
 
         assert text_of(reply) == WORDS * 40
+        assert hosted.outcomes() == {Failure.NONE: 1}
+
+
+async def test_while_its_client_takes_nothing_a_stream_is_not_slow() -> None:
+    async def long(line: Line) -> None:
+        await line.request()
+        await line.send(stream_head() + ROLE)
+        for _ in range(3000):
+            await line.send(delta("x" * 1000))
+        await line.send(END)
+        await line.gone()
+
+    async with Upstream(long) as upstream, Hosted(trickle_pool(upstream.base_url)) as hosted:
+        peer = await hosted.peer(receive_bytes=4096)
+        await peer.send(chat(stream=True))
+        await until(lambda: any(client.paused_ns for client in hosted.front.connections))
+        # The time of three windows passes, in which nothing comes from upstream because nothing is asked of it.
+        await asyncio.sleep(3 * FLOOR["window_s"])
+        reply = await peer.reply()
+
+        assert reply.is_whole
+        assert len(text_of(reply)) == 3_000_000
         assert hosted.outcomes() == {Failure.NONE: 1}
 
 

@@ -10,7 +10,7 @@ from dispatch.errors import Failure
 from dispatch.policy.admit import Shed, Wait, admit
 from dispatch.policy.commit import ErrorForm, ending, error_form, may_restart, must_release
 from dispatch.policy.cost import Rates, cost_pico, estimate_tokens, expect_output_tokens, micro_dollars, rates
-from dispatch.policy.retry import REACH, Again, GiveUp, Reach, is_stale, judge, may_fall_back
+from dispatch.policy.retry import REACH, Again, GiveUp, Reach, is_stale, judge, may_fall_back, place_wait_s
 from dispatch.schema import Usage
 
 
@@ -195,3 +195,16 @@ def test_tokens_are_estimated_from_bytes() -> None:
     assert expect_output_tokens(16, 2) == 32
     assert expect_output_tokens(4_096, 0) == 256
     assert expect_output_tokens(4_096, 1, learned=700) == 700
+
+
+@pytest.mark.parametrize("why", ["capacity", "concurrency"])
+def test_a_retry_looks_now_and_then_for_a_place_whose_end_nobody_knows(why: str) -> None:
+    retry = Retry(cap_s=2)
+
+    def wait_s(known_s: float, why: str, since_s: float) -> float:
+        return place_wait_s(known_s, why, since_s=since_s, draw=0.5, retry=retry)
+
+    assert 0 < wait_s(-1, why, 0) == wait_s(-1, why, 1.9) < 0.2
+    assert wait_s(-1, why, 2) < 0
+    assert wait_s(-1, "breaker", 0) < 0
+    assert wait_s(3, why, 0) == 3
