@@ -202,7 +202,6 @@ def far(url: str) -> dict[str, Any]:
 
 
 async def test_sidecars_share_answers_through_redis() -> None:
-    pytest.importorskip("redis")
     async with RedisDouble() as redis, MockProvider() as mock:
         environ = {"REDIS_URL": redis.url}
         async with Hosted(far(mock.base_url), environ) as first, Hosted(far(mock.base_url), environ) as second:
@@ -222,7 +221,6 @@ async def test_sidecars_share_answers_through_redis() -> None:
 
 
 async def test_without_its_redis_a_model_answers_all_the_same() -> None:
-    pytest.importorskip("redis")
     async with MockProvider() as mock, Hosted(far(mock.base_url), {"REDIS_URL": "redis://127.0.0.1:1"}) as hosted:
         peer = await hosted.peer()
 
@@ -231,7 +229,6 @@ async def test_without_its_redis_a_model_answers_all_the_same() -> None:
 
 
 async def test_a_redis_that_hangs_is_left_alone() -> None:
-    pytest.importorskip("redis")
     async with RedisDouble(hangs=True) as redis, MockProvider() as mock, Hosted(far(mock.base_url), {"REDIS_URL": redis.url}) as hosted:
         peer = await hosted.peer()
         replies = [await peer.ask(ask(max_tokens=number)) for number in range(1, 6)]
@@ -242,7 +239,6 @@ async def test_a_redis_that_hangs_is_left_alone() -> None:
 
 
 async def test_a_client_that_leaves_while_redis_is_asked() -> None:
-    pytest.importorskip("redis")
     async with RedisDouble(hangs=True) as redis, MockProvider() as mock, Hosted(far(mock.base_url), {"REDIS_URL": redis.url}) as hosted:
         peer = await hosted.peer()
         await peer.send(ask())
