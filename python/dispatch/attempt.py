@@ -54,6 +54,11 @@ class Attempts(Patient):
         super().__init__(call, pool)
         self.on_failed = on_failed
 
+    def bar(self, positions: int) -> None:
+        """Leave these out, a bit mask: they cannot take what the call asks for."""
+        self.tried |= positions
+        self._barred |= positions
+
     def start(self) -> None:
         """Make the first try."""
         call = self.call

@@ -21,6 +21,7 @@ from dispatch.config.plans.conditions import DECLARED, SIGNALS
 from dispatch.connections import links_of
 from dispatch.errors import ModelNotAllowed, ModelNotFound
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
+from dispatch.plans.able import chosen
 from dispatch.plans.base import Site
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
@@ -218,7 +219,7 @@ def _add_model(
     added.pool = builder.first
     added.doors = frozenset(door for name in reached for door in links[name].heads)
     generation.models[model.name] = added
-    is_single = settings.hedge is None and not settings.coalesce and kept is None and not settings.decisions
+    is_single = settings.hedge is None and not settings.coalesce and kept is None and not settings.decisions and builder.is_plain
     if builder.first is None or model.is_pattern or not is_single or not isinstance(plan, (Single, Fallback)):
         return None
     return Entry(model.name, slot, int(settings.deadline_s * _NS), builder.first, plan.after_first(dispatcher.fail))
@@ -290,6 +291,8 @@ class _PlanBuilder:
         self._book = book
         self._pools: list[Pool] = []
         self.first: Pool | None = None
+        self.is_plain = True
+        """The first takes whatever comes, in any order."""
 
     def plan_of(self, plan: PlanConfig, *, is_last: bool = True, path: str = "") -> Plan:
         """Build the plan; `first` is its first pool, if that is its first step. `is_last`: nothing is asked after it."""
@@ -350,6 +353,10 @@ class _PlanBuilder:
     def _around(self, pool: Pool, start: Start) -> Start:
         """What plans start in place of `start`: the same, where nothing is held or recovered."""
         settings = self._model.settings
+        able = chosen(pool, start)
+        if pool is self.first:
+            self.is_plain = able == start
+        start = able
         if settings.commit == "first" and not settings.recover:
             return start
         return Recover(

@@ -76,6 +76,40 @@ def test_a_module_is_one_idea(path: Path) -> None:
     assert lines <= 400
 
 
+DIALECTS = {f"dialects.{path.name}" for path in (PACKAGE / "dialects").iterdir() if path.is_dir()}
+ADAPTERS = [path for path in MODULES if is_under(name_of(path), {"providers", *DIALECTS}) and path.name != "echo_answers.py"]
+"""What translates for a provider. The answers that `echo` makes up are no translation."""
+MOST_DATA = 5
+"""Lines that tell a vendor of OpenAI's HTTP from others."""
+ROWS = [path for path in sorted((PACKAGE / "providers").glob("*.py")) if "PROVIDER = OpenAILike(" in path.read_text()]
+
+
+@pytest.mark.parametrize("path", ADAPTERS, ids=name_of)
+def test_an_adapter_translates_and_does_nothing_else(path: Path) -> None:
+    assert path.read_text().count("\n") <= 300
+
+
+@pytest.mark.parametrize("path", ROWS, ids=name_of)
+def test_a_vendor_of_openais_http_is_a_few_lines_of_data(path: Path) -> None:
+    statements = [node for node in ast.parse(path.read_text()).body[1:] if not isinstance(node, ast.ImportFrom)]
+    names = [ast.unparse(node.targets[0]) for node in statements if isinstance(node, ast.Assign)]
+    provider = statements[-1]
+    assert isinstance(provider, ast.Assign)
+    assert isinstance(provider.value, ast.Call)
+    row = provider.value
+
+    assert names == ["__all__", "PROVIDER"]
+    assert len(statements) == len(names)
+    assert len(row.args) + len(row.keywords) <= MOST_DATA
+    assert (row.end_lineno or 0) - row.lineno - 1 <= MOST_DATA
+
+
+def test_most_vendors_are_rows() -> None:
+    assert {"groq", "deepseek", "xai", "openrouter", "together", "fireworks", "perplexity", "cerebras", "huggingface"} <= {
+        path.stem for path in ROWS
+    }
+
+
 FUNCTION = re.compile(r"(?P<indent> *)(?:pub(?:\([a-z]+\))? )?(?:const )?(?:unsafe )?fn (?P<name>\w+)")
 
 

@@ -19,13 +19,13 @@ from dispatch.config import Price
 if TYPE_CHECKING:
     from dispatch.config import Config
 
-__all__ = ["Catalogue", "Known", "Prices", "catalogue", "find", "with_prices"]
+__all__ = ["OWN", "Catalogue", "Known", "Prices", "catalogue", "find", "with_prices"]
 
 _HOSTS = {"azure": "openai"}
 """Providers that sell another one's models at its list prices."""
 _MAKERS = (("claude", "anthropic"), ("gemini", "gemini"))
 """Of hosts of many makers, by the beginning of the model's name."""
-_OWN = re.compile(r"https?://(localhost|[\d.]+|\[[\da-fA-F:]+\])(:\d+)?(/|$)")
+OWN = re.compile(r"https?://(localhost|[\d.]+|\[[\da-fA-F:]+\])(:\d+)?(/|$)")
 """Addresses of servers of one's own: whoever they are called after, their prices are not the list's."""
 _MANY = frozenset(("vertex", "bedrock"))
 _PLACE = re.compile(r"^(models/|publishers/[^/]+/models/)|^((us|eu|apac|jp|au|global)\.)?anthropic\.")
@@ -93,7 +93,7 @@ def with_prices(config: Config) -> Config:
     """Give the endpoints that say no price that of the catalogue."""
     endpoints = []
     for endpoint in config.endpoints:
-        is_told = endpoint.price is not None or _OWN.match(endpoint.base_url)
+        is_told = endpoint.price is not None or OWN.match(endpoint.base_url)
         known = None if is_told else find(endpoint.provider, endpoint.model)
         if known is None or not (known.price.input or known.price.output):
             endpoints.append(endpoint)

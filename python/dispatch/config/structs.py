@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from dispatch.config.answers import Cache, Coalesce, Hedge
+from dispatch.config.capabilities import Capabilities
 
 __all__ = [
     "AfterTokens",
@@ -109,22 +110,6 @@ class Certificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Path of the chain."""
     key: str
     """Path of the private key."""
-
-
-Prefill = Literal["none", "prefix", "prefix_echoed", "continue_final_message", "assistant"]
-
-
-class Capabilities(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Corrections to what the provider is known to support; left out: as the provider says."""
-
-    stream_usage: bool | None = None
-    """Takes `stream_options.include_usage`. Where false, the output of a stream is estimated."""
-    prefill: Prefill | None = None
-    """How it can be asked to go on with an answer that was begun: `prefix` (`prefix: true` on a last assistant message, as DeepSeek's
-    beta takes it), `prefix_echoed` (the same, and the answer repeats that message: Mistral), `continue_final_message` (vLLM, SGLang),
-    `assistant` (a last assistant message alone: Claude models that allow it, OpenRouter), `none`."""
-    reasoning: bool | None = None
-    """Takes a reasoning effort from requests of other dialects. Left out: by the model's name."""
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

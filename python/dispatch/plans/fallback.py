@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Fallback", "build", "may_go_on"]
 
 
+_OF_ENDPOINTS = frozenset(("unsupported_parameter", "context_length_exceeded"))
+"""What one pool cannot do and another may."""
+
+
 class Fallback:
     """Ask `steps` in order until one answers."""
 
@@ -67,7 +71,7 @@ def may_go_on(call: Call, error: DispatchError) -> bool:
         return False
     if isinstance(error, UpstreamError):
         return error.may_fall_back
-    return not isinstance(error, BadRequest) or error.code == "unsupported_parameter"
+    return not isinstance(error, BadRequest) or error.code in _OF_ENDPOINTS
 
 
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Plan:

@@ -137,8 +137,7 @@ class ChatReader:
         for call in delta.tool_calls or ():
             self._read_call(events, call, index)
         if delta.function_call is not None:
-            function = _Call(0, delta.function_call.name, delta.function_call)
-            self._read_call(events, function, index)
+            self._read_call(events, _Call(0, delta.function_call.name, delta.function_call), index)
 
     def _read_call(self, events: list[Event], call: _Call, choice: int) -> None:
         """A piece of a call. Some servers leave the index out, others use one index for every call."""

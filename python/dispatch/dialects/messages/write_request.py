@@ -26,15 +26,8 @@ KNOWN = frozenset(("cache_control", "container", "context_management", "mcp_serv
 """Fields of the API that have no place in the form."""
 HINTS = frozenset(
     (
-        "store",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "labels",
-        "include",
-        "moderation",
-        "prediction",
-        "truncation",
+        *("store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "labels"),
+        *("include", "moderation", "prediction", "truncation"),
     )
 )
 """Fields of other dialects that change nothing in an answer's content."""
