@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from msgspec import Struct, field
@@ -19,15 +19,14 @@ from dispatch.dialects.form import (
     ToolBegin,
     ToolDelta,
     Unknown,
-    Usage,
     UsageReport,
 )
+from dispatch.dialects.writer import StreamWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from dispatch.dialects import Tree
     from dispatch.dialects.form import Event
+    from dispatch.dialects.writer import Writes
 
 __all__ = ["ChatReader", "ChatWriter"]
 
@@ -184,7 +183,7 @@ def _read_part(events: list[Event], part: Any, choice: int) -> None:
         events.append(Unknown(str(kind)))
 
 
-class ChatWriter:
+class ChatWriter(StreamWriter):
     """Events in, chunks out.
 
     Args:
@@ -192,24 +191,16 @@ class ChatWriter:
         wants_usage: the client asked for the usage event.
     """
 
-    __slots__ = ("_begun", "_chars", "_prefix", "_thoughts", "_usage", "_wants_usage", "lost", "now_s")
+    __slots__ = ("_begun", "_chars", "_prefix", "_thoughts", "_wants_usage", "now_s")
 
     def __init__(self, now_s: int, *, wants_usage: bool) -> None:
+        super().__init__()
         self.now_s = now_s
-        self.lost: list[str] = []
         self._wants_usage = wants_usage
         self._prefix = b""
         self._begun: set[int] = set()
         self._chars = 0
         self._thoughts: list[str] = []
-        self._usage: Usage | None = None
-
-    def write(self, events: Iterable[Event]) -> bytes:
-        """Write what has come."""
-        out: list[bytes] = []
-        for event in events:
-            _WRITES[type(event)](self, event, out)
-        return b"".join(out)
 
     def end(self) -> bytes:
         """Write what ends a complete stream."""
@@ -277,24 +268,15 @@ class ChatWriter:
         more = b',"stop_reason":' + _encode(event.stop_sequence) if event.stop_sequence else b""
         self._put(event.choice, b"", out, _encode(FINISHES[event.reason]), more)
 
-    def _report(self, event: UsageReport, out: list[bytes]) -> None:
-        self._usage = event.usage
-
-    def _unknown(self, event: Unknown, out: list[bytes]) -> None:
-        if event.kind not in self.lost:
-            self.lost.append(event.kind)
-
-
-_WRITES: Final[dict[type, Callable[[ChatWriter, Any, list[bytes]], None]]] = {
-    Start: ChatWriter._start,
-    TextDelta: ChatWriter._text,
-    ThinkingDelta: ChatWriter._thinking,
-    SignatureDelta: ChatWriter._signature,
-    RefusalDelta: ChatWriter._refusal,
-    ToolBegin: ChatWriter._tool_begin,
-    ToolDelta: ChatWriter._tool_delta,
-    CitationDelta: ChatWriter._citation,
-    Finish: ChatWriter._finish,
-    UsageReport: ChatWriter._report,
-    Unknown: ChatWriter._unknown,
-}
+    writes: ClassVar[Writes] = {
+        **StreamWriter.writes,
+        Start: _start,
+        TextDelta: _text,
+        ThinkingDelta: _thinking,
+        SignatureDelta: _signature,
+        RefusalDelta: _refusal,
+        ToolBegin: _tool_begin,
+        ToolDelta: _tool_delta,
+        CitationDelta: _citation,
+        Finish: _finish,
+    }

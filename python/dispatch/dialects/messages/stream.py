@@ -6,7 +6,7 @@ written when the stream ends. Content never waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -26,12 +26,12 @@ from dispatch.dialects.form import (
     UsageReport,
 )
 from dispatch.dialects.messages.answers import REASONS, STOPS, add_usage, tool_id, write_usage
+from dispatch.dialects.writer import FirstChoiceWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from dispatch.dialects import Tree
     from dispatch.dialects.form import Event
+    from dispatch.dialects.writer import Writes
 
 __all__ = ["MessagesReader", "MessagesWriter"]
 
@@ -152,7 +152,7 @@ class MessagesReader:
         return events
 
 
-class MessagesWriter:
+class MessagesWriter(FirstChoiceWriter):
     """Events of the form in, Anthropic's out.
 
     Args:
@@ -160,34 +160,23 @@ class MessagesWriter:
         wants_usage: usage is always told.
     """
 
-    __slots__ = ("_calls", "_finish", "_index", "_kind", "_started", "_usage", "lost")
+    __slots__ = ("_calls", "_index", "_kind", "_started")
 
     def __init__(self, now_s: int, *, wants_usage: bool) -> None:
         del now_s, wants_usage
-        self.lost: list[str] = []
+        super().__init__()
         self._index = -1
         self._kind = ""
         """Of the open block; empty: none."""
         self._calls: dict[int, int] = {}
         self._started = False
-        self._finish: Finish | None = None
-        self._usage: Usage | None = None
-
-    def write(self, events: Iterable[Event]) -> bytes:
-        """Write what has come."""
-        out: list[bytes] = []
-        for event in events:
-            # There is one answer to a request; of further choices nobody here was asked for.
-            if getattr(event, "choice", 0) == 0:
-                _WRITES[type(event)](self, event, out)
-        return b"".join(out)
 
     def end(self) -> bytes:
         """Write what ends a complete stream."""
         out: list[bytes] = []
         self._begin(out)
         self._close(out)
-        finish = self._finish or Finish("stop")
+        finish = self._final
         reason = "tool" if finish.reason == "stop" and self._calls else finish.reason
         stop = "stop_sequence" if finish.stop_sequence and reason == "stop" else STOPS[reason]
         delta = {"stop_reason": stop, "stop_sequence": finish.stop_sequence or None}
@@ -272,27 +261,14 @@ class MessagesWriter:
             self._open("text", b'{"type":"text","text":""}', out)
         self._put(b'{"type":"citations_delta","citation":%b}' % _encode(event.citation), out)
 
-    def _end_choice(self, event: Finish, out: list[bytes]) -> None:
-        self._finish = event
-
-    def _report(self, event: UsageReport, out: list[bytes]) -> None:
-        self._usage = event.usage
-
-    def _unknown(self, event: Unknown, out: list[bytes]) -> None:
-        if event.kind not in self.lost:
-            self.lost.append(event.kind)
-
-
-_WRITES: Final[dict[type, Callable[[MessagesWriter, Any, list[bytes]], None]]] = {
-    Start: MessagesWriter._start,
-    TextDelta: MessagesWriter._text,
-    RefusalDelta: MessagesWriter._text,
-    ThinkingDelta: MessagesWriter._thinking,
-    SignatureDelta: MessagesWriter._signature,
-    ToolBegin: MessagesWriter._tool_begin,
-    ToolDelta: MessagesWriter._tool_delta,
-    CitationDelta: MessagesWriter._citation,
-    Finish: MessagesWriter._end_choice,
-    UsageReport: MessagesWriter._report,
-    Unknown: MessagesWriter._unknown,
-}
+    writes: ClassVar[Writes] = {
+        **FirstChoiceWriter.writes,
+        Start: _start,
+        TextDelta: _text,
+        RefusalDelta: _text,
+        ThinkingDelta: _thinking,
+        SignatureDelta: _signature,
+        ToolBegin: _tool_begin,
+        ToolDelta: _tool_delta,
+        CitationDelta: _citation,
+    }

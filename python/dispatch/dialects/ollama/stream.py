@@ -6,7 +6,7 @@ never wait.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -26,11 +26,11 @@ from dispatch.dialects.form import (
     UsageReport,
 )
 from dispatch.dialects.ollama.answers import call_id, finish_of, id_of, reason_of, seconds_of, time_of, tool_calls, write_counts
+from dispatch.dialects.writer import FirstChoiceWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from dispatch.dialects.form import Event
+    from dispatch.dialects.writer import Writes
 
 __all__ = ["GenerateLineWriter", "LineWriter", "OllamaReader"]
 
@@ -104,7 +104,7 @@ class OllamaReader:
         return events
 
 
-class LineWriter:
+class LineWriter(FirstChoiceWriter):
     """Events in, lines of `/api/chat` out. Of several choices the first is told.
 
     Args:
@@ -112,32 +112,20 @@ class LineWriter:
         wants_usage: usage is always told.
     """
 
-    __slots__ = ("_calls", "_finish_word", "_prefix", "_usage", "lost", "now_s")
+    __slots__ = ("_calls", "_prefix", "now_s")
 
     def __init__(self, now_s: int, *, wants_usage: bool) -> None:
         del wants_usage
+        super().__init__()
         self.now_s = now_s
-        self.lost: list[str] = []
         self._prefix = b""
         self._calls: dict[int, tuple[ToolBegin, list[str]]] = {}
-        self._finish_word = "stop"
-        self._usage: Usage | None = None
-
-    def write(self, events: Iterable[Event]) -> bytes:
-        """Write what has come."""
-        out: list[bytes] = []
-        for event in events:
-            if getattr(event, "choice", 0):
-                self._lose("choices")
-            else:
-                _WRITES[type(event)](self, event, out)
-        return b"".join(out)
 
     def end(self) -> bytes:
         """Write what ends a complete stream."""
         out: list[bytes] = []
         self._flush(out)
-        last = _encode({"done": True, "done_reason": self._finish_word, **write_counts(self._usage)})
+        last = _encode({"done": True, "done_reason": reason_of(self._final.reason), **write_counts(self._usage)})
         out.append(b"%b%b,%b\n" % (self._head(), self.inside(b"content", b'""'), last[1:]))
         return b"".join(out)
 
@@ -170,7 +158,7 @@ class LineWriter:
 
     def _signature(self, event: SignatureDelta, out: list[bytes]) -> None:
         if event.is_redacted:
-            self._lose("redacted_thinking")
+            self.lose("redacted_thinking")
 
     def _tool_begin(self, event: ToolBegin, out: list[bytes]) -> None:
         self._calls[event.index] = (event, [])
@@ -192,20 +180,19 @@ class LineWriter:
         self._put(b"tool_calls", calls, out)
 
     def _citation(self, event: CitationDelta, out: list[bytes]) -> None:
-        self._lose("citations")
+        self.lose("citations")
 
-    def _finish(self, event: Finish, out: list[bytes]) -> None:
-        self._finish_word = reason_of(event.reason)
-
-    def _report(self, event: UsageReport, out: list[bytes]) -> None:
-        self._usage = event.usage
-
-    def _unknown(self, event: Unknown, out: list[bytes]) -> None:
-        self._lose(event.kind)
-
-    def _lose(self, name: str) -> None:
-        if name not in self.lost:
-            self.lost.append(name)
+    writes: ClassVar[Writes] = {
+        **FirstChoiceWriter.writes,
+        Start: _start,
+        TextDelta: _text,
+        RefusalDelta: _text,
+        ThinkingDelta: _thinking,
+        SignatureDelta: _signature,
+        ToolBegin: _tool_begin,
+        ToolDelta: _tool_delta,
+        CitationDelta: _citation,
+    }
 
 
 class GenerateLineWriter(LineWriter):
@@ -220,19 +207,4 @@ class GenerateLineWriter(LineWriter):
     def put_calls(self, calls: bytes, out: list[bytes]) -> None:
         """Leave calls out, and say so."""
         del calls, out
-        self._lose("tool_calls")
-
-
-_WRITES: Final[dict[type, Callable[[LineWriter, Any, list[bytes]], None]]] = {
-    Start: LineWriter._start,
-    TextDelta: LineWriter._text,
-    RefusalDelta: LineWriter._text,
-    ThinkingDelta: LineWriter._thinking,
-    SignatureDelta: LineWriter._signature,
-    ToolBegin: LineWriter._tool_begin,
-    ToolDelta: LineWriter._tool_delta,
-    CitationDelta: LineWriter._citation,
-    Finish: LineWriter._finish,
-    UsageReport: LineWriter._report,
-    Unknown: LineWriter._unknown,
-}
+        self.lose("tool_calls")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from dispatch.dialects.form import (
     CitationDelta,
-    Finish,
     RefusalDelta,
     SignatureDelta,
     Start,
@@ -17,17 +16,13 @@ from dispatch.dialects.form import (
     ToolBegin,
     ToolDelta,
     ToolUse,
-    Unknown,
-    Usage,
-    UsageReport,
 )
 from dispatch.dialects.responses.answers import call_item, ending, message_item, note_of, reasoning_item, response, text_part
+from dispatch.dialects.writer import FirstChoiceWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from dispatch.dialects import Tree
-    from dispatch.dialects.form import Event
+    from dispatch.dialects.writer import Writes
 
 __all__ = ["ResponsesWriter"]
 
@@ -55,7 +50,7 @@ class _Call:
         return call_item(self.identity, use, status)
 
 
-class ResponsesWriter:
+class ResponsesWriter(FirstChoiceWriter):
     """Events of the form in, those of a response out.
 
     Args:
@@ -63,14 +58,11 @@ class ResponsesWriter:
         wants_usage: usage is always told.
     """
 
-    __slots__ = (
-        *("_calls", "_finish", "_id", "_kind", "_logprobs", "_notes", "_now_s", "_number", "_output", "_pieces", "_prefix", "_tree"),
-        *("_usage", "lost"),
-    )
+    __slots__ = ("_calls", "_id", "_kind", "_logprobs", "_notes", "_now_s", "_number", "_output", "_pieces", "_prefix", "_tree")
 
     def __init__(self, now_s: int, *, wants_usage: bool) -> None:
         del wants_usage
-        self.lost: list[str] = []
+        super().__init__()
         self._now_s = now_s
         self._number = 0
         self._id = ""
@@ -84,17 +76,6 @@ class ResponsesWriter:
         self._logprobs: list[Tree] = []
         self._prefix = b""
         self._calls: dict[int, _Call] = {}
-        self._finish = Finish("stop")
-        self._usage: Usage | None = None
-
-    def write(self, events: Iterable[Event]) -> bytes:
-        """Write what has come."""
-        out: list[bytes] = []
-        for event in events:
-            # There is one answer to a request; of further choices nobody here was asked for.
-            if getattr(event, "choice", 0) == 0:
-                _WRITES[type(event)](self, event, out)
-        return b"".join(out)
 
     def end(self) -> bytes:
         """Write what ends a complete stream."""
@@ -102,7 +83,7 @@ class ResponsesWriter:
         tree = self._begin(out)
         self._close(out)
         self._close_calls(out)
-        whole = ending(tree, self._finish.reason, self._output, self._usage)
+        whole = ending(tree, self._final.reason, self._output, self._usage)
         self._put(out, f"response.{whole['status']}", {"response": whole})
         return b"".join(out)
 
@@ -257,27 +238,14 @@ class ResponsesWriter:
         self._notes.append(note)
         self._put(out, "response.output_text.annotation.added", {**place, "annotation": note})
 
-    def _end_choice(self, event: Finish, out: list[bytes]) -> None:
-        self._finish = event
-
-    def _report(self, event: UsageReport, out: list[bytes]) -> None:
-        self._usage = event.usage
-
-    def _unknown(self, event: Unknown, out: list[bytes]) -> None:
-        if event.kind not in self.lost:
-            self.lost.append(event.kind)
-
-
-_WRITES: Final[dict[type, Callable[[ResponsesWriter, Any, list[bytes]], None]]] = {
-    Start: ResponsesWriter._start,
-    TextDelta: ResponsesWriter._text,
-    RefusalDelta: ResponsesWriter._refusal,
-    ThinkingDelta: ResponsesWriter._thinking,
-    SignatureDelta: ResponsesWriter._signature,
-    ToolBegin: ResponsesWriter._tool_begin,
-    ToolDelta: ResponsesWriter._tool_delta,
-    CitationDelta: ResponsesWriter._citation,
-    Finish: ResponsesWriter._end_choice,
-    UsageReport: ResponsesWriter._report,
-    Unknown: ResponsesWriter._unknown,
-}
+    writes: ClassVar[Writes] = {
+        **FirstChoiceWriter.writes,
+        Start: _start,
+        TextDelta: _text,
+        RefusalDelta: _refusal,
+        ThinkingDelta: _thinking,
+        SignatureDelta: _signature,
+        ToolBegin: _tool_begin,
+        ToolDelta: _tool_delta,
+        CitationDelta: _citation,
+    }
