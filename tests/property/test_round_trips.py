@@ -24,7 +24,7 @@ PAIRS = list(permutations([name for name in DIALECTS if name not in {"ollama_gen
 """All but the one whose requests are no conversations."""
 EQUAL = [pair for pair in PAIRS if "ollama" not in pair]
 """Ollama's requests demand no calls, its answers have no ids and no cached tokens: what it cannot say, the wishes tell one by one."""
-SIGNED = {"chat", "messages"}
+SIGNED = {"chat", "messages", "generate"}
 """They have a place for the signature of reasoning that they show."""
 
 

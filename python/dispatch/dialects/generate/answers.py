@@ -8,6 +8,7 @@ import msgspec
 
 from dispatch.dialects.form import Answer, Choice, Media, Raw, Refusal, Text, Thinking, ToolUse, Usage
 from dispatch.dialects.generate.read_request import media_of
+from dispatch.dialects.generate.signatures import hidden, thinking_of
 from dispatch.dialects.shape import MalformedAnswer, answer_tree, json_object
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _part(tree: Tree) -> Part:
     signature = tree.get("thoughtSignature") or ""
     if "text" in tree:
         shown = tree["text"] or ""
-        return Thinking(text=shown, signature=signature) if tree.get("thought") else Text(text=shown, signature=signature)
+        return thinking_of(shown, signature) if tree.get("thought") else Text(text=shown, signature=signature)
     call = tree.get("functionCall")
     if isinstance(call, dict):
         arguments = msgspec.json.encode(call.get("args") or {}).decode()
@@ -187,12 +188,12 @@ def _written(part: Part, losses: Losses) -> Tree | None:
     if isinstance(part, Text | Refusal):
         return {"text": part.text}
     if isinstance(part, Thinking):
-        if part.is_redacted:
-            losses.mention("redacted_thinking")
-            return None
-        return {"text": part.text, "thought": True}
+        tree: Tree = {"text": part.text, "thought": True}
+        if part.signature:
+            tree["thoughtSignature"] = hidden(part.signature, is_redacted=part.is_redacted)
+        return tree
     if isinstance(part, ToolUse):
-        tree: Tree = {"functionCall": {"id": part.id, "name": part.name, "args": json_object(part.arguments)}}
+        tree = {"functionCall": {"id": part.id, "name": part.name, "args": json_object(part.arguments)}}
         if part.signature:
             tree["thoughtSignature"] = part.signature
         return tree

@@ -22,6 +22,7 @@ from dispatch.dialects.form import (
     ToolResult,
     ToolUse,
 )
+from dispatch.dialects.generate.signatures import URL_SAFE, thinking_of
 from dispatch.dialects.shape import expect, flag, integer, items, number, request_tree, strings, text
 from dispatch.errors import BadRequest
 
@@ -45,7 +46,6 @@ _CONFIG = frozenset(
 )
 _SNAKES = re.compile(rb'"[a-z]+_[a-z_]+"\s*:')
 """A name as in protocol buffers. Clients mix both: google-genai writes dictionaries as they are given (`parameters_json_schema`)."""
-_URL_SAFE = str.maketrans("-_", "+/")
 _OPAQUE = frozenset(("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "labels"))
 _MODES = {"AUTO": "auto", "NONE": "none", "ANY": "required", "VALIDATED": "auto", "MODE_UNSPECIFIED": "auto"}
 _LEVELS = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
@@ -118,7 +118,8 @@ def _system(tree: Any) -> list[Message]:
         return []
     if isinstance(tree, str):
         return [Message(role="system", parts=[Text(text=tree)])]
-    found = _parts(expect(tree, dict, "systemInstruction"), "systemInstruction", _Calls())
+    found: list[Part] = []
+    _read_parts(found, expect(tree, dict, "systemInstruction"), "systemInstruction", _Calls())
     return [Message(role="system", parts=found)]
 
 
@@ -126,12 +127,15 @@ def _contents(given: list[Any]) -> list[Message]:
     if not given:
         raise BadRequest("contents: expected at least one", code="missing_parameter", param="contents")
     calls = _Calls()
-    messages = []
+    messages: list[Message] = []
     for at, one in enumerate(given):
         where = f"contents[{at}]"
         tree = expect(one, dict, where)
         role = "assistant" if tree.get("role") == "model" else "user"
-        messages.append(Message(role=role, parts=_parts(tree, where, calls)))
+        if role == "user" or not messages or messages[-1].role == "user":
+            messages.append(Message(role=role, parts=[]))
+        # Google's own SDK keeps a stream as one content for each chunk: they are one turn.
+        _read_parts(messages[-1].parts, tree, where, calls)
     return messages
 
 
@@ -159,15 +163,21 @@ class _Calls:
         return place
 
 
-def _parts(tree: Tree, where: str, calls: _Calls) -> list[Part]:
-    found: list[Part] = []
+def _read_parts(found: list[Part], tree: Tree, where: str, calls: _Calls) -> None:
     for at, one in enumerate(items(tree, "parts", where)):
         place = f"{where}.parts[{at}]"
         part = _part(expect(one, dict, place), place, calls)
         if isinstance(part, ToolUse):
             calls.add(part)
+        if isinstance(part, Thinking) and found and _goes_on(found[-1]):
+            # The signature comes with the last piece.
+            part.text = found.pop().text + part.text  # type: ignore[union-attr]  # it is reasoning
         found.append(part)
-    return found
+
+
+def _goes_on(part: Part) -> bool:
+    """Whether it is reasoning whose signature may be still to come."""
+    return isinstance(part, Thinking) and not part.signature
 
 
 def _part(tree: Tree, where: str, calls: _Calls) -> Part:
@@ -176,7 +186,7 @@ def _part(tree: Tree, where: str, calls: _Calls) -> Part:
     if "text" in tree:
         shown = text(tree, "text", where)
         if flag(tree, "thought", where):
-            return Thinking(text=shown, signature=signature)
+            return thinking_of(shown, signature)
         return Text(text=shown, signature=signature)
     if "inlineData" in tree or "fileData" in tree:
         return media_of(tree)
@@ -216,7 +226,7 @@ def media_of(tree: Tree) -> Part:
     data = text(source, "data")
     if "-" in data or "_" in data:
         # google-genai writes base64 by RFC 4648 section 5, which nobody else takes.
-        data = data.translate(_URL_SAFE)
+        data = data.translate(URL_SAFE)
     return Media(kind=kind, media_type=media_type, data=data, url=text(source, "fileUri"), name=text(source, "displayName"))
 
 

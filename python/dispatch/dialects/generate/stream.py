@@ -6,7 +6,7 @@ never wait.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -22,17 +22,17 @@ from dispatch.dialects.form import (
     ToolBegin,
     ToolDelta,
     Unknown,
-    Usage,
     UsageReport,
 )
 from dispatch.dialects.generate.answers import call_id, finish_of, read_usage, reason_of, write_usage
+from dispatch.dialects.generate.signatures import hidden, thinking_of
 from dispatch.dialects.shape import json_object
+from dispatch.dialects.writer import StreamWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from dispatch.dialects import Tree
     from dispatch.dialects.form import Event
+    from dispatch.dialects.writer import Writes
 
 __all__ = ["GenerateReader", "GenerateWriter"]
 
@@ -117,12 +117,14 @@ class GenerateReader:
         elif part.text is None:
             events.append(Unknown("part"))
         elif part.thought:
-            events += [ThinkingDelta(part.text, choice)] if part.text else []
+            thought = thinking_of(part.text, part.thought_signature)
+            events += [ThinkingDelta(thought.text, choice)] if thought.text else []
+            events += [SignatureDelta(thought.signature, choice, thought.is_redacted)] if thought.signature else []
         elif part.text:
             events.append(TextDelta(part.text, choice))
 
 
-class GenerateWriter:
+class GenerateWriter(StreamWriter):
     """Events in, chunks out.
 
     Args:
@@ -130,22 +132,14 @@ class GenerateWriter:
         wants_usage: usage is always told.
     """
 
-    __slots__ = ("_calls", "_finishes", "_prefix", "_usage", "lost")
+    __slots__ = ("_calls", "_finishes", "_prefix")
 
     def __init__(self, now_s: int, *, wants_usage: bool) -> None:
         del now_s, wants_usage
-        self.lost: list[str] = []
+        super().__init__()
         self._prefix = b""
         self._calls: dict[tuple[int, int], tuple[ToolBegin, list[str]]] = {}
         self._finishes: dict[int, str] = {}
-        self._usage: Usage | None = None
-
-    def write(self, events: Iterable[Event]) -> bytes:
-        """Write what has come."""
-        out: list[bytes] = []
-        for event in events:
-            _WRITES[type(event)](self, event, out)
-        return b"".join(out)
 
     def end(self) -> bytes:
         """Write what ends a complete stream: nothing but the last reason and the usage."""
@@ -181,8 +175,9 @@ class GenerateWriter:
         self._put(event.choice, b'{"text":%b,"thought":true}' % _encode(event.text), out)
 
     def _signature(self, event: SignatureDelta, out: list[bytes]) -> None:
-        if event.is_redacted and "redacted_thinking" not in self.lost:
-            self.lost.append("redacted_thinking")
+        """The text has gone ahead of it."""
+        signature = hidden(event.signature, is_redacted=event.is_redacted)
+        self._put(event.choice, b'{"text":"","thought":true,"thoughtSignature":"%b"}' % signature.encode(), out)
 
     def _tool_begin(self, event: ToolBegin, out: list[bytes]) -> None:
         self._calls[event.choice, event.index] = (event, [])
@@ -202,30 +197,20 @@ class GenerateWriter:
         self._calls.clear()
 
     def _citation(self, event: CitationDelta, out: list[bytes]) -> None:
-        if "citations" not in self.lost:
-            self.lost.append("citations")
+        self.lose("citations")
 
     def _finish(self, event: Finish, out: list[bytes]) -> None:
         self._finishes[event.choice] = event.reason
 
-    def _report(self, event: UsageReport, out: list[bytes]) -> None:
-        self._usage = event.usage
-
-    def _unknown(self, event: Unknown, out: list[bytes]) -> None:
-        if event.kind not in self.lost:
-            self.lost.append(event.kind)
-
-
-_WRITES: Final[dict[type, Callable[[GenerateWriter, Any, list[bytes]], None]]] = {
-    Start: GenerateWriter._start,
-    TextDelta: GenerateWriter._text,
-    RefusalDelta: GenerateWriter._text,
-    ThinkingDelta: GenerateWriter._thinking,
-    SignatureDelta: GenerateWriter._signature,
-    ToolBegin: GenerateWriter._tool_begin,
-    ToolDelta: GenerateWriter._tool_delta,
-    CitationDelta: GenerateWriter._citation,
-    Finish: GenerateWriter._finish,
-    UsageReport: GenerateWriter._report,
-    Unknown: GenerateWriter._unknown,
-}
+    writes: ClassVar[Writes] = {
+        **StreamWriter.writes,
+        Start: _start,
+        TextDelta: _text,
+        RefusalDelta: _text,
+        ThinkingDelta: _thinking,
+        SignatureDelta: _signature,
+        ToolBegin: _tool_begin,
+        ToolDelta: _tool_delta,
+        CitationDelta: _citation,
+        Finish: _finish,
+    }
