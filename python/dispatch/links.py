@@ -193,7 +193,7 @@ class Link:
     def translated(self, call: Call, answer: Answer) -> Answer:
         """A successful answer in the client's dialect; one that is none in its own is not good any more."""
         translation = self.translations.get(call.door)
-        if translation is None or not 200 <= answer.status < 300 or isinstance(answer, Translated):
+        if translation is None or not 200 <= answer.status < 300 or isinstance(answer, Translated) or answer.flags & CUT_CALL:
             return answer
         plain = self.decoded(answer)
         return answer if plain is None else translation.answer(call, plain)

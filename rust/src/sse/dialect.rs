@@ -129,7 +129,7 @@ pub static CONVERSE: Dialect = Dialect {
     max_held: MAX_HELD,
     framing: Framing::Frames,
     rules: &[
-        Rule { name: "contentBlockDelta", effects: DELTA },
+        Rule { name: "contentBlockDelta", effects: DELTA | ARGUMENTS },
         Rule { name: "messageStop", effects: FINISH },
         Rule { name: "metadata", effects: USAGE },
         Rule { name: "error", effects: ERROR },
@@ -150,8 +150,8 @@ pub static COHERE: Dialect = Dialect {
     rules: &[
         Rule { name: "content-delta", effects: DELTA },
         Rule { name: "tool-plan-delta", effects: DELTA },
-        Rule { name: "tool-call-start", effects: DELTA },
-        Rule { name: "tool-call-delta", effects: DELTA },
+        Rule { name: "tool-call-start", effects: DELTA | ARGUMENTS },
+        Rule { name: "tool-call-delta", effects: DELTA | ARGUMENTS },
         Rule { name: "message-end", effects: FINISH | USAGE },
     ],
 };

@@ -64,6 +64,9 @@ enum Member {
     PromptFeedback,
     /// What an event with usage may tell beside it, about the same tokens.
     Statistics,
+    /// Bedrock's events, each in a member of its name: a piece of a block, and why the message ended.
+    BlockDelta,
+    MessageStop,
     Other,
 }
 
@@ -82,6 +85,8 @@ fn member(name: &[u8]) -> Member {
         b"message" | b"response" | b"x_groq" | b"metadata" => Member::Envelope,
         // llama.cpp's server: how long the tokens of `usage` took.
         b"timings" => Member::Statistics,
+        b"contentBlockDelta" => Member::BlockDelta,
+        b"messageStop" => Member::MessageStop,
         _ => Member::Other,
     }
 }
@@ -159,6 +164,8 @@ impl Facts {
             Member::Index => self.index = number(cursor)?,
             Member::PromptFeedback if cursor.peek()? == b'{' => self.feedback(cursor)?,
             Member::Statistics => drop(cursor.skip()?),
+            Member::BlockDelta if cursor.peek()? == b'{' => self.block_delta(cursor)?,
+            Member::MessageStop if cursor.peek()? == b'{' => self.message_stop(cursor)?,
             _ => {
                 let value = cursor.skip()?;
                 self.has_payload |= is_filled_container(value.of(cursor.text()));
@@ -217,10 +224,17 @@ impl Facts {
                 self.piece = Some(piece);
                 return Ok(());
             }
+            if name == Some(b"message") {
+                // Cohere's: arguments of calls stand in it.
+                let start = cursor.position();
+                self.piece = along(cursor, &[b"tool_calls", b"function", b"arguments"])?;
+                self.text += (cursor.position() - start).saturating_sub(2);
+                return Ok(());
+            }
             let value = cursor.skip()?;
             let is_set = value.of(cursor.text()) != b"null";
-            if name == Some(b"stop_reason") && is_set {
-                self.has_stop_reason = true;
+            if (name == Some(b"stop_reason") || name == Some(b"finish_reason")) && is_set {
+                self.has_stop_reason |= name == Some(b"stop_reason");
                 self.limited = if limits(value.of(cursor.text())) { !0 } else { 0 };
             }
             if name != Some(b"type") {
@@ -228,6 +242,29 @@ impl Facts {
             }
             // Cohere tells usage and error in the delta of its last event.
             self.has_error |= name == Some(b"error") && is_set;
+            Ok(())
+        })
+    }
+
+    fn block_delta(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        self.has_payload = true;
+        each_member(cursor, |name, cursor| {
+            match name {
+                Some(b"contentBlockIndex") => self.index = number(cursor)?,
+                Some(b"delta") => self.piece = along(cursor, &[b"toolUse", b"input"])?,
+                _ => drop(cursor.skip()?),
+            }
+            Ok(())
+        })
+    }
+
+    fn message_stop(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        self.has_payload = true;
+        each_member(cursor, |name, cursor| {
+            let value = cursor.skip()?;
+            if name == Some(b"stopReason") {
+                self.limited = if limits(value.of(cursor.text())) { !0 } else { 0 };
+            }
             Ok(())
         })
     }
@@ -306,6 +343,26 @@ pub(super) fn each_member<'a>(
         take(name.as_deref(), cursor)?;
     }
     Ok(())
+}
+
+/// The string at the end of a path of members, if there is one; the value under the cursor is read whole.
+fn along(cursor: &mut Cursor<'_>, path: &[&[u8]]) -> Result<Option<Text>> {
+    match path {
+        [] if cursor.peek()? == b'"' => cursor.string().map(Some),
+        [next, rest @ ..] if cursor.peek()? == b'{' => {
+            let mut found = None;
+            each_member(cursor, |name, cursor| {
+                if name == Some(*next) {
+                    found = along(cursor, rest)?;
+                } else {
+                    cursor.skip()?;
+                }
+                Ok(())
+            })?;
+            Ok(found)
+        }
+        _ => cursor.skip().map(|_| None),
+    }
 }
 
 pub(super) fn number(cursor: &mut Cursor<'_>) -> Result<u64> {

@@ -26,7 +26,7 @@ fn sealed(headers: &[u8], payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn event(name: &str, payload: &str) -> Vec<u8> {
+pub(super) fn event(name: &str, payload: &str) -> Vec<u8> {
     frame(
         &[(":event-type", name), (":content-type", "application/json"), (":message-type", "event")],
         payload.as_bytes(),

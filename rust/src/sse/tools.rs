@@ -170,6 +170,12 @@ pub fn limits(reason: &[u8]) -> bool {
             | b"\"refusal\""
             | b"\"pause_turn\""
             | b"\"model_context_window_exceeded\""
+            // Bedrock's, then Cohere's.
+            | b"\"content_filtered\""
+            | b"\"guardrail_intervened\""
+            | b"\"malformed_tool_use\""
+            | b"\"MAX_TOKENS\""
+            | b"\"TIMEOUT\""
     )
 }
 

@@ -1,6 +1,7 @@
 //! Calls that are cut, and how much was said, in the streams of dialects whose events have types.
 
-use super::{ANTHROPIC, CHAT, Dialect, RESPONSES, Relay, state};
+use super::frames_tests::event;
+use super::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, RESPONSES, Relay, state};
 use crate::http1::body::{Decoder, Framing};
 
 fn state_after(dialect: &'static Dialect, events: &[String]) -> Relay {
@@ -80,6 +81,53 @@ fn a_call_of_responses_is_cut_by_its_deltas_or_by_what_is_said_to_be_all_of_it()
     assert!(!responses(&[delta("{"), all("{}"), end("completed")]), "the last word counts");
     assert!(!responses(&[delta("{"), delta("}"), all("{}"), end("completed")]));
     assert!(!responses(&[delta("{"), end("incomplete")]), "it says so itself");
+}
+
+#[test]
+fn a_call_of_coheres_is_cut_where_the_message_ends_inside_its_json() {
+    let piece = |kind: &str, piece: &str| {
+        format!(
+            r#"{{"type":"tool-call-{kind}","index":1,"delta":{{"message":{{"tool_calls":{{"id":"t","function":{{"arguments":"{piece}"}}}}}}}}}}"#
+        )
+    };
+    let end = |reason: &str| {
+        format!(
+            r#"{{"type":"message-end","delta":{{"finish_reason":"{reason}","usage":{{"tokens":{{"output_tokens":3}}}}}}}}"#
+        )
+    };
+    let cohere = |events: &[String]| is_cut(&state_after(&COHERE, events));
+    assert!(cohere(&[piece("start", ""), piece("delta", "{\\\"a\\\""), end("TOOL_CALL")]));
+    assert!(!cohere(&[piece("start", ""), piece("delta", "{\\\"a\\\""), piece("delta", ":1}"), end("TOOL_CALL")]));
+    assert!(!cohere(&[piece("start", ""), piece("delta", "{"), end("MAX_TOKENS")]), "it says so itself");
+    let text = r#"{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"{"}}}}"#.to_owned();
+    assert!(!cohere(&[text, end("COMPLETE")]), "text is no call");
+}
+
+#[test]
+fn a_call_of_converse_is_cut_where_the_message_stops_inside_its_json() {
+    let converse = |pieces: &[(u8, &str)], reason: &str| {
+        let mut told: Vec<(String, &str)> = pieces
+            .iter()
+            .map(|(index, piece)| {
+                (
+                    format!(r#"{{"contentBlockIndex":{index},"delta":{{"toolUse":{{"input":"{piece}"}}}}}}"#),
+                    "contentBlockDelta",
+                )
+            })
+            .collect();
+        told.push((format!(r#"{{"stopReason":"{reason}"}}"#), "messageStop"));
+        let mut relay = Relay::new(Decoder::new(Framing::UntilEnd), false, false, &CONVERSE);
+        for (payload, name) in told {
+            relay.forward(&event(name, &payload));
+        }
+        is_cut(&relay)
+    };
+    assert!(converse(&[(1, "{\\\"a\\\""), (1, ": \\\"b")], "tool_use"));
+    assert!(converse(&[(1, "{}"), (2, "[1")], "tool_use"), "of two calls one");
+    assert!(!converse(&[(1, "{"), (2, "[1"), (1, "}"), (2, "]")], "tool_use"));
+    for limited in ["max_tokens", "guardrail_intervened", "content_filtered", "model_context_window_exceeded"] {
+        assert!(!converse(&[(1, "{")], limited), "{limited} says so itself");
+    }
 }
 
 #[test]
