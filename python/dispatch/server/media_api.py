@@ -99,5 +99,8 @@ class _ScannedForm:
     def compose(self, prefix: bytes, model: bytes, inject_usage: bool, /) -> bytes:
         """The request with another name of the model."""
         del inject_usage
-        body = self._form.renamed(msgspec.json.decode(model, type=str)) if model else self._form.renamed(self._form.model)
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (prefix, self._inbound.forward, len(body), body)
+        name = msgspec.json.decode(model, type=str) if model else self._form.model
+        pieces = self._form.renamed(self._inbound.body, name)
+        length = b"content-length: %d\r\n\r\n" % sum(map(len, pieces))
+        # A form may be large: it is put together once, and no copy outlives this.
+        return b"".join((prefix, self._inbound.forward, length, *pieces))

@@ -31,7 +31,7 @@ def boundary_of(content_type: bytes) -> bytes:
 
 
 class Form:
-    """A form that was read.
+    """A form that was read. It keeps where the model's name stands, and not the body.
 
     Args:
         body: the whole of it.
@@ -46,7 +46,7 @@ class Form:
         user: for whom the request is.
     """
 
-    __slots__ = ("_body", "_end", "_start", "model", "stream", "user")
+    __slots__ = ("_end", "_start", "model", "stream", "user")
 
     def __init__(self, body: bytes, boundary: bytes) -> None:
         places: dict[bytes, tuple[int, int]] = {}
@@ -57,28 +57,27 @@ class Form:
                 places[name] = (start, end)
         if b"model" not in places:
             raise _wrong("missing_parameter", "the form has no field 'model'", "model")
-        self._body = body
         self._start, self._end = places[b"model"]
-        self.model = self._value(places, b"model")
-        self.stream = self._value(places, b"stream").lower() == "true"
-        self.user = self._value(places, b"user")
+        self.model = _value(body, places, b"model")
+        self.stream = _value(body, places, b"stream").lower() == "true"
+        self.user = _value(body, places, b"user")
         if not self.model:
             raise _wrong("missing_parameter", "the form's field 'model' is empty", "model")
 
-    def _value(self, places: dict[bytes, tuple[int, int]], name: bytes) -> str:
-        start, end = places.get(name, (0, 0))
-        if end - start > MAX_FIELD:
-            raise _wrong("invalid_request", f"the form's field {name.decode()!r} is too long", name.decode())
-        try:
-            return self._body[start:end].decode()
-        except UnicodeDecodeError:
-            raise _wrong("invalid_request", f"the form's field {name.decode()!r} is not UTF-8", name.decode()) from None
+    def renamed(self, body: bytes, model: str) -> list[bytes | memoryview]:
+        """The form with another name of the model, in pieces of its body; all else is as it was."""
+        whole = memoryview(body)
+        return [whole[: self._start], model.encode(), whole[self._end :]]
 
-    def renamed(self, model: str) -> bytes:
-        """The form with another name of the model; all else is as it was."""
-        if model == self.model:
-            return self._body
-        return b"%b%b%b" % (self._body[: self._start], model.encode(), self._body[self._end :])
+
+def _value(body: bytes, places: dict[bytes, tuple[int, int]], name: bytes) -> str:
+    start, end = places.get(name, (0, 0))
+    if end - start > MAX_FIELD:
+        raise _wrong("invalid_request", f"the form's field {name.decode()!r} is too long", name.decode())
+    try:
+        return body[start:end].decode()
+    except UnicodeDecodeError:
+        raise _wrong("invalid_request", f"the form's field {name.decode()!r} is not UTF-8", name.decode()) from None
 
 
 def _parts(body: bytes, delimiter: bytes) -> list[tuple[bytes, int, int]]:
