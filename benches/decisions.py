@@ -1,4 +1,4 @@
-"""How long a decision takes: `python -m benches.decisions > page.md`. Method at the end of the page that it prints."""
+"""How long a decision takes: `python -m benches.decisions [WORD ...] > page.md`, the rows with all of the words."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ def main() -> None:
     rows = [*_signals(bodies, rng), *_plans(bodies, rng), *_pools()]
     print("| | p50 us | p99 us | p99 in the best tenth of the runs |\n| --- | ---: | ---: | ---: |")
     for name, run in rows:
+        if not all(word in name for word in sys.argv[1:]):
+            continue
         half, most, best = _timed(run)
         print(f"| {name} | {half:.2f} | {most:.2f} | {best:.2f} |", flush=True)
     print(f"\nPrompts of 400 characters, 64 of them in turn. {RUNS} runs of {CALLS} calls each, timed one by one, the clock's own time")
@@ -164,4 +166,4 @@ def _taking(pool: dict[str, Any], *, is_told: bool = False) -> Run:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

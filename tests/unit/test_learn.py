@@ -109,6 +109,15 @@ def test_a_router_file_of_something_else_is_refused(tmp_path: Path, capsys: pyte
     assert "expected one of weak, strong, other" in capsys.readouterr().err
 
 
+def test_a_file_that_was_packed_and_spoilt_is_refused(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b'{"models": ["a", "b"]}\n' * 50))
+    packed[14] ^= 0xFF
+    path = tmp_path / "table.jsonl.gz"
+    path.write_bytes(packed)
+    with pytest.raises(ConfigError, match="table.jsonl.gz"):
+        read(path)
+
+
 ROWS = ['{"p": "one \\u2028 \\ud83c\\udf89", "s": [1, 0], "cost": [3, 4]}', '{"p": "", "s": [true, false]}', ""]
 
 

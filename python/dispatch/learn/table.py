@@ -8,6 +8,7 @@ Further keys are left alone. Examples of classes have no such head: each line is
 from __future__ import annotations
 
 import gzip
+import zlib
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
@@ -85,7 +86,7 @@ def read(path: Path) -> Table:
     try:
         data = path.read_bytes()
         text = gzip.decompress(data) if data.startswith(_GZIP) else data
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(str(path), str(error)) from None
     lines = text.removeprefix(_MARK).splitlines()
     if lines and b'"label"' in lines[0] and b'"models"' not in lines[0]:

@@ -51,16 +51,22 @@ class Live:
         self._now: Snapshot | None = None
         self._before: dict[str, list[int]] = {}
         self._recent: dict[str, tuple[float, float]] = {}
+        self._known: dict[int, tuple[Sequence[Sequence[Pool]], list[Facts]]] = {}
 
     def of(self, parts: Sequence[Sequence[Pool]], now_ns: int) -> list[Facts]:
-        """The facts of some parts, each of the pools that it reaches."""
+        """The facts of some parts, each of the pools that it reaches: the same list until the board is read again."""
         now = self._now
         if now is None or now_ns - self._read_ns >= READ_NS:
             self._read_ns = now_ns
             self._now = now = self._snapshot(now_ns)
             for name, state in now.endpoints.items():
                 self._count(name, state.attempts)
-        return [self._facts({link.name for pool in pools for link in pool.links}, now) for pools in parts]
+            self._known = {}
+        known = self._known.get(id(parts))
+        if known is None or known[0] is not parts:
+            facts = [self._facts({link.name for pool in pools for link in pool.links}, now) for pools in parts]
+            self._known[id(parts)] = known = (parts, facts)
+        return known[1]
 
     def _count(self, name: str, attempts: list[int]) -> None:
         before = self._before.get(name, [0] * len(attempts))

@@ -28,11 +28,12 @@ _NS = 1_000_000_000
 class Offline:
     """See the module."""
 
-    __slots__ = ("_for_ns", "_local", "_outside", "_site", "_until_ns")
+    __slots__ = ("_for_ns", "_local", "_outside", "_reached", "_site", "_until_ns")
 
     def __init__(self, config: Config, parts: Sequence[Start], site: Site) -> None:
         self._outside, self._local = parts
         self._site = site
+        self._reached = site.pools[:1]
         self._for_ns = int(config.for_s * _NS)
         self._until_ns = 0
 
@@ -64,7 +65,7 @@ class Offline:
             is_cut_off = error.failure is Failure.CONNECT
         elif isinstance(error, (NoEndpoint, Overloaded)):
             # No place anywhere: because breakers are open, or because there is too much to do. The board knows.
-            is_cut_off = not self._site.live.of(self._site.pools[:1], monotonic_ns())[0].is_there
+            is_cut_off = not self._site.live.of(self._reached, monotonic_ns())[0].is_there
         else:
             is_cut_off = False
         if not is_cut_off:

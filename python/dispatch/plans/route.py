@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Site, Start
     from dispatch.plans.choices import Choice
+    from dispatch.plans.live import Facts
 
 __all__ = ["Route", "body_of", "build"]
 
@@ -61,6 +62,8 @@ class Route:
         self._rows = tuple(learned.models.index(label) for label in config.labels) if learned is not None else ()
         self._candidates = [site.pools[place] for place in config.places] if config.by in {"profile", "learned"} else []
         self.learning = Learning(config, site) if config.by == "learned" else None
+        self._facts: list[Facts] = []
+        self._shown: list[dict[str, Any]] = []
 
     def run(self, call: Call, failed: Failed) -> None:
         """Choose, and start what was chosen."""
@@ -86,7 +89,9 @@ class Route:
         if not self._candidates:
             return {}
         facts = self._site.live.of(self._candidates, now_ns)
-        board: dict[str, Any] = {"candidates": [msgspec.structs.asdict(fact) for fact in facts]}
+        if facts is not self._facts:
+            self._facts, self._shown = facts, [msgspec.structs.asdict(fact) for fact in facts]
+        board: dict[str, Any] = {"candidates": self._shown}
         if self.learning is not None:
             board |= self.learning.state(now_ns)
         return board
