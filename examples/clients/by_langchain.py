@@ -32,7 +32,7 @@ def weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-def tries(make, door):
+def tries(make, door):  # noqa: C901  # one function for each try
     def whole():
         reply = make(model=MODEL).invoke(QUESTION)
         assert reply.text, reply

@@ -140,7 +140,8 @@ class Dispatcher:
             if told is None:
                 return
             error = told
-        outcome = error.failure if isinstance(error, UpstreamError) else _OUTCOMES.get(error.code, Failure.SERVER)
+        usual = Failure.SERVER if error.status >= 500 else Failure.BAD_REQUEST
+        outcome = error.failure if isinstance(error, UpstreamError) else _OUTCOMES.get(error.code, usual)
         call.body = None
         call.sink.on_error(call, error)
         self.finish(call, outcome, error)

@@ -10,6 +10,7 @@ from dispatch.config import Endpoint
 from dispatch.dialects.form import Answer, Choice, Refusal, Text
 from dispatch.dialects.table import DIALECTS
 from dispatch.dialects.target import Losses, Target
+from dispatch.errors import Failure
 from dispatch.providers.base import target_of
 from dispatch.providers.function import PROVIDER
 from dispatch.testing import MockProvider
@@ -80,6 +81,21 @@ def test_geminis_command_line_asks_for_top_k_and_a_program_takes_it() -> None:
     written = DIALECTS["chat"].write_request(request, target_of(PROVIDER, endpoint), Losses(drops=False))
 
     assert json.loads(written)["top_k"] == 64
+
+
+async def test_what_codex_asks_for_and_no_chat_has_is_the_clients_fault_in_the_books_too() -> None:
+    tool = {"type": "namespace", "name": "agents", "tools": []}
+    body = json.dumps({"model": "m", "input": "Say hi", "tools": [tool]}).encode()
+    async with MockProvider() as mock:
+        endpoint = {"name": "a", "provider": "openai_compatible", "model": "m", "base_url": mock.base_url, "doors": ["chat"]}
+        async with Hosted({"endpoints": [endpoint], "models": {"m": "a"}}) as hosted:
+            peer = await hosted.peer()
+            head = b"POST /v1/responses HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+            reply = await peer.ask(head % len(body) + body)
+
+            assert reply.status == 400
+            assert json.loads(reply.body)["error"]["param"] == "tools[0]"
+            assert hosted.outcomes() == {Failure.BAD_REQUEST: 1}
 
 
 @pytest.mark.parametrize(
