@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["litellm>=1.100", "mcp"]
 # ///
-"""LiteLLM's client (not its proxy) at four doors."""
+"""LiteLLM's client (not its proxy) at three doors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ KINDS = {
     "openai": {"api_base": URL},
     "anthropic": {"api_base": ROOT},
     "ollama_chat": {"api_base": ROOT},
-    "cohere_chat": {"api_base": f"{ROOT}/v2/chat"},
 }
 
 
@@ -62,4 +61,4 @@ def tries(kind):
         yield one
 
 
-report("litellm", *(one for kind in ("openai", "anthropic", "ollama_chat") for one in tries(kind)))
+report("litellm", *(one for kind in KINDS for one in tries(kind)))

@@ -1,8 +1,8 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["llama-index-core>=0.14", "llama-index-llms-openai-like>=0.8", "llama-index-llms-anthropic"]
+# dependencies = ["llama-index-core>=0.14", "llama-index-llms-openai-like>=0.8"]
 # ///
-"""LlamaIndex at the doors of chat completions and of messages."""
+"""LlamaIndex at the door of chat completions."""
 
 from __future__ import annotations
 
