@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dispatch.routing import LearnedRouter
+from dispatch.why.text import step_text
 
 from tests.integration.hosted import Hosted, until
 from tests.integration.peer import Peer, chat, post
@@ -62,6 +63,9 @@ async def test_who_was_held_back_is_told_with_the_reason() -> None:
             step = (await shown(peer, reply.headers["x-dispatch-decision"]))["steps"][0]
             assert step["candidates"] == [{"name": "a", "filtered": "concurrency"}, {"name": "b"}]
             assert [(pick["chosen"], pick["taken"]) for pick in step["trail"]] == [("a", False), ("b", True)]
+            told = step_text(step)
+            assert "candidate a   left out: concurrency" in told
+            assert ": a, which had no room" in told
 
 
 async def test_each_try_has_a_step_and_so_has_a_refusal() -> None:
@@ -135,3 +139,15 @@ async def test_what_feedback_taught_outlives_a_reload_a_restart_and_a_torn_file(
     file.write_bytes(file.read_bytes()[:-7])
     async with Hosted(form) as hosted:
         assert await drift(hosted) == {}
+
+
+async def test_a_hedged_model_is_recorded_as_well() -> None:
+    plan = config({"endpoints": ["a", "b"]}, hedge={"after": 0.001, "max_share": 1.0, "max_cost_share": 1.0})
+    async with Upstream(hang) as late, Upstream(GOOD) as good:
+        plan["endpoints"] = outside(a=late.base_url, b=good.base_url)
+        plan["models"]["m"]["priority"] = [["a"], ["b"]]
+        async with Hosted(plan) as hosted, Peer(hosted.port) as peer:
+            reply = await peer.ask(chat("m", "hi", stream=False))
+            found = await shown(peer, reply.headers["x-dispatch-decision"])
+    assert reply.headers["x-dispatch-endpoint"] == "b"
+    assert (found["steps"][0]["kind"], found["steps"][0]["chosen"], found["steps"][0]["replayed"]) == ("pool", "a", True)

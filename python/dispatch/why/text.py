@@ -25,7 +25,7 @@ def step_text(step: dict[str, Any]) -> str:
     """A step: what was chosen, why, of what."""
     by = f" by {step['by']}" if step.get("by") else ""
     again = {True: "; made again: the same", False: "; made again: NOT the same"}.get(step.get("replayed", ""), "")
-    lines = [f"{step['path']}{by} -> {step.get('chosen', '')}: {step.get('why', '')}{again}"]
+    lines = [f"{step['path'] or step['kind']}{by} -> {step.get('chosen', '')}: {step.get('why', '')}{again}"]
     signals = {name: value for name, value in (step.get("signals") or {}).items() if value not in (None, "", [], 0, 0.0, False)}
     if signals:
         lines.append("  signals " + ", ".join(f"{name} {_brief(value)}" for name, value in signals.items()))
@@ -33,8 +33,20 @@ def step_text(step: dict[str, Any]) -> str:
         score = f"{one['score']:.4f}" if one.get("score") is not None else ""
         filtered = f"  left out: {one['filtered']}" if one.get("filtered") else ""
         lines.append(f"  candidate {one['name']} {score}{filtered}")
+    lines += [_pick_text(pick) for pick in step.get("trail") or []]
     lines += [f"  {name} {_brief(value)}" for name, value in step.get("details", {}).items()]
     return "\n".join(lines)
+
+
+def _pick_text(pick: dict[str, Any]) -> str:
+    """A question to a pool's strategy: what was read of each endpoint that was looked at, and the answer."""
+    seen = [
+        f"{name} ({', '.join(f'{fact} {_brief(value)}' for fact, value in facts.items() if fact != 'is_eligible' and value is not None)})"
+        for name, facts in pick["seen"].items()
+        if facts.get("is_eligible", True)
+    ]
+    end = "none" if pick["chosen"] is None else pick["chosen"] + ("" if pick["taken"] else ", which had no room")
+    return f"  of {'; '.join(seen)}: {end}".replace(" ()", "")
 
 
 def _brief(value: Any) -> str:  # noqa: ANN401  # JSON
