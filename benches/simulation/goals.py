@@ -12,7 +12,7 @@ from dispatch.simulate.policy import Policy
 from msgspec import Struct
 from msgspec.structs import replace
 
-from benches.simulation.runs import CONSTANTS, p99_ratio, p99_s, runs, scenario
+from benches.simulation.runs import CONSTANTS, p99_of_as_many, p99_of_both, p99_ratio, p99_s, runs, scenario
 
 __all__ = ["GOALS", "Row"]
 
@@ -57,16 +57,21 @@ def against_p2c(seeds: tuple[int, ...]) -> Iterator[Row]:
 def never_worse(seeds: tuple[int, ...]) -> Iterator[Row]:
     """Compare p99 of the time to first token, and failures, in every shipped scenario."""
     for name in shipped():
-        ratio, each = p99_ratio(name, OURS, P2C, seeds)
+        ratio, each = p99_of_as_many(name, OURS, P2C, seeds)
         if ratio > CLOSE and len(seeds) < len(MANY):
             seeds_here = MANY
-            ratio, each = p99_ratio(name, OURS, P2C, MANY)
+            ratio, each = p99_of_as_many(name, OURS, P2C, MANY)
         else:
             seeds_here = seeds
         error = 1.96 * stdev(each) / len(each) ** 0.5 if seeds_here is MANY and ratio <= NOT_WORSE else 0.0
-        yield Row(f"never worse than {P2C}: p99 TTFT, {name}", ratio, 1.0, note=_range(each), error=error)
         failed = [sum(one.arrived - one.whole for one in runs(name, policy, seeds_here)) for policy in (OURS, P2C)]
         arrived = sum(one.arrived for one in runs(name, OURS, seeds_here))
+        note = _range(each)
+        if max(failed) > arrived / 100:
+            # What else may be looked at where many get no answer (decision record 0022).
+            note += f"; of all answered by each {p99_ratio(name, OURS, P2C, seeds_here)[0]:.3f}"
+            note += f", of those answered by both {p99_of_both(name, OURS, P2C, seeds)[0]:.3f} ({len(seeds)} seeds)"
+        yield Row(f"never worse than {P2C}: p99 TTFT, {name}", ratio, 1.0, note=note, error=error)
         # Beside what fails anyway, and a thousandth of all: some overload, some faults hit whoever happens to be there.
         worse = (failed[0] - failed[1]) / max(failed[1], arrived / 1000)
         yield Row(f"never worse than {P2C}: more requests that fail, {name}", worse, 0.05, note=f"{failed[0]} to {failed[1]} of {arrived}")
@@ -116,7 +121,7 @@ def known_limits(seeds: tuple[int, ...]) -> Iterator[Row]:
         note=f"429s: {refused} of {sum(one.attempts for one in small)}; {max(one.largest for one in small) / 600_000:.1%} in one request",
     )
     use = sum(sum(endpoint.minutes[2:5]) for endpoint in small) / (3 * 600_000 * len(small))
-    yield Row("the same: tokens in full minutes, of the limit", use, 0.97, is_most=False, note="larger ones wait until a minute has room")
+    yield Row("the same: tokens in full minutes, of the limit", use, 0.98, is_most=False, note="larger ones wait until a minute has room")
 
 
 def a_million(_seeds: tuple[int, ...]) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from statistics import quantiles
 
 from dispatch.simulate.compile import compiled, rate_per_s, shipped
 from dispatch.simulate.outcome import Outcome, run
@@ -11,7 +12,7 @@ from dispatch.simulate.policy import Policy
 from dispatch.simulate.scenario import Replica, Scenario
 from msgspec.structs import replace
 
-__all__ = ["p99_ratio", "p99_s", "runs", "scenario", "stretched"]
+__all__ = ["Ratio", "p99_of_as_many", "p99_of_both", "p99_ratio", "p99_s", "runs", "scenario", "stretched"]
 
 _SCENARIOS = shipped()
 CONSTANTS = ("step_ms", "prefill_ms", "decode_ms")
@@ -59,7 +60,38 @@ def p99_s(name: str, policy: str, seeds: tuple[int, ...], workers: int = 1, view
     return [outcome.first_token.quantile(0.99) for outcome in runs(name, policy, seeds, workers, view)]
 
 
-def p99_ratio(name: str, policy: str, against: str, seeds: tuple[int, ...]) -> tuple[float, list[float]]:
-    """Compare two policies: the ratio of the means over seeds, and the ratio of each seed."""
-    ours, theirs = p99_s(name, policy, seeds), p99_s(name, against, seeds)
+Ratio = tuple[float, list[float]]
+"""Of the means over seeds, and of each seed."""
+
+
+def p99_ratio(name: str, policy: str, against: str, seeds: tuple[int, ...]) -> Ratio:
+    """Compare p99 of the time to first token of two policies, over the requests that had one."""
+    return _ratio(p99_s(name, policy, seeds), p99_s(name, against, seeds))
+
+
+def p99_of_as_many(name: str, policy: str, against: str, seeds: tuple[int, ...]) -> Ratio:
+    """Compare by when 99 of a hundred had a first token, of as many requests as had one under the policy that leaves more without.
+
+    So one without counts as later than all others, and no policy looks faster for what it leaves. Where all have one, it is p99.
+    """
+    pairs = [(a.first_token, b.first_token) for a, b in zip(runs(name, policy, seeds), runs(name, against, seeds), strict=True)]
+    ranks = [0.99 * min(a.count, b.count) for a, b in pairs]
+    ours, theirs = ([pair[at].quantile(rank / pair[at].count) for pair, rank in zip(pairs, ranks, strict=True)] for at in (0, 1))
+    return _ratio(ours, theirs)
+
+
+def p99_of_both(name: str, policy: str, against: str, seeds: tuple[int, ...]) -> Ratio:
+    """Compare p99 over the requests that had a first token under either policy."""
+
+    def waits(which: str, seed: int) -> list[float]:
+        return run(compiled(scenario(name), Policy.parse(which), seed=seed, each=True)).waits
+
+    pairs = [
+        [pair for pair in zip(waits(policy, seed), waits(against, seed), strict=True) if min(pair) >= 0] or [(0.0, 1.0)] for seed in seeds
+    ]
+    ours, theirs = ([quantiles([pair[at] for pair in rows], n=100)[-1] for rows in pairs] for at in (0, 1))
+    return _ratio(ours, theirs)
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> Ratio:
     return sum(ours) / sum(theirs), [a / b for a, b in zip(ours, theirs, strict=True)]

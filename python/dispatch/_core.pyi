@@ -1477,6 +1477,7 @@ def simulated_retry(
     retry_after_s: float,
     others: bool,
     elsewhere: bool,
+    fresh: bool,
     pauses: tuple[int, float, float],
     /,
 ) -> float | None:

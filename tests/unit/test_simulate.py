@@ -124,12 +124,14 @@ SIMULATED = [
 @pytest.mark.parametrize("failure", SIMULATED)
 def test_the_simulation_retries_as_the_dispatcher_does(failure: Failure) -> None:
     retry = Retry()
-    cases = product((1, 2, 3), (False, True), (0.1, 100.0), (0.0, 3.0), ((False, False), (False, True), (True, True)))
-    for attempt, committed, left_s, after_s, (others, elsewhere) in cases:
-        facts = {"attempt": attempt, "committed": committed, "left_s": left_s, "others": others, "elsewhere": elsewhere}
+    places = ((False, False, False), (False, True, False), (True, True, False), (True, True, True))
+    for attempt, committed, left_s, after_s, (others, elsewhere, fresh) in product(
+        (1, 2, 3), (False, True), (0.1, 100.0), (0.0, 3.0), places
+    ):
+        facts = {"attempt": attempt, "committed": committed, "left_s": left_s, "others": others, "elsewhere": elsewhere, "fresh": fresh}
         verdict = judge(failure, draw=0.7, retry=retry, retry_after_s=after_s, **facts)  # type: ignore[arg-type]  # bools and floats, mixed
         pauses = (retry.attempts, retry.base_s, retry.cap_s)
-        simulated = simulated_retry(int(failure), attempt, committed, left_s, 0.7, after_s, others, elsewhere, pauses)
+        simulated = simulated_retry(int(failure), attempt, committed, left_s, 0.7, after_s, others, elsewhere, fresh, pauses)
 
         assert simulated == (verdict.after_s if isinstance(verdict, Again) else None)
 

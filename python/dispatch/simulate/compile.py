@@ -92,9 +92,9 @@ def rate_per_s(scenario: Scenario) -> float:
     return scenario.arrivals.rate_per_s or scenario.arrivals.load * capacity_per_s(scenario)
 
 
-def compiled(scenario: Scenario, policy: Policy, *, seed: int, workers: int = 1, shared: bool = True) -> bytes:
-    """Write one run for the core, as JSON."""
-    run = {**_table(scenario), "policy": policy.table(), "seed": seed, "workers": workers, "shared": shared}
+def compiled(scenario: Scenario, policy: Policy, *, seed: int, workers: int = 1, shared: bool = True, each: bool = False) -> bytes:
+    """Write one run for the core, as JSON; with `each`, its outcome has the wait of each request."""
+    run = {**_table(scenario), "policy": policy.table(), "seed": seed, "workers": workers, "shared": shared, "each": each}
     return msgspec.json.encode(run)
 
 

@@ -105,6 +105,7 @@ class Outcome(Struct, frozen=True):
     retries: int
     retry_rate: float
     first_token: Histogram
+    waits: list[float]
     per_token: Histogram
     whole_s: Histogram
     knowable_tokens: int

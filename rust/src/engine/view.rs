@@ -231,7 +231,13 @@ impl View for PoolView<'_> {
     }
 
     fn owed_s(&self, at: usize) -> f64 {
-        self.pool.places[at].limits.owed_s(self.pool.gate(at), self.wish.now)
+        self.pool.places[at].limits.owed_s(self.pool.endpoint(at).buckets(), self.wish.now)
+    }
+
+    fn line(&self, at: usize) -> (u64, u64, f64) {
+        let (pool, row, workers) = (self.pool, self.pool.endpoint(at), self.pool.workers());
+        let owed_s = if pool.is_metered { pool.places[at].limits.owed_s(row.buckets(), self.wish.now) } else { 0.0 };
+        (inflight::load(row.prefill(), workers), inflight::load(row.decode(), workers), owed_s)
     }
 
     fn is_stale(&self, at: usize) -> bool {

@@ -172,6 +172,12 @@ pub fn remaining(cell: &AtomicU64, rate: &Rate, now: Nanos) -> u64 {
     u64::try_from(units).unwrap_or(u64::MAX)
 }
 
+/// Ticks that a bucket owes.
+#[inline]
+pub(super) fn debt(cell: &AtomicU64, now: Nanos) -> u64 {
+    ahead(cell.load(Relaxed), now)
+}
+
 /// Ticks that a bucket owes, and ticks for which it has been full. One of them is 0.
 pub(super) fn balance(cell: &AtomicU64, now: Nanos) -> (u64, u64) {
     match cell.load(Relaxed) {

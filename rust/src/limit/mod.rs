@@ -183,10 +183,12 @@ impl Limits {
 
     /// Seconds until all of its buckets are full, if nobody takes any.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "a cost to compare")]
-    pub fn owed_s(&self, gate: Gate<'_>, now: Nanos) -> f64 {
-        let debts = self.limited().map(|(kind, _)| gcra::balance(&gate.buckets[kind], now).0);
-        debts.max().unwrap_or(0) as f64 / (NS_PER_S * gcra::TICKS) as f64
+    #[inline]
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_wrap, reason = "a cost to compare, below 2^61")]
+    pub fn owed_s(&self, buckets: &[AtomicU64; 8], now: Nanos) -> f64 {
+        let kinds = self.kinds.iter().take(self.active);
+        let most = kinds.map(|kind| gcra::debt(&buckets[usize::from(kind & 7)], now)).fold(0, u64::max);
+        most as i64 as f64 / (NS_PER_S * gcra::TICKS) as f64
     }
 
     /// Whether a request of these units is larger than what may come at once. Requests themselves do not count: each is as large as any.

@@ -17,8 +17,12 @@ fn run(py: Python<'_>, scenario: &str) -> PyResult<String> {
 }
 
 #[pyfunction]
-#[pyo3(signature = (failure, attempt, committed, left_s, draw, retry_after_s, others, elsewhere, pauses, /))]
-#[expect(clippy::too_many_arguments, reason = "the facts of an attempt, as `dispatch.policy.retry.judge` takes them")]
+#[pyo3(signature = (failure, attempt, committed, left_s, draw, retry_after_s, others, elsewhere, fresh, pauses, /))]
+#[expect(
+    clippy::too_many_arguments,
+    clippy::fn_params_excessive_bools,
+    reason = "the facts of an attempt, as `dispatch.policy.retry.judge` takes them"
+)]
 fn simulated_retry(
     failure: u8,
     attempt: u32,
@@ -28,11 +32,12 @@ fn simulated_retry(
     retry_after_s: f64,
     others: bool,
     elsewhere: bool,
+    fresh: bool,
     pauses: (u32, f64, f64),
 ) -> PyResult<Option<f64>> {
     let failure = Failure::from_number(failure).ok_or_else(|| PyValueError::new_err("no such failure"))?;
     let (attempts, base_s, cap_s) = pauses;
-    let failed = Failed { failure, attempt, committed, left_s, draw, retry_after_s, others, elsewhere };
+    let failed = Failed { failure, attempt, committed, left_s, draw, retry_after_s, others, elsewhere, fresh };
     Ok(judge(&failed, &Pauses { attempts, base_s, cap_s }))
 }
 

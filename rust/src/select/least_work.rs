@@ -45,11 +45,10 @@ impl Strategy for LeastWork {
     #[expect(clippy::cast_precision_loss, reason = "tokens beyond 2^53 compare as equal")]
     fn select(&self, view: &dyn View, ask: &Ask, rng: &mut Rng) -> Option<usize> {
         let own = f64::from(ask.tokens.max(1));
-        let is_metered = view.is_metered();
         self.0.explore(view, rng).or_else(|| {
             let cost = |at, pace_s: f64| {
-                let work = view.prefill_tokens(at) as f64 + own + DECODE_PART * view.decode_tokens(at) as f64;
-                let owed_s = if is_metered { view.owed_s(at) } else { 0.0 };
+                let (queued, due, owed_s) = view.line(at);
+                let work = queued as f64 + own + DECODE_PART * due as f64;
                 pace_s * work / self.0.weight(at) + owed_s
             };
             self.0.cheapest(view, rng, |at| view.pace_s(at), cost)

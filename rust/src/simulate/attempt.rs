@@ -4,7 +4,7 @@ use super::boards::clock;
 use super::job::{Job, Signal};
 use super::line::Waiter;
 use super::record::Ended;
-use super::retry::{Failed, Pauses, judge, pause_s};
+use super::retry::{BUDGET_POLL_S, Failed, Pauses, judge, pause_s, place_wait_s};
 use super::scenario::Client;
 use super::world::{Event, World};
 use super::{seconds, span};
@@ -12,6 +12,7 @@ use crate::engine::Outcome;
 use crate::engine::{Ending, Lease, Refusal, Wish};
 use crate::health::Failure;
 use crate::limit::Use;
+use crate::rng::mix;
 use crate::units::Nanos;
 
 /// Timers of an event loop may be early by this.
@@ -20,35 +21,9 @@ const TIMER_GRAIN: Nanos = Nanos(1_000_000);
 impl World {
     pub(super) fn acquire(&mut self, slot: usize, now: Nanos) -> Result<Lease, Refusal> {
         let call = self.calls.get(slot);
-        let draw = self.draws.next_u64();
         let (tokens, hash) = (call.request.estimate, call.request.hash);
-        let (spared, cap_s) = (call.spared, self.client.cap_s);
-        let wish = Wish { tried: call.tried | spared, tokens, now: clock(now), draw, hash };
-        let is_calm = call.error.is_some() && !call.is_hurried;
-        let pool = self.boards.pool(call.worker);
-        let mut taken = pool.acquire(&wish);
-        if taken.is_err() && is_calm {
-            // Nothing is free that was not tried: what was tried may do, but before an account that said 429 another one, if it has
-            // quota soon.
-            taken = pool.acquire(&Wish { tried: spared, ..wish });
-            let is_soon = |refusal: &Refusal| refusal.retry_after.is_some_and(|wait| seconds(Nanos(wait)) <= cap_s);
-            let is_spared = spared != 0 && taken.as_ref().err().is_some_and(|refusal| !is_soon(refusal));
-            if is_spared {
-                taken = pool.acquire(&Wish { tried: 0, ..wish });
-            }
-            let call = self.calls.get_mut(slot);
-            (call.tried, call.spared) = (0, if is_spared { 0 } else { spared });
-        }
-        taken
-    }
-
-    /// Nobody else took what was tried again without a wait: what was tried may do, but not without it.
-    fn calm_down(&mut self, slot: usize, now: Nanos) {
-        let after_s = pause_s(self.calls.get(slot).attempts, self.draws.unit(), &self.pauses());
-        let call = self.calls.get_mut(slot);
-        (call.is_hurried, call.tried) = (false, 0);
-        let waiter = self.calls.waiter(slot);
-        self.agenda.plan(now.plus(span(after_s)).plus(TIMER_GRAIN), Event::Again(waiter));
+        let wish = Wish { tried: call.tried, tokens, now: clock(now), draw: self.draws.next_u64(), hash };
+        self.boards.pool(call.worker).acquire(&wish)
     }
 
     const fn pauses(&self) -> Pauses {
@@ -58,10 +33,29 @@ impl World {
 
     /// Makes a try, or lets it wait for a place.
     pub(super) fn attempt(&mut self, slot: usize, now: Nanos) {
-        match self.acquire(slot, now) {
+        let mut taken = self.acquire(slot, now);
+        let most = self.client.attempts;
+        let call = self.calls.get_mut(slot);
+        // Tries beyond their number are for those that were not asked, and for nobody else.
+        if taken.is_err() && call.error.is_some() && call.attempts < most {
+            // Nothing is free that was not tried: what was tried may do, but not without its wait.
+            call.asked |= std::mem::take(&mut call.tried);
+            if std::mem::take(&mut call.is_hurried) {
+                let attempts = call.attempts;
+                let after_s = pause_s(attempts, self.draws.unit(), &self.pauses());
+                return self.try_in(slot, after_s, now);
+            }
+            taken = self.acquire(slot, now);
+        }
+        match taken {
             Ok(lease) => self.send(slot, lease, now),
             Err(refusal) => self.on_refusal(slot, refusal, now),
         }
+    }
+
+    fn try_in(&mut self, slot: usize, after_s: f64, now: Nanos) {
+        let due = if after_s > 0.0 { now.plus(span(after_s)).plus(TIMER_GRAIN) } else { now };
+        self.agenda.plan(due, Event::Again(self.calls.waiter(slot)));
     }
 
     pub(super) fn send(&mut self, slot: usize, lease: Lease, now: Nanos) {
@@ -75,13 +69,20 @@ impl World {
         call.tried |= 1 << (at % 128);
         call.attempts += 1;
         (call.id, call.site, call.lease) = (id, at, Some(lease));
-        let (request, is_measured) = (call.request, call.is_measured);
+        let (request, is_measured, attempts) = (call.request, call.is_measured, call.attempts);
         self.seconds.sent(now, at, is_retry);
         self.report.attempts += u64::from(is_measured);
         self.report.retries += u64::from(is_measured && is_retry);
         self.report.endpoints[at].attempts += 1;
-        self.agenda.plan(now.plus(span(self.client.first_token_s)), Event::Silence { id });
-        let job = Job { id, input: request.input, output: request.output, parts: request.parts };
+        let patience_s = self.patience_s(slot, now);
+        self.agenda.plan(now.plus(span(patience_s)), Event::Silence { id });
+        let job = Job {
+            id,
+            input: request.input,
+            output: request.output,
+            parts: request.parts,
+            luck: mix(request.luck ^ u64::from(attempts)),
+        };
         self.at_site(at, now, |site, out| site.send(job, now, out));
     }
 
@@ -97,14 +98,15 @@ impl World {
             }
             return;
         };
-        if self.calls.get(slot).is_hurried {
-            return self.calm_down(slot, now);
-        }
-        match refusal.retry_after.map(Nanos) {
-            Some(wait) if seconds(wait) < self.left_s(slot, now) => {
-                self.agenda.plan(now.plus(wait).plus(TIMER_GRAIN), Event::Again(waiter));
-            }
-            _ => self.finish(slot, error, now),
+        let first = *self.calls.get_mut(slot).refused.get_or_insert(now);
+        let wait_s = match refusal.retry_after {
+            Some(wait) => seconds(Nanos(wait)),
+            None => place_wait_s(refusal.why, seconds(now.since(first)), self.draws.unit(), &self.pauses()),
+        };
+        if (0.0..self.left_s(slot, now)).contains(&wait_s) {
+            self.try_in(slot, wait_s, now);
+        } else {
+            self.finish(slot, error, now);
         }
     }
 
@@ -173,16 +175,15 @@ impl World {
 
     /// An attempt has failed: again, or not.
     fn fail(&mut self, slot: usize, failure: Failure, cool_ms: u64, now: Nanos) {
-        let left_s = self.left_s(slot, now);
-        let draw = self.draws.unit();
-        let pool_mask = u128::MAX >> (128 - self.sites.len().min(128));
+        let (left_s, draw, all) = (self.left_s(slot, now), self.draws.unit(), self.all());
         let call = self.calls.get_mut(slot);
         call.id = 0;
         call.error = Some(failure);
-        let here = 1 << (call.site % 128);
-        if failure == Failure::RateLimited {
-            call.spared |= call.lease.as_ref().map_or(here, Lease::account);
-        }
+        let own = 1 << (call.site % 128);
+        // A 429 speaks for all endpoints of its account.
+        let is_of_account = failure == Failure::RateLimited;
+        let here = call.lease.as_ref().filter(|_| is_of_account).map_or(own, Lease::account);
+        call.tried |= here;
         if let Some(lease) = call.lease.take() {
             lease.settle(&Ending { failure, now: clock(now), used: Use::default(), cool_ms });
         }
@@ -194,17 +195,50 @@ impl World {
             left_s,
             draw,
             retry_after_s: cool_ms as f64 / 1e3,
-            others: pool_mask & !(call.tried | call.spared) != 0,
-            elsewhere: pool_mask & !(call.spared | here) != 0,
+            others: all & !call.tried != 0,
+            elsewhere: all & !here != 0,
+            fresh: all & !(call.tried | call.asked) != 0,
         };
-        call.is_hurried = failed.others;
-        let worker = call.worker;
         match judge(&failed, &self.pauses()) {
-            Some(after_s) if self.boards.pool(worker).retry_allowed(clock(now)) => {
-                let waiter = self.calls.waiter(slot);
-                self.agenda.plan(now.plus(span(after_s)), Event::Again(waiter));
-            }
-            _ => self.finish(slot, failure, now),
+            Some(after_s) => self.again(slot, after_s, failed.others, now),
+            None => self.finish(slot, failure, now),
+        }
+    }
+
+    /// Has the next try made if the budget has one, now or soon.
+    fn again(&mut self, slot: usize, after_s: f64, others: bool, now: Nanos) {
+        let call = self.calls.get_mut(slot);
+        call.is_hurried = others;
+        let pool = self.boards.pool(call.worker);
+        if pool.retry_allowed(clock(now)) {
+            self.try_in(slot, after_s, now);
+        } else {
+            self.await_budget(slot, now.plus(span(self.client.cap_s)), now);
+        }
+    }
+
+    /// Waits for the budget while an endpoint that was not tried seems to work.
+    fn await_budget(&mut self, slot: usize, until: Nanos, now: Nanos) {
+        let call = self.calls.get(slot);
+        if now >= until || !self.boards.pool(call.worker).has_sound(call.tried, clock(now)) {
+            return self.finish(slot, call.error.unwrap_or(Failure::Server), now);
+        }
+        let waiter = self.calls.waiter(slot);
+        let due = now.plus(span(BUDGET_POLL_S * (0.5 + self.draws.unit())));
+        self.agenda.plan(due, Event::Budget { waiter, until });
+    }
+
+    pub(super) fn on_budget(&mut self, waiter: Waiter, until: Nanos, now: Nanos) {
+        if !self.calls.is_alive(waiter) {
+            return;
+        }
+        let call = self.calls.get(waiter.slot);
+        let pool = self.boards.pool(call.worker);
+        let is_sound = now < until && pool.has_sound(call.tried, clock(now));
+        if is_sound && pool.retry_allowed(clock(now)) {
+            self.attempt(waiter.slot, now);
+        } else {
+            self.await_budget(waiter.slot, until, now);
         }
     }
 
@@ -260,6 +294,18 @@ impl World {
         if self.calls.is_alive(waiter) && self.calls.get(waiter.slot).attempts == 0 {
             self.turn_away(waiter.slot, now);
         }
+    }
+
+    /// How long a try may take to its first token: while another one could be asked, at most half of the time that is left.
+    fn patience_s(&self, slot: usize, now: Nanos) -> f64 {
+        let (call, left_s) = (self.calls.get(slot), self.left_s(slot, now));
+        let has_others = call.attempts < self.client.attempts && self.all() & !call.tried != 0;
+        self.client.first_token_s.min(if has_others { left_s / 2.0 } else { left_s })
+    }
+
+    /// All positions.
+    fn all(&self) -> u128 {
+        u128::MAX >> (128 - self.sites.len().min(128))
     }
 
     fn left_s(&self, slot: usize, now: Nanos) -> f64 {

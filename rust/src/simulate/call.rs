@@ -20,12 +20,15 @@ pub(super) struct Call {
     pub(super) id: u64,
     pub(super) site: usize,
     pub(super) lease: Option<Lease>,
+    /// Positions tried in this round, and those on accounts that said 429 in it.
     pub(super) tried: u128,
-    /// Positions on accounts that said 429: left out while another account has quota.
-    pub(super) spared: u128,
+    /// Those of earlier rounds.
+    pub(super) asked: u128,
     /// It is tried again without a wait, since somebody else might take it.
     pub(super) is_hurried: bool,
     pub(super) attempts: u32,
+    /// When a retry found no place first.
+    pub(super) refused: Option<Nanos>,
     /// How the last attempt ended.
     pub(super) error: Option<Failure>,
     /// When the client had its first token.
@@ -54,9 +57,10 @@ impl Call {
             site: 0,
             lease: None,
             tried: 0,
-            spared: 0,
+            asked: 0,
             is_hurried: false,
             attempts: 0,
+            refused: None,
             error: None,
             first: None,
             cached: 0,

@@ -18,15 +18,14 @@ pub(super) struct Hosted {
     first_token_s: Spread,
     tokens_per_s: f64,
     quota: Quota,
-    rng: Rng,
     slowness: f64,
     /// Taken while it hangs: never answered.
     lost: BTreeSet<u64>,
 }
 
 impl Hosted {
-    pub(super) fn new(first_token_s: Spread, tokens_per_s: f64, quota: &Spec, rng: Rng) -> Self {
-        Self { first_token_s, tokens_per_s, quota: Quota::new(quota), rng, slowness: 1.0, lost: BTreeSet::new() }
+    pub(super) fn new(first_token_s: Spread, tokens_per_s: f64, quota: &Spec) -> Self {
+        Self { first_token_s, tokens_per_s, quota: Quota::new(quota), slowness: 1.0, lost: BTreeSet::new() }
     }
 }
 
@@ -42,7 +41,8 @@ impl Work for Hosted {
             self.lost.insert(job.id);
             return;
         }
-        let first = now.plus(span(self.first_token_s.draw(&mut self.rng) * self.slowness));
+        let first_s = self.first_token_s.draw(&mut Rng::new(job.luck));
+        let first = now.plus(span(first_s * self.slowness));
         let rest = span(f64::from(job.output - 1) / self.tokens_per_s * self.slowness);
         out.later.push((first, job.id, Signal::First { cached: 0 }));
         out.later.push((first.plus(rest), job.id, Signal::Done));

@@ -21,6 +21,8 @@ pub(super) struct Job {
     pub(super) output: u32,
     /// How the prompt begins: a shared prefix, then a conversation. No tokens: none.
     pub(super) parts: [Part; 2],
+    /// What chance at a server is drawn from: the same for the same try of the same request, whoever chose the server.
+    pub(super) luck: u64,
 }
 
 /// What becomes of a job.

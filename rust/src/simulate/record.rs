@@ -14,6 +14,9 @@ pub const LEAST_S: f64 = 1e-5;
 /// Width of a bucket.
 pub const GROWTH: f64 = 1.005;
 
+/// The wait of a request that had no token.
+pub const NEVER_S: f32 = -1.0;
+
 /// Counts of durations by bucket: those in `[LEAST_S * GROWTH^k, LEAST_S * GROWTH^(k + 1))` are in `k`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Histogram {
@@ -106,6 +109,8 @@ pub struct Report {
     pub retry_rate: f64,
     /// Times to first token, from the arrival, of all that had one.
     pub first_token: Histogram,
+    /// The same of each request in the order of arrival, [`NEVER_S`] where there was none or it was not measured; empty unless asked for.
+    pub waits: Vec<f32>,
     /// Times per further token, by answer.
     pub per_token: Histogram,
     /// Times to the end of whole answers.
@@ -160,6 +165,9 @@ impl Report {
         let tenant = &mut self.tenants[call.request.tenant];
         if let Some(first_s) = ended.first_s {
             self.first_token.add(first_s);
+            if let Some(wait_s) = self.waits.get_mut(call.request.number) {
+                *wait_s = first_s as f32;
+            }
             tenant.first_token.add(first_s);
             self.knowable_tokens += u64::from(call.request.knowable);
             self.known_tokens += u64::from(call.cached);

@@ -21,6 +21,7 @@ const fn reach(failure: Failure) -> (bool, bool) {
 
 /// What is known of an attempt that failed.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the facts that `dispatch.policy.retry.judge` is told")]
 pub struct Failed {
     /// How.
     pub failure: Failure,
@@ -38,6 +39,8 @@ pub struct Failed {
     pub others: bool,
     /// Another one than this may take it, tried or not.
     pub elsewhere: bool,
+    /// One whose account was not asked at all may take it.
+    pub fresh: bool,
 }
 
 /// The settings of retries.
@@ -56,13 +59,27 @@ pub struct Pauses {
 pub fn judge(failed: &Failed, pauses: &Pauses) -> Option<f64> {
     let (again, anywhere) = reach(failed.failure);
     let has_place = anywhere || failed.others || failed.elsewhere;
-    if failed.committed || !again || failed.attempt >= pauses.attempts || !has_place {
+    // A 429 cost nothing: whoever has quota is found, however many have none. Who wants one try gets one.
+    let is_search = failed.failure == Failure::RateLimited && failed.fresh && pauses.attempts > 1;
+    let is_over = failed.attempt >= pauses.attempts && !is_search;
+    if failed.committed || !again || is_over || !has_place {
         return None;
     }
     let drawn_s = pause_s(failed.attempt, failed.draw, pauses);
     let floor_s = if failed.elsewhere { 0.0 } else { failed.retry_after_s };
     let after_s = if failed.others { 0.0 } else { drawn_s.max(floor_s) };
     (after_s < failed.left_s).then_some(after_s)
+}
+
+/// How often a retry asks whether the budget has one for it, s.
+pub(super) const BUDGET_POLL_S: f64 = 0.1;
+/// How often a place is looked for of which nobody knows when it will be free, s.
+const LOOK_S: f64 = 0.05;
+
+/// How long a retry waits before it looks again for a place of which nobody knows when it will be free; negative: not at all.
+pub(super) fn place_wait_s(why: &str, since_s: f64, draw: f64, pauses: &Pauses) -> f64 {
+    let is_place = matches!(why, "capacity" | "concurrency");
+    if is_place && since_s < pauses.cap_s { LOOK_S * (0.5 + draw) } else { -1.0 }
 }
 
 /// The wait after so many attempts: full jitter.

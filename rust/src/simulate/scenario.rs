@@ -20,6 +20,8 @@ pub struct Scenario {
     pub workers: u32,
     /// Whether the workers share one board, or have one each.
     pub shared: bool,
+    /// Whether the report has the wait of each request.
+    pub each: bool,
     /// When requests come.
     pub arrivals: Arrivals,
     /// What they are.

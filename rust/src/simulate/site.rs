@@ -35,7 +35,7 @@ impl Site {
             Server::Replica(batching) => Box::new(Replica::new(*batching)),
             Server::Servers { servers, service_s } => Box::new(Servers::new(*servers, *service_s, rng)),
             Server::Hosted { first_token_s, tokens_per_s, quota } => {
-                Box::new(Hosted::new(*first_token_s, *tokens_per_s, quota, rng))
+                Box::new(Hosted::new(*first_token_s, *tokens_per_s, quota))
             }
         };
         Self { work, fault: None, jobs: BTreeSet::new(), tokens: Minute::default(), requests: Minute::default() }

@@ -52,6 +52,7 @@ fn scenario(rate_per_s: f64, seconds: f64, endpoints: Vec<Endpoint>) -> Scenario
         policy: Policy { strategy: "least_connections".into(), choices: 2, bounded_load: 0.0 },
         workers: 1,
         shared: true,
+        each: false,
         arrivals: Arrivals {
             rate_per_s,
             burst: 1.0,

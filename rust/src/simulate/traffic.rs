@@ -22,6 +22,10 @@ pub(super) struct Request {
     pub(super) estimate: Use,
     pub(super) hash: Option<u64>,
     pub(super) tenant: usize,
+    /// Its place in the order of arrival.
+    pub(super) number: usize,
+    /// See [`super::job::Job`].
+    pub(super) luck: u64,
 }
 
 /// A conversation: how it goes on.
@@ -40,6 +44,8 @@ pub(super) struct Traffic {
     seconds: f64,
     clock: Rng,
     draws: Rng,
+    seed: u64,
+    drawn: usize,
     tenants: Popularity,
     prefixes: Popularity,
     sessions: Vec<Session>,
@@ -61,6 +67,8 @@ impl Traffic {
             seconds: scenario.seconds,
             clock: Rng::new(mix(scenario.seed ^ 1)),
             draws: Rng::new(mix(scenario.seed ^ 2)),
+            seed: mix(scenario.seed ^ 4),
+            drawn: 0,
             tenants: Popularity::new(scenario.tenants.iter().map(|tenant| tenant.share)),
             prefixes: Popularity::new(popularity),
             sessions: vec![Session::default(); requests.sessions as usize],
@@ -134,7 +142,9 @@ impl Traffic {
             Affinity::Prefix => Some(mix(parts[0].text)),
             Affinity::Session => Some(mix(parts[1].text)),
         };
-        Request { input, output, parts, knowable, estimate, hash, tenant }
+        let (number, luck) = (self.drawn, mix(self.seed.wrapping_add(self.drawn as u64)));
+        self.drawn += 1;
+        Request { input, output, parts, knowable, estimate, hash, tenant, number, luck }
     }
 
     /// The shared prefix and the conversation that the prompt begins with.

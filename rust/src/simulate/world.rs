@@ -5,7 +5,7 @@ use super::boards::{Boards, clock};
 use super::call::{Call, Calls};
 use super::job::{Out, Signal};
 use super::line::{Line, Waiter};
-use super::record::{Report, Seconds};
+use super::record::{NEVER_S, Report, Seconds};
 use super::scenario::{Client, Fault, Scenario};
 use super::site::Site;
 use super::span;
@@ -32,6 +32,8 @@ pub(super) enum Event {
     Impatience(Waiter),
     /// A pause is over.
     Again(Waiter),
+    /// A retry asks again whether the budget has one, until an instant.
+    Budget { waiter: Waiter, until: Nanos },
     /// Somebody in the line may have a place now.
     Wake,
     /// A fault begins.
@@ -54,6 +56,8 @@ pub(super) struct World {
     traffic: Traffic,
     faults: Vec<Fault>,
     warm: Nanos,
+    /// Whether the report has the wait of each request.
+    each: bool,
 }
 
 impl World {
@@ -74,6 +78,7 @@ impl World {
             traffic: Traffic::new(scenario),
             faults: scenario.faults.clone(),
             warm: span(scenario.warmup_s),
+            each: scenario.each,
         };
         world.report.endpoints.resize_with(scenario.endpoints.len(), Default::default);
         world.report.tenants.resize_with(scenario.tenants.len(), Default::default);
@@ -116,6 +121,7 @@ impl World {
                     self.attempt(waiter.slot, now);
                 }
             }
+            Event::Budget { waiter, until } => self.on_budget(waiter, until, now),
             Event::Wake => {
                 if self.line.wakes.is_some_and(|at| at <= now) {
                     self.line.wakes = None;
@@ -156,6 +162,9 @@ impl World {
         let worker = self.draws.below(self.boards.workers());
         let is_measured = now >= self.warm;
         self.seconds.at(now).arrived += 1;
+        if self.each {
+            self.report.waits.push(NEVER_S);
+        }
         if is_measured {
             self.report.arrived += 1;
             self.report.tenants[request.tenant].arrived += 1;

@@ -38,7 +38,7 @@ fn a_full_replica_works_as_fast_as_its_step_allows() {
     let (mut replica, mut out, mut rng, mut now) = (Replica::new(BATCHING), Out::default(), Rng::new(1), Nanos(0));
     for id in 0..JOBS {
         let (input, output) = (lognormal(1_150.0).count(&mut rng), lognormal(210.0).count(&mut rng));
-        replica.send(Job { id: u64::from(id), input, output, parts: [Part::default(); 2] }, now, &mut out);
+        replica.send(Job { id: u64::from(id), input, output, parts: [Part::default(); 2], luck: 0 }, now, &mut out);
     }
     while let Some(due) = out.timers.pop() {
         now = due;
@@ -92,4 +92,27 @@ fn tenants_take_turns_in_a_fair_line() {
     let plain = served(&run);
     run.client.fair = true;
     assert!(served(&run) > 0.99 && plain < 0.8, "{plain}");
+}
+
+#[test]
+fn whoever_has_quota_is_found_however_many_accounts_have_none() {
+    let quota = Quota { requests_per_min: 0, tokens_per_min: 1, enforce: Enforce::Sliding, burst_s: 60.0 };
+    let hosted = |quota| Server::Hosted { first_token_s: lognormal(0.4), tokens_per_s: 80.0, quota };
+    for seed in 1..10 {
+        let mut run = chat(1.0, 10.0, 0);
+        run.seed = seed;
+        run.endpoints = endpoints(5, &hosted(quota));
+        run.endpoints.extend(endpoints(1, &hosted(Quota { tokens_per_min: 0, ..quota })));
+        assert_eq!(run_checked(&run).ended.len(), 0);
+    }
+}
+
+#[test]
+fn a_crowd_whose_endpoint_is_gone_waits_for_the_budget_and_goes_over() {
+    let mut run = chat(1.0, 10.0, 2);
+    run.warmup_s = 0.0;
+    run.arrivals.together = 60;
+    run.faults = vec![Fault { endpoint: 0, from_s: 0.0, to_s: 20.0, what: What::Outage, amount: 0.0 }];
+    let report = run_checked(&run);
+    assert!(report.ended.is_empty() && report.retries > 20, "{:?} {}", report.ended, report.retries);
 }
