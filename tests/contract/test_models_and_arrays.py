@@ -74,8 +74,15 @@ async def test_a_stream_without_alt_is_one_array(upstream: str, tmp_path: Path) 
     assert "".join(text for text in texts if text != "Two") == "Looking."
 
 
+def impatient(player: Player) -> dict[str, Any]:
+    """Silence inside an answer is a fault at once, not after half a minute."""
+    config = configuration(player)
+    config["models"]["generate"]["stall_s"] = 0.2
+    return config
+
+
 async def test_an_array_that_breaks_off_ends_in_an_error_and_not_cleanly(tmp_path: Path) -> None:
-    async with Player() as player, sidecar(tmp_path, configuration(player)) as port, aiohttp.ClientSession() as session:
+    async with Player() as player, sidecar(tmp_path, impatient(player)) as port, aiohttp.ClientSession() as session:
         player.play(STREAMS["generate"]()[:4])
         data = b""
         async with session.post(f"http://127.0.0.1:{port}/v1beta/models/generate:streamGenerateContent", json=ASK) as answer:
