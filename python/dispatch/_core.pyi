@@ -389,6 +389,13 @@ class Board:
             IndexError: there is no such row.
         """
 
+    def count_renewal(self, slot: int, issued: bool, /) -> None:
+        """Count that a credential of an endpoint was had, or was not (`transport.credentials`).
+
+        Raises:
+            IndexError: there is no such row.
+        """
+
     def lose(self, slot: int, time_ms: int, now_ns: int, /) -> None:
         """Open an endpoint's breaker, or keep it open: a check found nobody there.
 
@@ -745,6 +752,9 @@ class Lease:
             now_ns: now.
         """
 
+    def charge(self, now_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> None:
+        """Charge what a part has used of something that lasts, such as a session; nothing once it has ended."""
+
     def settle(self, failure: int, now_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, cool_ms: int, /) -> bool:
         """End the attempt. A success is reconciled with the tokens used.
 
@@ -769,6 +779,13 @@ class Lease:
 @final
 class Ticket:
     """A client's request, let in. Settled exactly once; dropped without it counts as cancelled, and nothing is refunded."""
+
+    def charge(self, now_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> Refusal | None:
+        """Charge what a part has used of something that lasts and is paid as it goes on; nothing once it has ended.
+
+        Returns:
+            A limit of tokens that is spent now: no further part should begin before its time. What was used is charged all the same.
+        """
 
     def count_exactly(self) -> None:
         """From here on what is settled is what was used: 0 tokens are none, and not unknown. For a request that shares an answer."""
@@ -858,6 +875,10 @@ class EndpointState:
     @property
     def checks(self) -> list[int]:
         """Checks that passed, and that failed."""
+
+    @property
+    def renewals(self) -> list[int]:
+        """Credentials that were had for it, and that were not."""
 
     @property
     def trips(self) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dispatch.transport.connection import Owner
     from dispatch.transport.credentials.keeper import Keeper
 
-__all__ = ["Held", "links_of"]
+__all__ = ["Held", "links_of", "users_of"]
 
 
 class Held(Protocol):
@@ -67,6 +67,11 @@ def links_of(config: Config, secrets: Secrets, generation: Held, old: Held | Non
         count = partial(generation.routing.leave_out, endpoint.name)
         links[endpoint.name] = Link(endpoint, provider, origin, secrets.endpoints[endpoint.name].reveal(), count)
     return links
+
+
+def users_of(config: Config, whose: Identity) -> list[str]:
+    """The endpoints whose requests carry that credential."""
+    return [endpoint.name for endpoint in config.endpoints if identity_of(find_provider(endpoint.provider), endpoint) == whose]
 
 
 def _credentialed(place: tuple[object, ...], inner: Origin, whose: Identity, generation: Held, old: Held | None) -> Owner:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dispatch.pools import Watched
     from dispatch.queue import Waiter
     from dispatch.routing.bell import Bell
+    from dispatch.telemetry.renewals import Say
 
     Report = Callable[[Call, Failure, DispatchError | None], None]
 
@@ -48,6 +49,8 @@ class Dispatcher:
     def __init__(self, report: Report | None = None, worker: int = 0) -> None:
         self.generation: Generation | None = None
         self.report = report
+        self.say: Say | None = None
+        """Writes a line about this worker; None: nobody reads."""
         self.draining = False
         self._fail = self.fail
         self.keepalive_ns = 15 * _NS

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatch.errors import DispatchError
+    from dispatch.routing import Refusal
 
 __all__ = ["Answer", "Body", "Call", "Place", "Rewritable", "Run", "Sink", "Ticket"]
 
@@ -64,6 +65,9 @@ class Ticket(Protocol):
     """The key's and the model's part of the limits, taken once for a request (`_core.Ticket`)."""
 
     def settle(self, outcome: int, now_ns: int, overhead_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> bool: ...
+    def charge(self, now_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> Refusal | None:
+        """Charge a part of something that lasts. Returns the limit that is spent now."""
+
     def count_exactly(self) -> None:
         """From here on, 0 tokens are none and not unknown."""
 
@@ -137,6 +141,7 @@ class Call:
         booked: lines of the ledger so far.
         is_delivered: the ledger has the attempt that the key pays for.
         attempts: tries so far, over all pools.
+        audio: of the tokens, those of sound: of the input without cached ones, and of the output.
         place: in the queue, while it waits there.
         priority: what the client asked for, by its place in `queue.CLASSES`; None: its key's.
         queue_events: the client of a stream wants to hear where it stands in the queue.
@@ -157,6 +162,7 @@ class Call:
     answered_ns = 0
     asker = 0
     attempts = 0
+    audio = (0, 0)
     booked = 0
     chunked = True
     committed = False

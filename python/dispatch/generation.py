@@ -18,7 +18,7 @@ from dispatch.coalesce import Coalescer
 from dispatch.config import FROM_CLIENT, Coalesce, Route, pools
 from dispatch.config.plans import Pool as PoolPlan
 from dispatch.config.plans.conditions import DECLARED, SIGNALS
-from dispatch.connections import links_of
+from dispatch.connections import links_of, users_of
 from dispatch.errors import ModelNotAllowed, ModelNotFound
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.plans.able import chosen
@@ -34,6 +34,7 @@ from dispatch.policy.cost import OUTPUT_TOKENS, estimate_tokens, expect_output_t
 from dispatch.pools import Pool
 from dispatch.routing import SHARED, Hedges, Routing
 from dispatch.telemetry.ledger import Ledger
+from dispatch.telemetry.renewals import Renewals
 from dispatch.trails import ToldPool
 
 if TYPE_CHECKING:
@@ -186,6 +187,8 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     generation.remembered = Remembered.beside(config.server.ledger, worker, before)
     ledger = _ledger(config, worker, routing)
     links = links_of(config, secrets, generation, dispatcher.generation)
+    for whose, keeper in generation.keepers.items():
+        keeper.told = Renewals(board, [(name, slots.endpoints[name]) for name in users_of(config, whose)], dispatcher.say)
     added = [_add_model(generation, model, links, secrets, dispatcher, ledger) for model in config.models.values()]
     _add_keys(generation, secrets, slots)
     rows = [(digest, generation.keys[digest]) for digest in secrets.keys if not generation.keys[digest].secret]

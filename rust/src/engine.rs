@@ -199,9 +199,7 @@ impl Engine {
         for (place, (limits, gate)) in self.gates(charged).enumerate() {
             if let Err(block) = limits.reserve(gate, &units, now) {
                 give_back(self.gates(charged).take(place), tokens, now);
-                // The model is in the middle: what stands around it is the key's.
-                let is_models = place == usize::from(charged.key.is_some());
-                return Err((block.into(), if is_models { Whose::Model } else { Whose::Key }));
+                return Err((block.into(), charged.whose(place)));
             }
         }
         Ok(())

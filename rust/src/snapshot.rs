@@ -86,6 +86,8 @@ pub struct Endpoint {
     pub cost: Vec<u64>,
     /// What translations could not say, in the order of [`crate::board::LEFT_OUT`].
     pub left_out: Vec<u64>,
+    /// Credentials that were had for it, and that were not.
+    pub renewals: Vec<u64>,
 }
 
 /// One key.
@@ -176,6 +178,7 @@ pub fn endpoint(board: &Board, slot: usize) -> Endpoint {
         booked: counters(row.booked()),
         cost: counters(row.cost()),
         left_out: counters(row.left_out()),
+        renewals: counters(row.renewals()),
     }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +237,37 @@ async def test_a_refusal_of_the_keys_is_ours_to_mend_and_has_them_read_anew(monk
         monkeypatch.setenv("A_SECRET", "another")
         assert (await peer.ask(chat())).status == 502
         await until(lambda: one.value.secret == "another")
+
+
+def has_asked(issuer: Issuer, hosted: Hosted, times: int) -> bool:
+    return len(issuer.asked) == times and keeper(hosted)._task is None
+
+
+async def test_renewals_that_fail_are_told_once_and_counted_and_so_is_the_mending(tmp_path: Path, pem: str) -> None:
+    denied = (400, {"error": "invalid_grant", "error_description": f"the token {TOKEN} is gone"})
+    answers = iter([denied, denied, issued()])
+    said: list[tuple[str, str, dict[str, object]]] = []
+    async with Issuer({"POST /token": lambda _: next(answers)}) as issuer, Upstream(once(answer(GENERATED))) as upstream:
+        file = account(tmp_path, issuer, pem)
+        other = {**vertex(upstream, file)["endpoints"][0], "name": "w"}
+        config = vertex(upstream, file, other, retry={"attempts": 1})
+        hosted = Hosted(config)
+        hosted.dispatcher.say = lambda name, text="", **fields: said.append((name, text, fields))
+        async with hosted:
+            peer = await hosted.peer()
+            assert (await peer.ask(chat())).status == 502
+            for asked in (2, 3):
+                keeper(hosted)._due_s = 0.0
+                await until(partial(has_asked, issuer, hosted, asked))
+            assert (await peer.ask(chat())).status == 200
+            metrics = await hosted.metrics()
+
+    assert [name for name, _, _ in said] == ["credential_failed", "credential_renewed"]
+    assert said[0][1].startswith(f"no new credential of Google ({file}) for v, w: 127.0.0.1: status 400, invalid_grant: the token ")
+    assert TOKEN not in str(said)
+    assert "PRIVATE" not in str(said)
+    counted = {tuple(sorted(dict(labels).values())): count for (name, labels), count in metrics.items() if "renewals" in name}
+    assert counted == {("issued", "v"): 1, ("failed", "v"): 2, ("issued", "w"): 1, ("failed", "w"): 2}
 
 
 async def nothing() -> None:

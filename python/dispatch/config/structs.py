@@ -101,6 +101,10 @@ class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per million output tokens, reasoning included."""
     cached_input: Rate | None = None
     """Per million input tokens read from the provider's cache; left out: the price of `input`."""
+    audio_input: Rate | None = None
+    """Per million input tokens of sound, in realtime sessions; left out: the price of `input`."""
+    audio_output: Rate | None = None
+    """Per million output tokens of sound, in realtime sessions; left out: the price of `output`."""
 
 
 class Certificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -280,6 +284,10 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     a second on average beyond it."""
     write_timeout_s: Seconds = 30.0
     """A client that takes nothing for this long is dropped."""
+    session_s: Seconds = 3600.0
+    """Longest realtime session; OpenAI ends its own after an hour."""
+    session_idle_s: Seconds = 600.0
+    """A realtime session in which neither side says anything for this long is ended."""
     users_max: Annotated[int, Meta(ge=1, le=65_536)] = 16_384
     """Users of keys with `per_user` limits that are told apart at once, 128 bytes each; when more come within a minute, those too many of a
     key share one limit. A change needs a restart."""

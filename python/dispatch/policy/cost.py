@@ -20,6 +20,7 @@ __all__ = [
     "PICO_PER_MICRO",
     "TOKENS_PER_REQUEST",
     "Rates",
+    "audio_pico",
     "cost_pico",
     "estimate_tokens",
     "expect_output_tokens",
@@ -44,6 +45,8 @@ class Rates(Struct, frozen=True):
     input: int = 0
     output: int = 0
     cached_input: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
 
 
 def rates(price: Price | None) -> Rates:
@@ -51,7 +54,9 @@ def rates(price: Price | None) -> Rates:
     if price is None:
         return Rates()
     cached = price.input if price.cached_input is None else price.cached_input
-    return Rates(_micro(price.input), _micro(price.output), _micro(cached))
+    heard = price.input if price.audio_input is None else price.audio_input
+    spoken = price.output if price.audio_output is None else price.audio_output
+    return Rates(_micro(price.input), _micro(price.output), _micro(cached), _micro(heard), _micro(spoken))
 
 
 def cost_pico(usage: Usage, price: Rates) -> int:
@@ -59,6 +64,11 @@ def cost_pico(usage: Usage, price: Rates) -> int:
     # Cached tokens are part of the input; a provider that reports more of them than input cannot make the rest negative.
     cached = min(usage.cached_tokens, usage.input_tokens)
     return (usage.input_tokens - cached) * price.input + cached * price.cached_input + usage.output_tokens * price.output
+
+
+def audio_pico(tokens_in: int, tokens_out: int, price: Rates) -> int:
+    """Return what tokens of sound cost beside what `cost_pico` counts for them, in picodollars; cached ones are none of them."""
+    return tokens_in * (price.audio_input - price.input) + tokens_out * (price.audio_output - price.output)
 
 
 def micro_dollars(pico: int) -> int:

@@ -150,6 +150,8 @@ class Front:
         self._forwarded = (*FORWARDED, *sorted(extra - set(FORWARDED)))
         self._hosts = LOOPBACK_HOSTS | {name.lower().encode() for name in settings.hosts}
         self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
+        for session in [*self.sessions]:
+            session.recheck(generation)
 
     def new_reader(self) -> RequestReader:
         return RequestReader(MAX_HEAD_BYTES, MAX_FIELDS, self.settings.max_body_bytes, self._forwarded)

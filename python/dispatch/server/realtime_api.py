@@ -1,8 +1,8 @@
 """OpenAI's Realtime API (https://platform.openai.com/docs/guides/realtime-websocket): WebSockets, passed on as they are.
 
-A session takes one place at the key, the model and an endpoint, and gives it back once, when it ends, with what its `response.done`
-events said that it cost. Neither side is read faster than the other one takes; frames above `server.max_body_bytes` end a session.
-Before the handshake another endpoint may be asked; after it nobody can stand in.
+A session takes one place at the key, its user, the model and an endpoint, and gives it back once, when it ends; what its `response.done`
+events say that they used is charged as they come. Neither side is read faster than the other one takes; frames above
+`server.max_body_bytes` end a session. Before the handshake another endpoint may be asked; after it nobody can stand in.
 """
 
 from __future__ import annotations
@@ -64,10 +64,15 @@ def realtime(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     call.request_id = front.request_id()
     if model.from_client:
         call.credential = inbound.credential() or b""
-    ticket = generation.admit(model.slot, key.slot, 0, 0, received_ns)
+    if key.secret:
+        call.asker = key.asker(inbound.header(b"x-dispatch-user") or b"")
+    asker = call.asker or key.slot
+    ticket = generation.admit(model.slot, asker, 0, 0, received_ns)
     if isinstance(ticket, Refusal):
-        generation.routing.refuse(model.slot, key.slot)
-        raise over_limit(call, ticket)
+        generation.routing.refuse(model.slot, asker)
+        client.call = call
+        dispatcher.reject(call, over_limit(call, ticket))
+        return
     call.ticket = ticket
     dispatcher.under_way += 1
     client.call = call

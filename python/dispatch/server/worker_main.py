@@ -84,6 +84,7 @@ class Main:
         report = None if setup.log == "off" else self._log.request
         board = Board.attach(setup.board_fd, setup.index)
         self._worker = Worker(setup.index, board, report, _bell(board, setup.bell_fds))
+        self._worker.dispatcher.say = self._log.event
         self._status: asyncio.Future[int]
         self._draining: asyncio.Task[None] | None = None
         self._told = 0

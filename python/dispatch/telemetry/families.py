@@ -93,6 +93,12 @@ def _checks(snapshot: Snapshot) -> Samples:
             yield from (((name, outcome), count) for outcome, count in zip(("passed", "failed"), row.checks, strict=True))
 
 
+def _renewals(snapshot: Snapshot) -> Samples:
+    for name, row in snapshot.endpoints.items():
+        if any(row.renewals):
+            yield from (((name, outcome), count) for outcome, count in zip(("issued", "failed"), row.renewals, strict=True))
+
+
 def _key_cost(snapshot: Snapshot) -> Samples:
     return (((name,), row.cost / _PICO) for name, row in snapshot.keys.items() if row.cost)
 
@@ -242,6 +248,14 @@ _EXTRAS = (
         about="Checks of endpoints without a request.",
         read=_checks,
         only="endpoints are checked",
+    ),
+    Metric(
+        name="dispatch_credential_renewals_total",
+        labels=("endpoint", "outcome"),
+        unit="renewals",
+        about="Credentials that were asked for, by each worker: issued, or failed.",
+        read=_renewals,
+        only="credentials are renewed",
     ),
     Metric(
         name="dispatch_hedges_total",

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from dispatch.errors import ConfigError, Failure
 from dispatch.policy.booking import BOOKED, Booking, book_as
-from dispatch.policy.cost import cost_pico
+from dispatch.policy.cost import audio_pico, cost_pico
 from dispatch.schema import Usage
 from dispatch.telemetry.begun import Begun, Sent, book_left_behind
 
@@ -51,6 +51,9 @@ class Entry(Struct, omit_defaults=True, kw_only=True):
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    audio_in: int = 0
+    """Of `tokens_in`, those of sound that were not cached, in a realtime session."""
+    audio_out: int = 0
     estimated: bool = False
     """The tokens are an estimate: of a stream without a report from what it gave, of an `unknown` attempt its prompt."""
     cost_pico: int = 0
@@ -174,7 +177,9 @@ class Ledger:
         estimated = attempt.relay is not None and attempt.relay.is_estimated
         if outcome is Booking.UNKNOWN and not tokens_in:
             tokens_in, estimated = call.tokens_in, True
-        cost = cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), self._prices[endpoint])
+        price, (audio_in, audio_out) = self._prices[endpoint], root.audio
+        cost = cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), price)
+        cost += audio_pico(audio_in, audio_out, price)
         entry = Entry(
             time=datetime.now(UTC),
             id=root.request_id[14:-2].decode("latin-1"),
@@ -188,6 +193,8 @@ class Ledger:
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             tokens_cached=cached,
+            audio_in=audio_in,
+            audio_out=audio_out,
             estimated=estimated,
             cost_pico=cost,
             duration_ms=(now_ns - attempt.sent_ns) // 1000 / 1000,

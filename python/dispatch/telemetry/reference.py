@@ -33,6 +33,8 @@ def page() -> str:
         ("outcome", "`dispatch_requests_total`", OUTCOMES),
         ("failure", "attempts; what they mean is in [failures.md](failures.md)", ("none", *FAILURES[1:])),
         ("outcome", "the ledger", BOOKINGS),
+        ("outcome", "checks", ("passed", "failed")),
+        ("outcome", "renewals of credentials", ("issued", "failed")),
         ("outcome", "hedges", HEDGES),
         ("where", "translations", LEFT_OUT),
         ("kind", "tokens", ("input", "output", "cached")),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from dispatch.transport.connection import Receiver
 
-__all__ = ["IDLE_S", "MAX_HANDSHAKES", "SWEEP_S", "Origin", "Waiting"]
+__all__ = ["IDLE_S", "MAX_HANDSHAKES", "SWEEP_S", "NoCredential", "Origin", "Waiting"]
 
 IDLE_S = 4
 """Below uvicorn's and Node's five seconds: the side that closes first must be ours."""
@@ -65,6 +65,10 @@ class Waiting:
 
     def cancel(self) -> None:
         self.receiver = None
+
+
+class NoCredential(OSError):
+    """There is no credential to show on a connection."""
 
 
 class Origin:
@@ -130,10 +134,16 @@ class Origin:
         self._waiting.append(waiting)
         self._make()
 
-    async def dial(self, protocol: asyncio.Protocol) -> None:
-        """Make a connection for something else than requests; it belongs to `protocol` alone. Raises `OSError`, `TimeoutError`."""
+    async def dial(self, protocol: asyncio.Protocol, request: bytes) -> bytes:
+        """Make a connection for something else than answers; it belongs to `protocol` alone. Returns what is to be sent on it first.
+
+        Raises:
+            OSError: there is none; `NoCredential`: nothing that could be sent on it.
+            TimeoutError: there is none in time.
+        """
         async with asyncio.timeout(self.connect_s):
             await self._connect(cast("Origin", _Dial(protocol, self.connect_s)))
+        return request
 
     def protocol(self) -> UpstreamConnection:
         """The protocol of a new connection."""

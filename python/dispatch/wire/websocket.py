@@ -5,13 +5,23 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["GOING_AWAY", "Frames", "accept_of", "close_frame", "is_key"]
+if TYPE_CHECKING:
+    import re
+
+__all__ = ["BROKEN", "GOING_AWAY", "TOO_LONG", "TRY_LATER", "Frames", "accept_of", "close_frame", "is_key", "text_frame"]
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 GOING_AWAY: Final = 1001
+TOO_LONG: Final = 1009
+BROKEN: Final = 1011
+TRY_LATER: Final = 1013
+"""Codes of RFC 6455 section 7.4.1 and of its registry."""
 _TEXT: Final = 1
+_CONTROL: Final = 8
+_CLOSE: Final = 8
+_REASON: Final = 123
 _FIN: Final = 0x80
 _MASKED: Final = 0x80
 _PEEK: Final = 256
@@ -32,10 +42,17 @@ def accept_of(key: bytes) -> bytes:
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
-def close_frame(code: int, *, masked: bool) -> bytes:
-    """A frame that ends a conversation. A mask of zeros is a mask."""
-    payload = code.to_bytes(2, "big")
+def close_frame(code: int, reason: str = "", *, masked: bool) -> bytes:
+    """A frame that ends a conversation; `reason` is cut to the 123 bytes that such a frame holds. A mask of zeros is a mask."""
+    text = reason.encode()[:_REASON].decode(errors="ignore").encode()
+    payload = code.to_bytes(2, "big") + text
     return bytes((_FIN | 8, _MASKED | len(payload))) + bytes(4) + payload if masked else bytes((_FIN | 8, len(payload))) + payload
+
+
+def text_frame(text: bytes) -> bytes:
+    """A text for a client, below 64 KiB."""
+    length = bytes((len(text),)) if len(text) < 126 else b"\x7e" + len(text).to_bytes(2, "big")
+    return bytes((_FIN | _TEXT,)) + length + text
 
 
 class Frames:
@@ -45,22 +62,28 @@ class Frames:
         max_bytes: longest frame.
         mark: texts with this among their first bytes are kept, and returned when they are whole.
         max_kept: longest text that is kept.
+
+    Attributes:
+        is_closing: a frame has come that ends the conversation.
     """
 
-    __slots__ = ("_head", "_kept", "_left", "_mark", "_max_bytes", "_max_kept")
+    __slots__ = ("_head", "_is_control", "_is_last", "_kept", "_left", "_mark", "_max_bytes", "_max_kept", "is_closing")
 
-    def __init__(self, max_bytes: int, mark: bytes = b"", max_kept: int = 1 << 20) -> None:
+    def __init__(self, max_bytes: int, mark: re.Pattern[bytes] | None = None, max_kept: int = 1 << 20) -> None:
         self._max_bytes = max_bytes
         self._mark = mark
         self._max_kept = max_kept
         self._head = b""
         self._left = 0
+        self._is_last = True
+        self._is_control = False
         self._kept: bytearray | None = None
+        self.is_closing = False
 
     @property
     def is_between(self) -> bool:
-        """Whether no frame is under way, so that one of ours may be written."""
-        return not self._head and not self._left
+        """Whether no message is under way, so that one of ours may be written."""
+        return self._is_last and not self._head and not self._left
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes; returns the marked texts that are whole now.
@@ -75,13 +98,17 @@ class Frames:
                 piece = data[at : at + self._left]
                 at += len(piece)
                 self._left -= len(piece)
-                self._keep(piece, found)
+                if self._kept is not None and not self._is_control:
+                    self._kept += piece
             else:
                 need = _head_length(self._head) - len(self._head)
                 self._head += data[at : at + need]
                 at += need
-                if len(self._head) == _head_length(self._head):
-                    self._begin()
+                if len(self._head) < _head_length(self._head):
+                    continue
+                self._begin()
+            if self._kept is not None and self._mark is not None:
+                self._look(self._kept, self._mark, found)
         return found
 
     def _begin(self) -> None:
@@ -92,18 +119,27 @@ class Frames:
         if length > self._max_bytes:
             raise ValueError(f"a frame of {length} bytes")
         self._left = length
-        wanted = bool(self._mark) and head[0] == _FIN | _TEXT and not head[1] & _MASKED and length <= self._max_kept
-        self._kept = bytearray() if wanted else None
-
-    def _keep(self, piece: bytes, found: list[bytes]) -> None:
-        kept = self._kept
-        if kept is None:
+        kind = head[0] & 0x0F
+        self._is_control = kind >= _CONTROL
+        if self._is_control:
+            self.is_closing |= kind == _CLOSE
             return
-        kept += piece
-        if (len(kept) >= _PEEK or not self._left) and self._mark not in kept[:_PEEK]:
+        self._is_last = bool(head[0] & _FIN)
+        if kind:
+            # The first of a message; what it has no room for, or what a client masks, is not read.
+            self._kept = bytearray() if kind == _TEXT and self._mark is not None and not head[1] & _MASKED else None
+        if self._kept is not None and len(self._kept) + length > self._max_kept:
             self._kept = None
-        elif not self._left:
-            found.append(bytes(kept))
+
+    def _look(self, kept: bytearray, mark: re.Pattern[bytes], found: list[bytes]) -> None:
+        """Give up a text that is not marked; hand over one that is whole."""
+        is_whole = self._is_last and not self._left and not self._is_control
+        if is_whole or len(kept) >= _PEEK:
+            if mark.search(kept, 0, _PEEK) is None:
+                self._kept = None
+            elif is_whole:
+                self._kept = None
+                found.append(bytes(kept))
 
 
 def _head_length(head: bytes) -> int:

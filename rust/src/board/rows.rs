@@ -165,6 +165,11 @@ impl<'a> EndpointRow<'a> {
     pub fn cost(self) -> &'a [AtomicU64] {
         &self.0[10].wide()[3..6]
     }
+    /// Credentials that were had for it, and that were not.
+    #[must_use]
+    pub fn renewals(self) -> &'a [AtomicU64] {
+        &self.0[10].wide()[6..]
+    }
     /// What was taken of each bucket in the last minute (`limit::window`).
     #[must_use]
     pub const fn windows(self) -> &'a [AtomicU64; 8] {

@@ -1,7 +1,7 @@
 //! A place on an endpoint, from the decision to the end of the attempt. Settled exactly once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
 use super::pool::{Pool, Wish};
 use super::view::bit;
@@ -152,6 +152,16 @@ impl Lease {
             let pause = told.reset.min(Nanos(LONGEST_PAUSE_MS * 1_000_000));
             self.pool.endpoint(self.at).not_before().fetch_max(now.plus(pause).0, Relaxed);
         }
+    }
+
+    /// Charges what a part has used of something that lasts; nothing once it has ended.
+    pub fn charge(&self, used: Use, now: Nanos) {
+        if self.phase.load(Acquire) == SETTLED {
+            return;
+        }
+        let limits = &self.pool.places[self.at].limits;
+        limits.reconcile(self.pool.gate(self.at), Use::default(), used, self.reserved, now);
+        super::count_tokens(self.pool.endpoint(self.at).tokens(), used);
     }
 
     /// Ends it. False, without effect, when it has ended already.

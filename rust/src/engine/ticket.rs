@@ -1,9 +1,9 @@
 //! A client's request on its key and its model, from admission to its end. Settled exactly once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed};
 
-use super::{Engine, turns};
+use super::{Engine, Refused, Whose, turns};
 use crate::health::Failure;
 use crate::limit::estimate::Learned;
 use crate::limit::{self, Use};
@@ -44,6 +44,13 @@ pub(super) struct Charged {
     pub(super) model: u16,
     pub(super) key: Option<u16>,
     pub(super) user: Option<usize>,
+}
+
+impl Charged {
+    /// Whose the limits at a place of `Engine::gates` are. The model is in the middle: what stands around it is the key's.
+    pub(super) fn whose(&self, place: usize) -> Whose {
+        if place == usize::from(self.key.is_some()) { Whose::Model } else { Whose::Key }
+    }
 }
 
 /// A request let in. Dropped unsettled it counts as cancelled, without a refund.
@@ -107,6 +114,27 @@ impl Ticket {
             turns::key_freed(&self.engine.board);
         }
         true
+    }
+
+    /// Charges what a part has used of something that lasts and is paid as it goes on; nothing once it has ended.
+    ///
+    /// # Errors
+    /// A limit of tokens that is spent now: no further part should begin. What was used is charged all the same.
+    pub fn charge(&self, used: Use, now: Nanos) -> Result<(), Refused> {
+        if self.settled.load(Acquire) {
+            return Ok(());
+        }
+        let mut spent = Ok(());
+        for (place, (limits, gate)) in self.engine.gates(self.charged).enumerate() {
+            limits.reconcile(gate, Use::default(), used, self.admitted, now);
+            if let (Ok(()), Err(block)) = (&spent, limits.peek_tokens(gate, now)) {
+                spent = Err((block.into(), self.charged.whose(place)));
+            }
+        }
+        if let Some(key) = self.charged.key {
+            super::count_tokens(self.engine.board.key(usize::from(key)).tokens(), used);
+        }
+        spent
     }
 
     /// Gives everything back as if it had not been let in: no endpoint may take it now. False when it has ended already.

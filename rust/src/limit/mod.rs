@@ -210,11 +210,21 @@ impl Limits {
     /// # Errors
     /// The limit that holds it back longest; a full line, whose end nobody knows, comes first.
     pub fn peek(&self, gate: Gate<'_>, units: &[u64; 5], now: Nanos) -> Result<(), Block> {
-        if !self.has_place(gate) {
-            return Err(FULL);
-        }
+        if self.has_place(gate) { self.peek_rates(gate, units, now) } else { Err(FULL) }
+    }
+
+    /// Whether another token would fit, of each kind: for somebody who has a place already.
+    ///
+    /// # Errors
+    /// The limit that holds it back longest.
+    pub fn peek_tokens(&self, gate: Gate<'_>, now: Nanos) -> Result<(), Block> {
+        self.peek_rates(gate, &[0, 1, 1, 1, 1], now)
+    }
+
+    /// Units of 0 ask nothing of their kind.
+    fn peek_rates(&self, gate: Gate<'_>, units: &[u64; 5], now: Nanos) -> Result<(), Block> {
         let mut block: Option<Block> = None;
-        for (kind, rate) in self.limited() {
+        for (kind, rate) in self.limited().filter(|(kind, _)| *kind > 0 || units[0] > 0) {
             if let Err(wait) = gate.peek(kind, rate, units[kind], now) {
                 let longest = block.and_then(|block| block.wait).unwrap_or(0);
                 if wait > longest {

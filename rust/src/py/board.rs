@@ -1,6 +1,7 @@
 //! The board: `Board`. Converts and delegates.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
@@ -58,6 +59,13 @@ impl PyBoard {
     fn count_check(&self, slot: usize, passed: bool) -> PyResult<()> {
         state::check(slot, self.0.sizes().endpoints)?;
         check::count(self.0.endpoint(slot), passed);
+        Ok(())
+    }
+
+    #[pyo3(signature = (slot, issued, /))]
+    fn count_renewal(&self, slot: usize, issued: bool) -> PyResult<()> {
+        state::check(slot, self.0.sizes().endpoints)?;
+        self.0.endpoint(slot).renewals()[usize::from(!issued)].fetch_add(1, Relaxed);
         Ok(())
     }
 

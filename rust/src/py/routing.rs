@@ -228,6 +228,12 @@ impl PyLease {
         self.0.learn(&told, Nanos(now_ns.0));
     }
 
+    #[pyo3(signature = (now_ns, tokens_in, tokens_out, tokens_cached, /))]
+    fn charge(&self, now_ns: Count, tokens_in: Count, tokens_out: Count, tokens_cached: Count) {
+        let used = Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) };
+        self.0.charge(used, Nanos(now_ns.0));
+    }
+
     #[pyo3(signature = (failure, now_ns, tokens_in, tokens_out, tokens_cached, cool_ms, /))]
     fn settle(
         &self,
@@ -262,6 +268,12 @@ impl PyTicket {
         let used = spent(tokens_in, tokens_out, tokens_cached);
         let (now, overhead) = (Nanos(now_ns.0), Nanos(overhead_ns.0));
         Ok(self.0.settle(&Outcome { failure: known(outcome)?, now, overhead, used }))
+    }
+
+    #[pyo3(signature = (now_ns, tokens_in, tokens_out, tokens_cached, /))]
+    fn charge(&self, now_ns: Count, tokens_in: Count, tokens_out: Count, tokens_cached: Count) -> Option<PyRefusal> {
+        let used = Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) };
+        self.0.charge(used, Nanos(now_ns.0)).err().map(|(refusal, whose)| PyRefusal(refusal, whose))
     }
 
     fn count_exactly(&self) {

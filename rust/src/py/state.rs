@@ -36,6 +36,7 @@ pub(super) struct EndpointState {
     booked: Vec<u64>,
     cost: Vec<u64>,
     left_out: Vec<u64>,
+    renewals: Vec<u64>,
 }
 
 #[pyclass(frozen, get_all, module = "dispatch._core")]
@@ -108,6 +109,7 @@ pub(super) fn endpoint(board: &Board, slot: usize) -> PyResult<EndpointState> {
         booked: read.booked,
         cost: read.cost,
         left_out: read.left_out,
+        renewals: read.renewals,
     })
 }
 

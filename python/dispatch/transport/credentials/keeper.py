@@ -66,6 +66,8 @@ class Keeper:
     Attributes:
         value: the credential; None while there is none that could be used.
         users: origins that use it.
+        failures: renewals that failed in a row.
+        told: called after each renewal, with what this keeps for whom, and why it failed; empty: it did not.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Keeper:
     ) -> None:
         self.value: Any = None
         self.users = 0
+        self.failures = 0
+        self.told: Callable[[Keeper, str], None] | None = None
         self._source = source
         self._timeout_s = timeout_s
         self._now = now
@@ -89,6 +93,11 @@ class Keeper:
     def __repr__(self) -> str:
         state = "ready" if self.value is not None else self._reason or "nothing yet"
         return f"<Keeper of {self._source.name}: {state}, {len(self._held)} waiting>"
+
+    @property
+    def name(self) -> str:
+        """Whose credential it is, for messages."""
+        return self._source.name
 
     def hold(self, waiting: Waiting, go_on: Callable[[Waiting], None]) -> None:
         """Keep a request until there is a credential; it fails if there will be none."""
@@ -146,6 +155,11 @@ class Keeper:
             self._due_s = self._steady() + self._pause_s
             self._pause_s = min(2 * self._pause_s, PAUSE_MOST_S)
             self._reason = str(error) if isinstance(error, CredentialError) else _why(error, self._timeout_s)
+            self.failures += 1
+        if self.told is not None and not task.cancelled():
+            self.told(self, self._reason if error is not None else "")
+        if error is None:
+            self.failures = 0
         for waiting, go_on in held:
             if self.value is None:
                 self._fail(waiting, self._reason)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from dispatch.transport.pool import Waiting
+from dispatch.transport.pool import NoCredential, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dispatch.errors import Failure
+    from dispatch.exchange import Answer
     from dispatch.transport.connection import Receiver, UpstreamConnection
     from dispatch.transport.credentials.keeper import Keeper
     from dispatch.transport.pool import Origin
@@ -20,6 +23,36 @@ def with_line(request: bytes, line: bytes) -> bytes:
     """A request with one more header line, its CRLF included, as the first."""
     at = request.index(b"\r\n") + 2
     return request[:at] + line + request[at:]
+
+
+class _Told:
+    """Waits for the first credential, without a connection."""
+
+    connection: UpstreamConnection | None = None
+
+    def __init__(self, issued: asyncio.Future[None]) -> None:
+        self.issued = issued
+
+    def go_on(self, waiting: Waiting) -> None:
+        """There is one."""
+        del waiting
+        if not self.issued.done():
+            self.issued.set_result(None)
+
+    def on_failure(self, failure: Failure, reason: str) -> None:
+        """There is none."""
+        del failure
+        if not self.issued.done():
+            self.issued.set_exception(NoCredential(reason))
+
+    def on_answer(self, answer: Answer) -> None:
+        """Nothing is asked."""
+
+    def on_head(self, answer: Answer) -> None:
+        """The same."""
+
+    def on_bytes(self, data: bytes) -> None:
+        """The same."""
 
 
 class CredentialedOrigin:
@@ -51,6 +84,18 @@ class CredentialedOrigin:
         if waiting.receiver is not None:
             waiting.request = self._put(waiting.request, self._keeper.value)
             self._inner.resume(waiting)
+
+    async def dial(self, protocol: asyncio.Protocol, request: bytes) -> bytes:
+        """As `Origin.dial`: with the credential in what is to be sent.
+
+        Raises:
+            NoCredential: there is none.
+        """
+        if self._keeper.value is None:
+            told = _Told(asyncio.get_running_loop().create_future())
+            self._keeper.hold(Waiting(self._inner, request, told), told.go_on)
+            await told.issued
+        return await self._inner.dial(protocol, self._put(request, self._keeper.value))
 
     def on_refused(self) -> None:
         """The provider refused the credential."""

@@ -109,3 +109,31 @@ fn a_request_larger_than_the_burst_waits_until_the_minute_has_room() {
     let large = taken.iter().filter(|(_, units)| *units == 6_000).count();
     assert!(worst <= 60_000 && large >= 10, "{worst} with {large}");
 }
+
+#[test]
+fn what_lasts_is_charged_as_it_goes_on_and_hears_when_its_tokens_are_spent() {
+    let engine = engine(&[limits(1, 600_000)]);
+    let left = || engine.gauges(Nanos(START))[0].remaining[0].1;
+    // The key of these tables has 600,000 tokens a minute, 10,000 of them at once, and two places.
+    let ticket = engine.admit(0, Some(1), Use::default(), Nanos(START)).ok().unwrap();
+    let other = engine.admit(0, Some(1), Use::default(), Nanos(START)).ok().unwrap();
+    let lease = acquire(&engine, 0).ok().unwrap();
+    let before = left();
+    let part = Use { input: 3_000, output: 1_000, cached: 500 };
+    lease.charge(part, Nanos(START));
+    assert_eq!(left(), before - 4_000);
+    assert!(ticket.charge(part, Nanos(START)).is_ok());
+    assert!(ticket.charge(part, Nanos(START)).is_ok());
+    let (refusal, whose) = ticket.charge(part, Nanos(START)).err().unwrap();
+    assert_eq!((refusal.why, whose), ("tokens_per_min", Whose::Key));
+    // 2,000 more than there were, at ten a millisecond or a little less.
+    assert!((200..230).contains(&(refusal.retry_after.unwrap() / 1_000_000)));
+    let ended = Outcome { failure: Failure::None, now: Nanos(START), overhead: Nanos(0), used: Use::default() };
+    assert!(ticket.settle(&ended) && other.settle(&ended) && lease.settle(&ending(Failure::None, 1)));
+    lease.charge(part, Nanos(START));
+    assert!(ticket.charge(part, Nanos(START)).is_ok());
+    let (endpoint, key) = (snapshot::endpoint(&engine.board, 0), snapshot::key(&engine.board, 1));
+    assert_eq!((key.tokens, key.requests), (vec![9_000, 3_000, 1_500], 2));
+    // An answer that reports nothing counts as it was estimated.
+    assert_eq!(endpoint.tokens[2], 500);
+}
