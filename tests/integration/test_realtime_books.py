@@ -306,7 +306,7 @@ async def test_a_handshake_without_its_credential_fails_as_that(monkeypatch: pyt
 
 async def test_a_worker_that_is_killed_leaves_no_place_taken(tmp_path: Path) -> None:
     async with Provider() as provider:
-        found = config(provider, endpoint={"limits": {"concurrency": 1}})
+        found = config(provider, tmp_path, endpoint={"limits": {"concurrency": 1}})
         async with Sidecar(tmp_path, found, "--workers", "1", environ={"UP_KEY": "sk-x"}) as sidecar:
             [pid] = await sidecar.workers(1)
             async with talking(sidecar.port) as socket:
@@ -319,5 +319,6 @@ async def test_a_worker_that_is_killed_leaves_no_place_taken(tmp_path: Path) -> 
                 await respond(socket)
             metrics = await sidecar.metrics()
 
-    # What was charged before the kill is charged still.
+    # The next worker has booked what this one could not; what was charged before the kill is charged still.
+    assert [(entry["outcome"], entry["killed"]) for entry in booked(tmp_path)[:1]] == [("unknown", True)]
     assert metrics["dispatch_tokens_total", frozenset({("endpoint", "e"), ("kind", "output")})] == 1_000

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from dispatch.config.answers import Cache, Coalesce, Hedge
 from dispatch.config.capabilities import Capabilities
+from dispatch.config.price import Price
 
 __all__ = [
     "AfterTokens",
@@ -61,7 +62,6 @@ DoorName = Literal[
     "cohere_v1",
     "cohere_generate",
 ]
-Rate = Annotated[float, Meta(ge=0, le=1_000_000)]
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,21 +90,6 @@ class KeyLimits(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_user: Limits | None = None
     """What each user of the key may ask for besides: the header `x-dispatch-user`, else `user` or `metadata.user_id` of the body.
     Requests that name none count as those of one user."""
-
-
-class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """US dollars per million tokens."""
-
-    input: Rate = 0.0
-    """Per million input tokens."""
-    output: Rate = 0.0
-    """Per million output tokens, reasoning included."""
-    cached_input: Rate | None = None
-    """Per million input tokens read from the provider's cache; left out: the price of `input`."""
-    audio_input: Rate | None = None
-    """Per million input tokens of sound, in realtime sessions; left out: the price of `input`."""
-    audio_output: Rate | None = None
-    """Per million output tokens of sound, in realtime sessions; left out: the price of `output`."""
 
 
 class Certificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -99,6 +99,8 @@ class Session:
             self.link = link = pool.links[taken.position]
             call.attempts += 1
             self.sent_ns = now_ns
+            if pool.book is not None:
+                pool.book.begin(cast("Attempts", self))
             try:
                 protocol, leftover = await self._shake_hands(link)
             except DispatchError as failed:
