@@ -93,7 +93,8 @@ class Provider:
             await socket.send_str(json.dumps(DONE))
 
 
-def endpoint(base_url: str, **fields: Any) -> dict[str, Any]:
+def endpoint(base_url: str, fields: dict[str, Any]) -> dict[str, Any]:
     """An endpoint `e` there."""
     price = {"input": 4, "output": 16, "cached_input": 0.4, "audio_input": 32, "audio_output": 64}
-    return {"name": "e", "provider": "openai", "base_url": base_url, "model": "gpt-rt", "api_key": "env:UP_KEY", "price": price, **fields}
+    usual = {"name": "e", "provider": "openai", "base_url": base_url, "model": "gpt-rt", "api_key": "env:UP_KEY", "price": price}
+    return usual | fields

@@ -36,7 +36,7 @@ def config(provider: Provider, folder: Path | None = None, **fields: Any) -> dic
     limits = fields.pop("key", None)
     server = {"ledger": str(folder / "ledger")} if folder is not None else {}
     found: dict[str, Any] = {
-        "endpoints": [endpoint(provider.base_url, **fields.pop("endpoint", {}))],
+        "endpoints": [endpoint(provider.base_url, fields.pop("endpoint", {}))],
         "models": {"m": {"endpoints": ["e"], **fields.pop("model", {})}},
         "server": server | fields,
     }
@@ -272,8 +272,9 @@ async def test_a_client_that_takes_nothing_is_dropped() -> None:
         connection.transport.pause_reading()
         sending = asyncio.create_task(send(socket, "x" * 500_000, 60))
         assert await ended(hosted) is Failure.CANCELLED
-        sending.cancel()
-        await asyncio.wait([sending])
+        abort(socket)
+        await sending
+        await until(lambda: provider.closed)
 
 
 async def test_the_handshake_carries_a_credential_that_is_had_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,29 +196,31 @@ class Session:
             side.close(close_frame(TOO_LONG, f"{error}, longer than server.max_body_bytes", masked=not side.is_client))
             self._end(Failure.BAD_REQUEST if side.is_client else Failure.TOO_LARGE)
             return
-        other.transport.write(data)
+        refusal: Refusal | None = None
         for text in told:
-            self._on_event(text)
+            # Before the client hears of it: a worker that is killed in between has charged it.
+            refusal = self._charge(text) or refusal
+        other.transport.write(data)
+        if told and self._is_leaving and not self._busy:
+            self._leave()
+        elif refusal is not None:
+            self._hold(refusal)
 
-    def _on_event(self, text: bytes) -> None:
-        """A response begins, or is over: then its tokens are charged."""
+    def _charge(self, text: bytes) -> Refusal | None:
+        """A response begins, or is over: then its tokens are charged. Returns the limit that is spent now."""
         spent = read(text)
         if spent is None:
             self._busy += 1
-            return
+            return None
         self._busy = max(0, self._busy - 1)
         lease, ticket = self._lease, self.call.ticket
-        if not self._is_open or lease is None or ticket is None:
-            return
+        if lease is None or ticket is None:
+            return None
         self._spent += spent
         now_ns = monotonic_ns()
         self.call.first_ns = self.call.first_ns or now_ns
         lease.charge(now_ns, spent.input, spent.output, spent.cached)
-        refusal = ticket.charge(now_ns, spent.input, spent.output, spent.cached)
-        if self._is_leaving and not self._busy:
-            self._leave()
-        elif refusal is not None:
-            self._hold(refusal)
+        return ticket.charge(now_ns, spent.input, spent.output, spent.cached)
 
     def _hold(self, refusal: Refusal) -> None:
         """A limit is spent: the client is not read until it has room again, so that no further response begins."""
@@ -245,7 +247,9 @@ class Session:
         else:
             for side in (self._down, self._up):
                 if side.stalled_ns and now_ns - side.stalled_ns > settings.write_timeout_s * _NS:
-                    side.transport.abort()
+                    # The other one is full as well, as a rule: nobody would hear a goodbye.
+                    self._down.transport.abort()
+                    self._up.transport.abort()
                     self._end(Failure.CANCELLED if side.is_client else Failure.STALLED, BROKEN)
                     return
 

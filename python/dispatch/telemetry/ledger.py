@@ -177,9 +177,7 @@ class Ledger:
         estimated = attempt.relay is not None and attempt.relay.is_estimated
         if outcome is Booking.UNKNOWN and not tokens_in:
             tokens_in, estimated = call.tokens_in, True
-        price, (audio_in, audio_out) = self._prices[endpoint], root.audio
-        cost = cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), price)
-        cost += audio_pico(audio_in, audio_out, price)
+        cost = _cost((tokens_in, tokens_out, cached), root.audio, self._prices[endpoint])
         entry = Entry(
             time=datetime.now(UTC),
             id=root.request_id[14:-2].decode("latin-1"),
@@ -193,8 +191,8 @@ class Ledger:
             tokens_in=tokens_in,
             tokens_out=tokens_out,
             tokens_cached=cached,
-            audio_in=audio_in,
-            audio_out=audio_out,
+            audio_in=root.audio[0],
+            audio_out=root.audio[1],
             estimated=estimated,
             cost_pico=cost,
             duration_ms=(now_ns - attempt.sent_ns) // 1000 / 1000,
@@ -254,3 +252,8 @@ def _delivered_once(call: Call, outcome: Booking) -> Booking:
     payer = call.payer
     was_delivered, payer.is_delivered = payer.is_delivered, True
     return Booking.WASTED if was_delivered else outcome
+
+
+def _cost(tokens: tuple[int, int, int], audio: tuple[int, int], price: Rates) -> int:
+    tokens_in, tokens_out, cached = tokens
+    return cost_pico(Usage(input_tokens=tokens_in, output_tokens=tokens_out, cached_tokens=cached), price) + audio_pico(*audio, price)
