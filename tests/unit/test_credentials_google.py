@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -92,11 +92,71 @@ async def test_tokens_of_google_by_account_login_and_machine(key: rsa.RSAPrivate
         assert issuer.asked[3].fields["metadata-flavor"] == "Google"
 
 
+def workload(issuer: Issuer, source: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    known = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k8s",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{issuer.url}/v1/token",
+        "credential_source": source,
+    }
+    return known | fields
+
+
+async def test_a_workloads_token_is_exchanged_for_one_of_googles(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("ey.k8s\n")
+    path = tmp_path / "workload.json"
+    exchanged = {"access_token": "ya29.sts", "expires_in": 3599, "token_type": "Bearer"}
+    acting = {"accessToken": "ya29.acting", "expireTime": "2030-01-01T00:00:00Z"}
+    answers = {"POST /v1/token": exchanged, "POST /acting": acting, "GET /azure": {"access_token": "ey.azure"}}
+    async with Issuer(answers) as issuer:
+        path.write_text(json.dumps(workload(issuer, {"file": f"{tmp_path}/token"})))
+        direct = await GoogleSource(GoogleIdentity(file=str(path)), {}).issue(5)
+        (tmp_path / "token").write_text("ey.rotated\n")
+        source = {
+            "url": f"{issuer.url}/azure",
+            "headers": {"Metadata": "true"},
+            "format": {"type": "json", "subject_token_field_name": "access_token"},
+        }
+        path.write_text(json.dumps(workload(issuer, source, service_account_impersonation_url=f"{issuer.url}/acting")))
+        acted = await GoogleSource(GoogleIdentity(file=str(path)), {}).issue(5)
+
+    assert direct.value == b"authorization: Bearer ya29.sts\r\n"
+    assert (acted.value, acted.expires_s) == (b"authorization: Bearer ya29.acting\r\n", 1_893_456_000)
+    assert issuer.asked[0].form == {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k8s",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "subject_token": "ey.k8s",
+        "scope": "https://www.googleapis.com/auth/cloud-platform",
+    }
+    assert [one.line.split()[1] for one in issuer.asked[1:]] == ["/azure", "/v1/token", "/acting"]
+    assert issuer.asked[1].fields["metadata"] == "true"
+    assert issuer.asked[2].form["subject_token"] == "ey.azure"
+    assert issuer.asked[3].fields["authorization"] == "Bearer ya29.sts"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({"environment_id": "aws1"}, "AWS and programs are not"),
+        ({"file": "/nowhere/token"}, "cannot read /nowhere/token"),
+        (None, "`file` and `url` are spoken"),
+    ],
+)
+async def test_a_workloads_token_that_is_not_there_is_told(source: Any, says: str, tmp_path: Path) -> None:
+    async with Issuer({}) as issuer:
+        (tmp_path / "w.json").write_text(json.dumps(workload(issuer, source)))
+        with pytest.raises(CredentialError, match=says):
+            await GoogleSource(GoogleIdentity(file=f"{tmp_path}/w.json"), {}).issue(5)
+
+
 async def test_an_account_of_another_type_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(json.dumps({"type": "external_account"}))
+    path.write_text(json.dumps({"type": "gdch_service_account"}))
 
-    with pytest.raises(CredentialError, match="type 'external_account' are not spoken"):
+    with pytest.raises(CredentialError, match="type 'gdch_service_account' are not spoken"):
         await GoogleSource(GoogleIdentity(file=str(path)), {}).issue(5)
     with pytest.raises(CredentialError, match="cannot read"):
         await GoogleSource(GoogleIdentity(file=f"{path}x"), {}).issue(5)

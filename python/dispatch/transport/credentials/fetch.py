@@ -24,7 +24,13 @@ class CredentialError(Exception):
 
 
 async def fetch(
-    url: str, timeout_s: float, *, method: str = "GET", headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+    url: str,
+    timeout_s: float,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+    body: bytes | None = None,
 ) -> bytes:
     """Return the body of a good answer.
 
@@ -34,6 +40,7 @@ async def fetch(
         method: of HTTP.
         headers: beside those of every request.
         form: sent as `application/x-www-form-urlencoded`.
+        body: sent as it is, in place of a form.
 
     Raises:
         CredentialError: there is none.
@@ -48,7 +55,7 @@ async def fetch(
     try:
         async with (
             aiohttp.ClientSession(timeout=limit, trust_env=not near) as session,
-            session.request(method, url, headers=headers, data=form, allow_redirects=False) as answer,
+            session.request(method, url, headers=headers, data=form if body is None else body, allow_redirects=False) as answer,
         ):
             body = await answer.content.read(_ANSWER_MOST)
             if answer.status != 200:

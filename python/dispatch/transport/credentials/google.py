@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dispatch._core import sign_rs256
+from dispatch.transport.credentials.federation import federated
 from dispatch.transport.credentials.fetch import CredentialError, fetch_json
 from dispatch.transport.credentials.keeper import Issued
 from dispatch.transport.credentials.references import bearer
@@ -45,6 +46,8 @@ class GoogleSource:
             return await self._machine(timeout_s)
         account = _account(path)
         kind = account.get("type")
+        if kind == "external_account":
+            return await federated(account, self._identity.scope, timeout_s)
         if kind == "service_account":
             form = {
                 "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
@@ -56,7 +59,9 @@ class GoogleSource:
                 **{name: str(account.get(name) or "") for name in ("client_id", "client_secret", "refresh_token")},
             }
         else:
-            raise CredentialError(f"{path}: accounts of the type {kind!r} are not spoken; service_account and authorized_user are")
+            raise CredentialError(
+                f"{path}: accounts of the type {kind!r} are not spoken; service_account, external_account and authorized_user are"
+            )
         answer = await fetch_json(str(account.get("token_uri") or _TOKEN_URI), timeout_s, method="POST", form=form)
         return _issued(answer)
 
