@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
 from botocore.auth import SigV4Auth  # type: ignore[import-untyped]  # botocore has no types
@@ -106,7 +107,7 @@ async def test_profiles_are_read_from_both_files_and_may_name_a_process(tmp_path
     assert (keys_of(sso), sso.expires_s) == (("p", "q", "t"), 1_893_456_000)
     assert keys_of(await AwsSource(REGION, environ).issue(5)) == ("d", "e", "")
     assert keys_of(await AwsSource(REGION, environ | {"AWS_PROFILE": "dev"}).issue(5)) == ("a", "b%c", "")
-    with pytest.raises(CredentialError, match="neither keys nor a credential_process"):
+    with pytest.raises(CredentialError, match="neither keys nor a role nor a credential_process"):
         await of("no")
 
 
@@ -152,3 +153,52 @@ async def test_keys_of_a_container_and_of_a_machine(tmp_path: Path) -> None:
         assert [one.fields.get("x-aws-ec2-metadata-token") for one in issuer.asked[1:]] == [None, "session", "session"]
         with pytest.raises(CredentialError, match="no keys in the environment"):
             await AwsSource(REGION, machine | {"AWS_EC2_METADATA_DISABLED": "true"}).issue(5)
+
+
+TEMPORARY = {"AccessKeyId": "k", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": 1_893_456_000.0}
+
+
+async def test_a_profile_assumes_a_role_by_requests_that_are_signed_with_the_keys_of_its_source(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        "[profile base]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n"
+        "[profile role]\nrole_arn = arn:r\nsource_profile = base\nexternal_id = x1\n"
+        "[profile second]\nrole_arn = arn:s\nsource_profile = role\n"
+        "[profile own]\nrole_arn = arn:o\nsource_profile = own\naws_access_key_id = a\naws_secret_access_key = b\n"
+        "[profile environment]\nrole_arn = arn:e\ncredential_source = Environment\n"
+        "[profile none]\nrole_arn = arn:n\n[profile loop]\nrole_arn = arn:l\nsource_profile = loop\n"
+    )
+    answer = {"AssumeRoleResponse": {"AssumeRoleResult": {"Credentials": TEMPORARY}}}
+    async with Issuer({"POST /": answer}) as issuer:
+        environ = {"AWS_CONFIG_FILE": f"{tmp_path}/config", "HOME": str(tmp_path), "AWS_ENDPOINT_URL_STS": issuer.url}
+
+        async def of(profile: str, **more: str) -> Issued:
+            return await AwsSource(AwsIdentity(region="eu-west-1", profile=profile), environ | more).issue(5)
+
+        issued = await of("role")
+        assert (keys_of(issued), issued.expires_s) == (("k", "s", "t"), 1_893_456_000)
+        [asked] = issuer.asked
+        form = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": "arn:r", "RoleSessionName": "dispatch", "ExternalId": "x1"}
+        assert asked.form == form
+        assert asked.fields["authorization"] == signed_by_botocore(asked.fields, urlencode(form).encode())
+        await of("second")
+        await of("own")
+        await of("environment", AWS_ACCESS_KEY_ID="env", AWS_SECRET_ACCESS_KEY="s")
+        signers = [one.fields["authorization"].split("Credential=")[1].split("/")[0] for one in issuer.asked]
+        assert signers == ["AKIDEXAMPLE", "AKIDEXAMPLE", "k", "a", "env"]
+        assert issuer.asked[2].fields["x-amz-security-token"] == "t"
+        with pytest.raises(CredentialError, match="needs a source_profile"):
+            await of("none")
+        with pytest.raises(CredentialError, match="'loop' has neither keys"):
+            await of("loop")
+
+
+def signed_by_botocore(fields: dict[str, str], body: bytes) -> str:
+    """What `authorization` must be of a request to the token service."""
+    shown = {name: fields[name] for name in ("content-type", "host")}
+    one = AWSRequest("POST", f"http://{fields['host']}/", headers=shown, data=body)
+    one.context["timestamp"] = fields["x-amz-date"]
+    auth = SigV4Auth(Credentials("AKIDEXAMPLE", "secret"), "sts", "eu-west-1")
+    auth._modify_request_before_signing(one)
+    signature = auth.signature(auth.string_to_sign(one, auth.canonical_request(one)), one)
+    names = auth.signed_headers(auth.headers_to_sign(one))
+    return f"AWS4-HMAC-SHA256 Credential={auth.scope(one)}, SignedHeaders={names}, Signature={signature}"

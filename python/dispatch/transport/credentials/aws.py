@@ -1,7 +1,7 @@
 """Where AWS's keys are found, in the order of AWS's own tools; where they are temporary, with their end.
 
 The endpoint's own references; a profile that it names; else environment, web identity (EKS), the default profile, the container (ECS, EKS
-pod identity), the machine (EC2). A profile may name a `credential_process`: so SSO and roles are reached through AWS's own tool
+pod identity), the machine (EC2). A profile may assume a role, or name a `credential_process`: so SSO is reached through AWS's own tool
 (`aws configure export-credentials --format process`).
 """
 
@@ -20,6 +20,7 @@ import msgspec
 from dispatch.transport.credentials.fetch import CredentialError, fetch, fetch_json
 from dispatch.transport.credentials.keeper import Issued
 from dispatch.transport.credentials.references import read
+from dispatch.transport.credentials.roles import assume, assume_by_token, sts_url
 from dispatch.transport.credentials.sigv4 import AwsKeys
 
 if TYPE_CHECKING:
@@ -51,56 +52,69 @@ class AwsSource:
             token = read(identity.session_token, environ) if identity.session_token else ""
             return Issued(AwsKeys(read(identity.access_key_id, environ), read(identity.secret_access_key, environ), token))
         if identity.profile:
-            return await self._required(identity.profile)
+            return await self._required(identity.profile, timeout_s)
         if environ.get("AWS_ACCESS_KEY_ID") and environ.get("AWS_SECRET_ACCESS_KEY"):
             return _keys(environ, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
         if environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") and environ.get("AWS_ROLE_ARN"):
-            return await self._web_identity(timeout_s)
+            name = environ.get("AWS_ROLE_SESSION_NAME", "")
+            return await self._web_identity(environ["AWS_ROLE_ARN"], name, environ["AWS_WEB_IDENTITY_TOKEN_FILE"], timeout_s)
         if environ.get("AWS_PROFILE"):
-            return await self._required(environ["AWS_PROFILE"])
-        found = await self._profile("default")
+            return await self._required(environ["AWS_PROFILE"], timeout_s)
+        found = await self._profile("default", timeout_s)
         if found is not None:
             return found
         if environ.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") or environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
             return await self._container(timeout_s)
         return await self._machine(timeout_s)
 
-    async def _required(self, profile: str) -> Issued:
-        found = await self._profile(profile)
+    @property
+    def _region(self) -> str:
+        """Of the token service."""
+        return self._environ.get("AWS_REGION") or self._identity.region
+
+    async def _required(self, profile: str, timeout_s: float, seen: tuple[str, ...] = ()) -> Issued:
+        found = await self._profile(profile, timeout_s, seen)
         if found is None:
             raise CredentialError(
-                f"the profile {profile!r} has neither keys nor a credential_process (for SSO and roles: aws configure "
+                f"the profile {profile!r} has neither keys nor a role nor a credential_process (for SSO: aws configure "
                 "export-credentials --format process)"
             )
         return found
 
-    async def _profile(self, name: str) -> Issued | None:
+    async def _profile(self, name: str, timeout_s: float, seen: tuple[str, ...] = ()) -> Issued | None:
         found: dict[str, str] = {}
         home = Path(self._environ.get("HOME") or "/")
         config = Path(self._environ.get("AWS_CONFIG_FILE") or home / ".aws" / "config")
         credentials = Path(self._environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials")
         for path, section in ((config, name if name == "default" else f"profile {name}"), (credentials, name)):
             found |= _section(path, section)
+        # A profile that names itself as its source has keys of its own beside its role.
+        if found.get("role_arn") and name not in seen:
+            return await self._role(found, timeout_s, (*seen, name))
         if found.get("aws_access_key_id") and found.get("aws_secret_access_key"):
             return _keys(found, "aws_access_key_id", "aws_secret_access_key", "aws_session_token")
         command = found.get("credential_process")
         return await _process(command) if command else None
 
-    async def _web_identity(self, timeout_s: float) -> Issued:
-        environ = self._environ
-        token = read(f"file:{environ['AWS_WEB_IDENTITY_TOKEN_FILE']}", environ)
-        region = environ.get("AWS_REGION") or self._identity.region
-        url = environ.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
-        form = {
-            "Action": "AssumeRoleWithWebIdentity",
-            "Version": "2011-06-15",
-            "RoleArn": environ["AWS_ROLE_ARN"],
-            "RoleSessionName": environ.get("AWS_ROLE_SESSION_NAME") or "dispatch",
-            "WebIdentityToken": token,
-        }
-        answer = await fetch_json(url, timeout_s, method="POST", form=form, headers={"accept": "application/json"})
-        result = (answer.get("AssumeRoleWithWebIdentityResponse") or {}).get("AssumeRoleWithWebIdentityResult") or {}
-        return _issued(result.get("Credentials") or {})
+    async def _web_identity(self, role: str, name: str, file: str, timeout_s: float) -> Issued:
+        token = read(f"file:{file}", self._environ)
+        return _issued(await assume_by_token(role, name, token, sts_url(self._region, self._environ), timeout_s))
+
+    async def _role(self, found: Mapping[str, str], timeout_s: float, seen: tuple[str, ...]) -> Issued:
+        """Keys of the role that a profile assumes, with a token or with the keys of another profile, of the environment or of a service."""
+        if found.get("web_identity_token_file"):
+            name = found.get("role_session_name", "")
+            return await self._web_identity(found["role_arn"], name, found["web_identity_token_file"], timeout_s)
+        source, place = found.get("source_profile"), found.get("credential_source", "").lower()
+        if source:
+            own = await self._required(source, timeout_s, seen)
+        elif place == "environment":
+            own = _keys(self._environ, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        elif place in {"ecscontainer", "ec2instancemetadata"}:
+            own = await (self._container if place == "ecscontainer" else self._machine)(timeout_s)
+        else:
+            raise CredentialError(f"the role {found['role_arn']} needs a source_profile, a credential_source or a web_identity_token_file")
+        return _issued(await assume(own.value, found, self._region, sts_url(self._region, self._environ), timeout_s))
 
     async def _container(self, timeout_s: float) -> Issued:
         environ = self._environ
