@@ -12,7 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use sha2::{Digest, Sha256};
 
-use super::routing::{Count, PyEngine, PyLease, PyPool, PyRefusal, PyTicket, spent};
+use super::numbers::spent;
+use super::routing::{Count, PyEngine, PyLease, PyPool, PyRefusal, PyTicket};
 use super::wire::request::Inbound;
 use super::wire::response::Answer;
 use super::wire::scan::Scan;

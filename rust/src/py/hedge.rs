@@ -5,7 +5,8 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::routing::{Count, Mask, PyPool, chosen, estimate, wish};
+use super::numbers::estimate;
+use super::routing::{Count, Mask, PyPool, chosen, wish};
 use crate::engine::{self, HEDGES};
 
 /// The hedges of one pool.

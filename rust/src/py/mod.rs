@@ -5,6 +5,7 @@ mod express;
 mod hedge;
 mod judge;
 mod learn;
+mod numbers;
 mod pattern;
 mod routing;
 mod simulate;

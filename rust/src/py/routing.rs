@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::board::PyBoard;
+use super::numbers::{estimate, spent};
 use super::state;
 use super::tables::TablesIn;
 use super::turns::PyTurns;
@@ -230,7 +231,7 @@ impl PyLease {
 
     #[pyo3(signature = (now_ns, tokens_in, tokens_out, tokens_cached, /))]
     fn charge(&self, now_ns: Count, tokens_in: Count, tokens_out: Count, tokens_cached: Count) {
-        let used = Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) };
+        let used = spent(tokens_in, tokens_out, tokens_cached);
         self.0.charge(used, Nanos(now_ns.0));
     }
 
@@ -272,7 +273,7 @@ impl PyTicket {
 
     #[pyo3(signature = (now_ns, tokens_in, tokens_out, tokens_cached, /))]
     fn charge(&self, now_ns: Count, tokens_in: Count, tokens_out: Count, tokens_cached: Count) -> Option<PyRefusal> {
-        let used = Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) };
+        let used = spent(tokens_in, tokens_out, tokens_cached);
         self.0.charge(used, Nanos(now_ns.0)).err().map(|(refusal, whose)| PyRefusal(refusal, whose))
     }
 
@@ -335,19 +336,6 @@ fn admitted(py: Python<'_>, result: Result<engine::Ticket, Refused>) -> PyResult
 
 fn known(number: u8) -> PyResult<Failure> {
     Failure::from_number(number).ok_or_else(|| PyValueError::new_err(format!("no failure {number}")))
-}
-
-pub(super) fn estimate(tokens_in: Count, tokens_out: Count) -> Use {
-    Use { input: narrow(tokens_in), output: narrow(tokens_out), cached: 0 }
-}
-
-pub(super) fn spent(tokens_in: Count, tokens_out: Count, tokens_cached: Count) -> Use {
-    Use { cached: narrow(tokens_cached), ..estimate(tokens_in, tokens_out) }
-}
-
-/// Nobody has four billion tokens; who claims to have more has four billion.
-fn narrow(tokens: Count) -> u32 {
-    u32::try_from(tokens.0).unwrap_or(u32::MAX)
 }
 
 /// A number from 0 to `i64::MAX`. The interpreter reads a signed word in a third of the time of an unsigned one.

@@ -62,7 +62,7 @@ async def _acting(url: str, line: bytes, account: Mapping[str, Any], scope: str,
     wanted = (account.get("service_account_impersonation") or {}).get("token_lifetime_seconds") or _LIFE_S
     body = msgspec.json.encode({"scope": [scope], "lifetime": f"{int(wanted)}s"})
     fields = {"authorization": line.decode().partition(": ")[2].strip(), "content-type": "application/json"}
-    answer = await fetch_json(url, timeout_s, method="POST", body=body, headers=fields)
+    answer = await fetch_json(url, timeout_s, method="POST", form=body, headers=fields)
     try:
         ends_s = datetime.fromisoformat(answer["expireTime"]).timestamp()
     except (KeyError, TypeError, ValueError):

@@ -29,18 +29,15 @@ async def fetch(
     *,
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
-    form: Mapping[str, str] | None = None,
-    body: bytes | None = None,
+    form: Mapping[str, str] | bytes | None = None,
 ) -> bytes:
     """Return the body of a good answer.
 
     Args:
         url: https, or http on this machine and its link.
         timeout_s: for all of it.
-        method: of HTTP.
         headers: beside those of every request.
-        form: sent as `application/x-www-form-urlencoded`.
-        body: sent as it is, in place of a form.
+        form: sent as `application/x-www-form-urlencoded`; bytes as they are.
 
     Raises:
         CredentialError: there is none.
@@ -55,7 +52,7 @@ async def fetch(
     try:
         async with (
             aiohttp.ClientSession(timeout=limit, trust_env=not near) as session,
-            session.request(method, url, headers=headers, data=form if body is None else body, allow_redirects=False) as answer,
+            session.request(method, url, headers=headers, data=form, allow_redirects=False) as answer,
         ):
             body = await answer.content.read(_ANSWER_MOST)
             if answer.status != 200:

@@ -45,7 +45,7 @@ async def assume(keys: AwsKeys, profile: Mapping[str, str], region: str, url: st
     plain = f"POST {target.path or '/'} HTTP/1.1\r\nhost: {target.netloc}\r\ncontent-type: {_KIND}\r\n\r\n".encode() + body
     head = sign(plain, keys, region, "sts", time()).partition(b"\r\n\r\n")[0].decode()
     fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:])
-    answer = await fetch_json(url, timeout_s, method="POST", body=body, headers=fields | {"accept": "application/json"})
+    answer = await fetch_json(url, timeout_s, method="POST", form=body, headers=fields | {"accept": "application/json"})
     return _credentials(answer, "AssumeRole")
 
 
