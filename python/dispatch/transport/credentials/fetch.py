@@ -36,6 +36,7 @@ async def fetch(
     Args:
         url: https, or http on this machine and its link.
         timeout_s: for all of it.
+        method: of HTTP.
         headers: beside those of every request.
         form: sent as `application/x-www-form-urlencoded`; bytes as they are.
 
@@ -44,8 +45,7 @@ async def fetch(
     """
     import aiohttp  # noqa: PLC0415  # takes a tenth of a second, and most have keys
 
-    host = urlsplit(url).hostname or ""
-    near = _is_near(host)
+    near = _is_near(host := urlsplit(url).hostname or "")
     if not url.startswith("https://") and not near:
         raise CredentialError(f"{host}: a credential is asked for over https only")
     limit = aiohttp.ClientTimeout(total=timeout_s)
