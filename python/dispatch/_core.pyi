@@ -50,6 +50,7 @@ __all__ = [
     "TlsError",
     "TlsSession",
     "Told",
+    "Trail",
     "Turns",
     "Vectors",
     "__version__",
