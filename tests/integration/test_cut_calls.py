@@ -94,7 +94,12 @@ async def test_a_call_that_is_cut_ends_in_an_error(door: Any, pieces: list[str],
 
 @pytest.mark.parametrize("hints", [(), ("x-request-id: mine",)], ids=["lane", "ordinary"])
 @pytest.mark.parametrize(("reason", "is_whole"), [("tool_calls", False), ("length", True)])
-async def test_a_whole_answer_that_is_translated_may_not_hold_half_a_call(reason: str, is_whole: bool, hints: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/v1/responses", '"input":"hi"'), ("/v1/chat/completions", '"messages":[{"role":"user","content":"hi"}]')],
+    ids=["translated", "native"],
+)
+async def test_a_whole_answer_may_not_hold_half_a_call(path: str, said: str, reason: str, is_whole: bool, hints: tuple[str, ...]) -> None:
     call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"city": "Par'}}
     choice = {"index": 0, "message": {"role": "assistant", "content": None, "tool_calls": [call]}, "finish_reason": reason}
     usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -104,7 +109,7 @@ async def test_a_whole_answer_that_is_translated_may_not_hold_half_a_call(reason
         end = {"name": "a", "provider": "openai_compatible", "model": "up", "base_url": upstream.base_url, "doors": ["chat"]}
         async with Hosted({"endpoints": [end], "models": {"m": {"endpoints": ["a"], "retry": {"attempts": 1}}}}) as hosted:
             peer = await hosted.peer()
-            reply = await peer.ask(post(b'{"model":"m","input":"hi"}', *hints, path="/v1/responses"))
+            reply = await peer.ask(post(b'{"model":"m",%b}' % said.encode(), *hints, path=path))
 
             assert (reply.status == 200) == is_whole
             assert hosted.attempts() == {Failure.NONE if is_whole else Failure.BROKEN: 1}

@@ -69,6 +69,24 @@ async def test_before_the_commit_another_endpoint_is_asked() -> None:
         assert hosted.outcomes() == {Failure.NONE: 1}
 
 
+async def test_what_the_first_brought_is_not_expected_of_the_second() -> None:
+    async def burst(line: Line) -> None:
+        await line.request()
+        await line.send(stream_head() + ROLE + delta("x" * 50_000))
+        await line.gone()
+
+    async with (
+        Upstream(burst) as first,
+        Upstream(trickling(WORDS * 40, size=20)) as second,
+        Hosted(trickle_pool(first.base_url, second.base_url, commit="whole", strategy="weighted")) as hosted,
+    ):
+        reply = await ask(hosted)
+
+        assert text_of(reply) == WORDS * 40
+        assert hosted.attempts() == {Failure.SLOW: 1}
+        assert hosted.outcomes() == {Failure.NONE: 1}
+
+
 async def test_after_the_commit_the_stream_is_taken_over_where_the_plan_says_so() -> None:
     async with (
         Upstream(trickling()) as slow,
