@@ -98,6 +98,8 @@ def reply(path: str, body: dict[str, Any]) -> tuple[str, bytes]:
         return ("text/event-stream", events(text) + b"data: [DONE]\n\n") if stream else ("application/json", json.dumps(text).encode())
     if path.endswith("/messages") and stream:
         return "text/event-stream", b"".join(b"event: %b\n%b" % (one["type"].encode(), events(one)) for one in EVENTS)
+    if path.endswith(":batchEmbedContents"):
+        return "application/json", json.dumps({"embeddings": [{"values": [0.5]} for _ in body["requests"]]}).encode()
     if "streamGenerateContent" in path:
         return "text/event-stream", events(GENERATED)
     whole: dict[str, Any] = CHAT if path.endswith("/chat/completions") else EMBEDDED

@@ -176,7 +176,8 @@ def test_money_is_exact() -> None:
     price = rates(Price(input=2.5, output=10, cached_input=1.25))
     usage = Usage(input_tokens=1_000, output_tokens=100, cached_tokens=400)
 
-    assert price == Rates(2_500_000, 10_000_000, 1_250_000)
+    # Sound is text where nothing else is said.
+    assert price == Rates(2_500_000, 10_000_000, 1_250_000, audio_input=2_500_000, audio_output=10_000_000)
     assert cost_pico(usage, price) == 600 * 2_500_000 + 400 * 1_250_000 + 100 * 10_000_000
     assert micro_dollars(cost_pico(usage, price)) == 3_000
     assert rates(Price(input=0.15)).cached_input == 150_000

@@ -282,7 +282,7 @@ class Line:
         self._desk.watch.discard(waiter)
         self._flows.remove(waiter, flow)
         self.turns.leave()
-        self.turns.serve(flow.number, waiter.tokens, flow.weight, max(0, now_ns - waiter.joined_ns))
+        self.turns.serve(flow.number, waiter.cost, flow.weight, max(0, now_ns - waiter.joined_ns))
         call.place = None
         # The attempt took the time since the request came for our own.
         call.overhead_ns = max(0, call.overhead_ns - (now_ns - waiter.joined_ns))

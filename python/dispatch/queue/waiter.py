@@ -6,6 +6,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol
 
 from dispatch.errors import DeadlineExceeded
+from dispatch.policy.cost import OUTPUT_TOKENS
 from dispatch.queue.flows import number_of, weight_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Waiter:
         "refusal",
         "routing",
         "tokens",
+        "usual",
         "weight",
     )
 
@@ -72,11 +74,25 @@ class Waiter:
         self.number = number_of(caller.slot, priority)
         self.weight = weight_of(caller.weight, priority)
         self.tokens = call.tokens_in + call.tokens_out
+        self.usual = self._usual()
         self.joined_ns = now_ns
         self.refusal: Refusal | None = None
         self.position = 0
         self.eta_ms = -1
         self.flow: Flow[Waiter]
+
+    @property
+    def cost(self) -> int:
+        """Its tokens, by answers as long as they are known to be by now.
+
+        What its flow pays for it. Those who came before the first answers would else pay for a guess that those who came after
+        do not share: a dozen of them would cost their key hundreds of turns.
+        """
+        return self.call.tokens_in + self.call.tokens_out * self._usual() // self.usual
+
+    def _usual(self) -> int:
+        """Tokens of an answer of this model, as far as known."""
+        return self.routing.expect(self.model.slot, 0, 0, OUTPUT_TOKENS, 1)[1] or 1
 
     def cancel(self) -> None:
         """The client has left, or is told something else."""
