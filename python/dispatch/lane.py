@@ -167,4 +167,11 @@ def _row(entry: Entry) -> _ModelRow:
     # The core passes through: where a request is translated, it composes none.
     heads = [[None if door in link.translations else link.heads.get(door) for door in DOORS] for link in pool.links]
     links = [_LinkRow(found, link.model) for found, link in zip(heads, pool.links, strict=True)]
-    return _ModelRow(entry.name, entry.slot, pool.core, links, [pool.cannot.get(door, NOWHERE) for door in DOORS])
+    return _ModelRow(entry.name, entry.slot, pool.core, links, [_cannot(pool, door) for door in DOORS])
+
+
+def _cannot(pool: Pool, door: str) -> int:
+    """The positions that do not offer a door; all of them where the body decides that, which the ordinary way reads."""
+    if door == "responses" and 0 < sum("responses_stored" in link.heads for link in pool.links) < len(pool.links):
+        return NOWHERE
+    return pool.cannot.get(door, NOWHERE)

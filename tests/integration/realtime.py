@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
 
-__all__ = ["DONE", "Provider", "endpoint"]
+__all__ = ["DONE", "FLOOD", "Provider", "endpoint"]
+
+FLOOD = "flood"
 
 DONE = {
     "type": "response.done",
@@ -32,7 +35,7 @@ DONE = {
 
 
 class Provider:
-    """Echoes; begins a response at `response.create`, and ends it when `gate` is set.
+    """Echoes; begins a response at `response.create`, and ends it when `gate` is set; never stops talking after `FLOOD`.
 
     Attributes:
         requests: the handshakes.
@@ -81,6 +84,11 @@ class Provider:
         return socket
 
     async def _answer(self, socket: web.WebSocketResponse, request: web.Request, text: str) -> None:
+        if text == FLOOD:
+            with suppress(ConnectionError):
+                while not socket.closed:
+                    await socket.send_str("x" * 500_000)
+            return
         if "response.create" not in text:
             await socket.send_str(text)
             return
