@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dispatch.config import build, resolve
 from dispatch.errors import DispatchError, Failure
 from dispatch.routing import Board, Sizes, Slots, Snapshot
-from dispatch.server.accept import Listener
+from dispatch.server.accept import Listener, Listeners
 from dispatch.server.worker import Worker
 from dispatch.transport.pool import Origin
 from prometheus_client.parser import text_string_to_metric_families
@@ -72,7 +72,7 @@ class Hosted:
         sock.bind(("127.0.0.1", 0))
         sock.setblocking(False)
         self.port = sock.getsockname()[1]
-        self._listener = Listener(sock, self.worker.accepted, os.sysconf("SC_OPEN_MAX"))
+        self._listener = Listeners(Listener(sock, self.worker.accepted, os.sysconf("SC_OPEN_MAX")), {})
         await self.worker.listen(self._listener)
         return self
 

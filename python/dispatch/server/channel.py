@@ -25,6 +25,7 @@ __all__ = [
     "Ask",
     "Channel",
     "Closed",
+    "Cover",
     "Drain",
     "Drained",
     "FromSupervisor",
@@ -64,7 +65,8 @@ class Setup(Struct, frozen=True, kw_only=True, tag=True):
     board_fd: int
     bell_fds: list[int]
     """By which workers wake each other: of each slot the end to ring, and last the end that this one listens to."""
-    listen_fd: int
+    listen_fds: list[int]
+    """By slot; the same one for all where there is one only."""
     fd_limit: int
     """The worker stops accepting while its descriptors reach this number."""
     log: str
@@ -83,6 +85,12 @@ class Drain(Struct, frozen=True, kw_only=True, tag=True):
 
     accept_s: float
     timeout_s: float
+
+
+class Cover(Struct, frozen=True, kw_only=True, tag=True):
+    """Accept from the sockets of these slots too, and of no others: their workers have died, and successors are still starting."""
+
+    slots: list[int]
 
 
 class Mean(Struct, frozen=True, kw_only=True, tag=True):
@@ -144,7 +152,7 @@ class Drained(Struct, frozen=True, kw_only=True, tag=True):
     whole: bool
 
 
-FromSupervisor = Setup | Apply | Drain | Mean | Ask | Told
+FromSupervisor = Setup | Apply | Cover | Drain | Mean | Ask | Told
 FromWorker = Ready | Applied | Refused | Load | Drained | Ask | Told
 
 

@@ -1,8 +1,8 @@
 """Listening sockets: made by the supervisor, inherited by workers.
 
 Linux gives each worker slot its own socket under SO_REUSEPORT, and the kernel spreads new connections over them. The supervisor keeps
-every socket open, so the backlog of a worker that died waits for its successor instead of being reset. Elsewhere (and for Unix
-sockets, which know no reuse-port groups) all workers accept from one socket.
+every socket open, so the backlog of a worker that died is not reset: the other workers, which inherit all sockets, accept from it until a
+successor does. Elsewhere (and for Unix sockets, which know no reuse-port groups) all workers accept from one socket.
 """
 
 from __future__ import annotations

@@ -49,6 +49,10 @@ class Process:
         self._now = now
         self.channel: Channel | None = None
         self.is_ready = False
+        self.is_orphaned = False
+        """Its worker has died, and no other one accepts by its socket yet."""
+        self.covers: list[int] = []
+        """Slots without a worker whose connections this one takes."""
         self.generation = 0
         """The last one that it acknowledged."""
         self.connections = 0
@@ -66,16 +70,17 @@ class Process:
         return self._popen is not None
 
     def start(self, inherited: list[int]) -> Channel:
-        """Start a fresh interpreter that inherits the slot's socket and `inherited`. Returns the channel to it."""
+        """Start a fresh interpreter that inherits `inherited`. Returns the channel to it."""
         ours, theirs = pair()
         command = [sys.executable, "-m", "dispatch.server.worker_main", str(theirs.fileno())]
-        passed = [theirs.fileno(), self.sock.fileno(), *inherited]
+        passed = [theirs.fileno(), *inherited]
         with theirs:
             self._popen = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=passed)  # noqa: S603  # our own interpreter and module
         self.last_pid = self._popen.pid
         self._started_at = self._now()
         self.start_at = None
         self.is_ready = False
+        self.covers = []
         self.generation = 0
         self.connections = 0
         self.channel = Channel(ours, FromWorker)
@@ -90,6 +95,7 @@ class Process:
             return None
         self._popen = None
         self.is_ready = False
+        self.is_orphaned = True
         now = self._now()
         if now - self._started_at < SHORT_LIFE_S:
             self.postpone()

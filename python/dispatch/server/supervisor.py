@@ -1,8 +1,8 @@
 """The supervisor: checks, opens sockets, makes the board, starts workers, and keeps them going. It serves no request itself.
 
 It waits in one place for four things: a message of a worker, a signal, a due restart, a changed file. Nothing in it blocks for
-longer, so a dead worker's rows are given back and its successor is started within a moment; meanwhile that slot's new connections wait
-in the backlog of the socket that the supervisor keeps open.
+longer, so a dead worker's rows are given back and its successor is started within a moment; meanwhile other workers accept that slot's
+new connections, from the socket that the supervisor keeps open.
 
 Imports are few on purpose: from start to first answer is at most 0.5 s, and the workers' share of that begins only when this part is done.
 """
@@ -25,10 +25,11 @@ from msgspec.structs import replace
 from dispatch._core import __version__
 from dispatch.errors import ConfigError
 from dispatch.routing import Board, bell
-from dispatch.server.channel import Applied, Apply, Ask, Closed, Drain, FromWorker, Load, Mean, Ready, Refused, Settings, Setup, Told
+from dispatch.server.channel import Applied, Apply, Ask, Closed, Cover, Drain, FromWorker, Load, Mean, Ready, Refused, Settings, Setup, Told
 from dispatch.server.checks import Checks
 from dispatch.server.listen import address_of, open_sockets, remove_unix
 from dispatch.server.process import Process, raise_descriptors
+from dispatch.server.process_signals import WokenBySignals
 from dispatch.server.source import WATCH_S, Source, needs_restart
 from dispatch.telemetry.log import Log, form_for
 
@@ -53,8 +54,6 @@ LAST_WAIT_S = 5.0
 
 SHOWN_MODELS = 8
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
 
 def serve(config_path: Path | None, overrides: Mapping[str, Any], log: str | None = None) -> int:
     """Run the sidecar until a signal ends it. Returns the exit status of the command.
@@ -75,7 +74,7 @@ def serve(config_path: Path | None, overrides: Mapping[str, Any], log: str | Non
     with ExitStack() as stack:
         if settings.config.server.unix is not None:
             stack.callback(remove_unix, settings.config.server.unix, Path(settings.config.server.unix).stat().st_ino)
-        stack.enter_context(_Signals(supervisor.woken))
+        stack.enter_context(WokenBySignals(supervisor.woken))
         return supervisor.run()
 
 
@@ -151,8 +150,9 @@ class Supervisor:
 
     def _start(self, process: Process) -> None:
         bells = [*(ring for _, ring in self._bells), self._bells[process.index][0]]
+        listening = [one.sock.fileno() for one in self._processes]
         try:
-            channel = process.start([self._board.fd, *bells])
+            channel = process.start([self._board.fd, *bells, *listening])
         except OSError as error:
             process.postpone()
             self._log.event("worker_not_started", f"worker {process.index} cannot be started: {error}", index=process.index)
@@ -162,7 +162,7 @@ class Supervisor:
             index=process.index,
             board_fd=self._board.fd,
             bell_fds=bells,
-            listen_fd=process.sock.fileno(),
+            listen_fds=listening,
             fd_limit=self._fd_limit - FD_RESERVE,
             log=self._log.form,
             settings=self._settings,
@@ -207,6 +207,8 @@ class Supervisor:
             process.connections = message.connections
         elif isinstance(message, Ready):
             process.is_ready = True
+            process.is_orphaned = False
+            self._cover()
             text = f"worker {process.index} (pid {process.last_pid}) is ready"
             self._log.event("worker_ready", text, index=process.index, pid=process.last_pid)
             if not self._was_ready:
@@ -223,6 +225,14 @@ class Supervisor:
         elif not message.whole:
             text = f"worker {process.index} stopped with requests under way: their deadline had passed"
             self._log.event("requests_cut", text, index=process.index)
+
+    def _cover(self) -> None:
+        """Have the workers that can accept from the sockets of those that died."""
+        orphaned = [one.index for one in self._processes if one.is_orphaned]
+        for process in self._processes:
+            if process.is_ready and process.covers != orphaned:
+                process.covers = orphaned
+                self._send(process, Cover(slots=orphaned))
 
     def _pass_on(self, process: Process, message: Ask | Told) -> None:
         """Hand a worker's words to another one."""
@@ -257,6 +267,7 @@ class Supervisor:
         self._close_channel(process)
         if self._stop_signal:
             return
+        self._cover()
         how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         after_s = max(0.0, (process.start_at or 0.0) - monotonic())
         then = f"in {after_s:.1f} s" if after_s else "now"
@@ -372,23 +383,3 @@ class Supervisor:
         self._wakeup.close()
         self.woken.close()
         self._log.event("stopped", "stopped")
-
-
-class _Signals:
-    """While entered, each signal wakes the selector by a byte that is its number; the handlers themselves do nothing."""
-
-    def __init__(self, woken: socket.socket) -> None:
-        self._woken = woken
-        self._before: dict[int, Any] = {}
-        self._fd = -1
-
-    def __enter__(self) -> None:
-        self._woken.setblocking(False)
-        for number in _SIGNALS:
-            self._before[number] = signal.signal(number, lambda *_: None)
-        self._fd = signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._fd)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dispatch.config import Config, Secrets
     from dispatch.dispatcher import Report
     from dispatch.routing import Board, Slots
-    from dispatch.server.accept import Listener
+    from dispatch.server.accept import Listeners
 
 __all__ = ["Worker"]
 
@@ -50,7 +50,7 @@ class Worker:
         self.dispatcher = Dispatcher(report, index)
         self.front = Front(self.dispatcher, self._scrape, index)
         self._bell = bell
-        self._listener: Listener | None = None
+        self._listener: Listeners | None = None
 
     @property
     def connections(self) -> int:
@@ -74,7 +74,7 @@ class Worker:
         # The tables before the last ones hold each other, and the collector's own full round is hours away.
         gc.collect()
 
-    async def listen(self, listener: Listener) -> None:
+    async def listen(self, listener: Listeners) -> None:
         """Serve the connections that `listener` accepts."""
         self.dispatcher.start(self._bell or Bell.alone(self.board))
         self.front.start()

@@ -20,13 +20,14 @@ import uvloop
 from dispatch.errors import ConfigError
 from dispatch.routing import Board
 from dispatch.routing.bell import Bell
-from dispatch.server.accept import Listener
+from dispatch.server.accept import Listener, Listeners
 from dispatch.server.channel import (
     Applied,
     Apply,
     Ask,
     Channel,
     Closed,
+    Cover,
     Drain,
     Drained,
     FromSupervisor,
@@ -91,6 +92,7 @@ class Main:
         self._asked = 0
         self._asking: dict[int, Callable[[int, bytes], None]] = {}
         self._worker.front.ask_other = self._ask
+        self._listeners = self._inherited()
 
     async def run(self) -> int:
         """Serve until told to stop. Returns the exit status."""
@@ -99,7 +101,7 @@ class Main:
         self._log.wake = self._flush_log_soon
         if not self._apply(self._setup.settings):
             return 1
-        await self._worker.listen(self._listener())
+        await self._worker.listen(self._listeners)
         loop.add_reader(self._channel.fileno(), self._on_readable)
         self._channel.send(Ready())
         self._channel.send(Applied(generation=self._setup.settings.generation))
@@ -111,10 +113,14 @@ class Main:
         finally:
             self._log.flush()
 
-    def _listener(self) -> Listener:
+    def _inherited(self) -> Listeners:
         setup = self._setup
-        sock = socket.socket(fileno=setup.listen_fd)
-        return Listener(sock, self._worker.accepted, setup.fd_limit, _tls(setup.settings.config.server.tls))
+        tls = _tls(setup.settings.config.server.tls)
+        fds = setup.listen_fds
+        # Where all share one socket, nothing ever waits for one of them.
+        slots = {fd: slot for slot, fd in enumerate(fds)} | {fds[setup.index]: setup.index}
+        found = {slot: Listener(socket.socket(fileno=fd), self._worker.accepted, setup.fd_limit, tls) for fd, slot in slots.items()}
+        return Listeners(found.pop(setup.index), found)
 
     def _on_readable(self) -> None:
         try:
@@ -132,13 +138,17 @@ class Main:
         self._asking[self._asked] = told
         self._channel.send(Ask(worker=worker, number=self._asked, id=name, key=key, score=score))
 
-    def _on_message(self, message: Apply | Ask | Drain | Mean | Setup | Told) -> None:
+    def _on_message(self, message: Apply | Ask | Cover | Drain | Mean | Setup | Told) -> None:
         if isinstance(message, Apply):
             if self._apply(message.settings):
                 self._channel.send(Applied(generation=message.settings.generation))
         elif isinstance(message, Drain):
             if self._draining is None:
+                self._listeners.abandon_others()
                 self._draining = asyncio.get_running_loop().create_task(self._drain(message))
+        elif isinstance(message, Cover):
+            if self._draining is None:
+                self._listeners.cover(message.slots)
         elif isinstance(message, Mean):
             self._even_out(message.connections)
         elif isinstance(message, Ask):
