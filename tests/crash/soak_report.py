@@ -45,6 +45,7 @@ def judge(soak: Soak, metrics: dict[str, float], seconds: float) -> tuple[dict[s
     if len(soak.lost) > 10:
         broken.append(f"and {len(soak.lost) - 10} more were lost")
     broken += [f"held at the end: {name} {value}" for name, value in held.items()]
+    broken += [f"{ledger['lost']} gaps in the ledger"] if "lost" in ledger else []
     broken += [f"{twice} requests were delivered twice"] if twice else []
     broken += [
         f"worker {one['pid']} grew by {one['growth_kib']} KiB"
@@ -89,7 +90,7 @@ def _workers(samples: list[Sample], seconds: float) -> list[dict[str, Any]]:
 def _ledger(soak: Soak) -> tuple[dict[str, int], int]:
     outcomes: Counter[str] = Counter()
     delivered: Counter[str] = Counter()
-    for path in sorted(soak.fleet.folder.glob("ledger.*")):
+    for path in sorted(soak.fleet.folder.glob("ledger.[0-9]*")):
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             outcomes[entry.get("outcome", "lost")] += 1
