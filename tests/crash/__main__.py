@@ -43,7 +43,7 @@ async def run(asked: argparse.Namespace) -> tuple[list[Result], list[Scene], Boo
         async with Fleet(Path(folder), cases) as fleet:
             runs = [run for run in runs_of(cases) if run.variant == "one" or not asked.quick]
             results = await play_all(fleet, runs, clients=clients, at_once=asked.at_once)
-            books_s = set(fleet.folder.glob("ledger.*"))
+            books_s = set(fleet.folder.glob("ledger.[0-9]*"))
             scenes = [] if asked.only or asked.quick else await play_scenes(fleet, clients)
         if fleet.complaints:
             print(fleet.complaints[-5000:], file=sys.stderr)
