@@ -6,6 +6,7 @@ as well are carried over; limits, breakers, averages and loads live on the board
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,7 @@ class Generation:
         "lane",
         "listed",
         "live",
+        "mishaps",
         "models",
         "nobody",
         "origins",
@@ -145,6 +147,7 @@ class Generation:
         self.replayed: dict[str, Replayed] = {}
         self.workers = 1
         self.remembered = Remembered(None)
+        self.mishaps: Counter[tuple[str, str, str]] = Counter()
         self.nobody = NOBODY
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
         self._patterns = [pattern.name for pattern in config.patterns]
@@ -183,8 +186,10 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     routing = Routing(board, worker, config := with_prices(config), slots)
     generation = Generation(config, routing)
     generation.workers = slots.sizes.workers
-    before = None if dispatcher.generation is None else dispatcher.generation.remembered
-    generation.remembered = Remembered.beside(config.server.ledger, worker, before)
+    before = dispatcher.generation
+    generation.remembered = Remembered.beside(config.server.ledger, worker, None if before is None else before.remembered)
+    if before is not None:
+        generation.mishaps = before.mishaps
     ledger = _ledger(config, worker, routing)
     links = links_of(config, secrets, generation, dispatcher.generation)
     for whose, keeper in generation.keepers.items():
@@ -336,6 +341,7 @@ class _PlanBuilder:
             replayed=self._generation.replayed,
             workers=self._generation.workers,
             remembered=self._generation.remembered,
+            mishaps=self._generation.mishaps,
         )
         return make(plan, parts, site)
 

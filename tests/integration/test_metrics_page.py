@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from dispatch.telemetry.families import METRICS
+from dispatch.telemetry.mishaps import MISHAPS
 from dispatch.telemetry.reference import page
 from dispatch.telemetry.routes import TAUGHT
 from dispatch.testing import MockProvider
@@ -69,7 +70,7 @@ async def test_what_a_sidecar_tells_is_on_the_page_and_the_other_way_round(tmp_p
     assert families.keys() <= page_says.keys()
     # Those that tell nothing yet are left out where the page says so.
     missing = page_says.keys() - families.keys()
-    assert missing <= {metric.name for metric in (*METRICS, *TAUGHT) if metric.only}
+    assert missing <= {metric.name for metric in (*METRICS, *TAUGHT, MISHAPS) if metric.only}
     for name, family in families.items():
         kind, labels = page_says[name]
         assert family.type == kind

@@ -224,8 +224,7 @@ class Course:
 
     def tell(self, progress: str) -> None:
         """Tell the client of a stream how far the plan is, if it wants to hear that."""
-        call = self.call
-        if call.stream and call.queue_events and not call.committed and call.run is self:
+        if (call := self.call).stream and call.queue_events and not call.committed and call.run is self:
             call.progress = progress.encode()
             call.sink.on_silence(call)
 
@@ -243,6 +242,16 @@ class Course:
         """Tell the client that the plan took a way out: `x-dispatch-fallback`."""
         self.explain(word)
         self.note(f"x-dispatch-fallback: {word}")
+
+    def mishap(self, word: str) -> None:
+        """Tell the client that something beside the models failed, and count it."""
+        self._site.mishaps[self.call.model, self._site.path, word] += 1
+        self.remark(word)
+
+    @property
+    def until_ns(self) -> int:
+        """When the request's deadline, or the time of the plan's budget, is over."""
+        return min(self.call.deadline_ns, self._spending.deadline_ns(self._started_ns) or self.call.deadline_ns)
 
     def note(self, line: str) -> None:
         """Give the client's answer one more header line."""
@@ -313,9 +322,8 @@ class Course:
             asked = question.streamed(with_usage=call.wants_usage) if stream else question
             branch.body = body = asked.body(call.body, call.door)
             branch.tokens_in = estimate_tokens(body.text_bytes)
-        deadline_ns = self._spending.deadline_ns(self._started_ns)
-        if deadline_ns and not stream:
-            branch.deadline_ns = min(branch.deadline_ns, deadline_ns)
+        if not stream:
+            branch.deadline_ns = min(branch.deadline_ns, self.until_ns)
         self._spending.reserve(branch, part)
         if not (self._branches or self._before):
             call.overhead_ns = branch.received_ns - call.received_ns
@@ -384,8 +392,7 @@ class Course:
 
     def keep_awake(self, now_ns: int, silent_since_ns: int) -> None:
         """Send a comment to the client of a stream that has not begun for long."""
-        call = self.call
-        if call.stream and not call.committed and call.heard_ns < silent_since_ns and call.run is self:
+        if (call := self.call).stream and not call.committed and call.heard_ns < silent_since_ns and call.run is self:
             call.heard_ns = now_ns
             call.sink.on_silence(call)
 

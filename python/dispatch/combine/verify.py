@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import import_module
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
 import msgspec
 
+from dispatch.combine.aside import Aside
 from dispatch.combine.compare import unfenced
 from dispatch.combine.question import filled
-from dispatch.errors import ConfigError
+from dispatch.errors import ConfigError, DispatchError
 from dispatch.routing import Pattern
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ _YES = re.compile(r"\W*(yes|ja|oui|sí|true|correct)\b", re.IGNORECASE)
 _VERDICT_TOKENS = 16
 _SHORT = 1 << 14
 """Letters that are looked at in well below a millisecond."""
+_NS = 1_000_000_000
+_TOLD = 200
+"""Letters of an exception that a decision's record tells."""
 
 
 class Verifier:
@@ -43,14 +48,15 @@ class Verifier:
         ConfigError: a pattern, schema or function that cannot be used.
     """
 
-    __slots__ = ("_function", "_part", "_pattern", "_prompt", "_schema")
+    __slots__ = ("_function", "_part", "_pattern", "_prompt", "_schema", "_timeout_s")
 
     def __init__(self, config: Verify, part: int | None, path: str) -> None:
         self._part = part
         self._prompt = config.prompt
         self._pattern = None if config.regex is None else _pattern(config.regex, f"{path}.regex")
         self._schema = None if config.schema is None else _schema(config.schema, f"{path}.schema")
-        self._function = None if config.function is None else _function(config.function, f"{path}.function")
+        self._function = None if config.function is None else Aside(_function(config.function, f"{path}.function"), "verifier")
+        self._timeout_s = config.timeout_s
 
     async def accepts(self, course: Course, question: Question, reply: Reply) -> bool:
         """Whether the answer will do. Raises `DispatchError`: the verifying model gives no answer."""
@@ -59,13 +65,27 @@ class Verifier:
             return False
         if self._schema is not None and not await _aside(text, self._fits):
             return False
-        if self._function is not None and not await anyio.to_thread.run_sync(self._function, question.conversation(), text):
+        if self._function is not None and not await self._judged(self._function, course, question, text):
             return False
         if self._part is None:
             return True
         prompt = filled(self._prompt, question=question.conversation(), answer=text)
         verdict = await course.ask(self._part, question.anew(prompt, _VERDICT_TOKENS))
         return _YES.match(verdict.text) is not None
+
+    async def _judged(self, function: Aside, course: Course, question: Question, text: str) -> bool:
+        """What the function says. One that is late or fails accepts nothing: the answer is in doubt, and the trace says why."""
+        try:
+            left_s = max(0, course.until_ns - monotonic_ns()) / _NS
+            return bool(await function.call(min(self._timeout_s, left_s), question.conversation(), text))
+        except TimeoutError:
+            course.mishap("verifier_late")
+        except DispatchError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a function of somebody else raises
+            course.explain(f"{type(error).__name__}: {error}"[:_TOLD])
+            course.mishap("verifier_failed")
+        return False
 
     def _fits(self, text: str) -> bool:
         try:

@@ -14,6 +14,7 @@ from dispatch.errors import DispatchError
 from dispatch.exchange import Call
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Sequence
 
     from dispatch.config import Defaults
@@ -82,3 +83,5 @@ class Site:
     """How many there are."""
     remembered: Remembered
     """What feedback taught routes."""
+    mishaps: Counter[tuple[str, str, str]]
+    """What failed beside the models, by model, path and a word for it; in this worker, over reloads."""

@@ -15,7 +15,7 @@ from dispatch.generation import build
 from dispatch.routing.bell import Bell
 from dispatch.server.front import Front
 from dispatch.server.http1 import ClientConnection
-from dispatch.telemetry.metrics import exposition, taught
+from dispatch.telemetry.metrics import exposition, mishaps, taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,4 +109,5 @@ class Worker:
     def _scrape(self) -> bytes:
         generation = self.dispatcher.generation
         assert generation is not None
-        return exposition(generation.routing.snapshot(monotonic_ns())) + taught(generation.routes)
+        beside = taught(generation.routes) + mishaps(generation.mishaps)
+        return exposition(generation.routing.snapshot(monotonic_ns())) + beside

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dispatch.telemetry.families import METRICS
+from dispatch.telemetry.mishaps import MISHAPS
 from dispatch.telemetry.routes import TAUGHT
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dispatch.telemetry.families import Metric
     from dispatch.telemetry.routes import Taught
 
-__all__ = ["CONTENT_TYPE", "exposition", "taught"]
+__all__ = ["CONTENT_TYPE", "exposition", "mishaps", "taught"]
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -33,6 +34,11 @@ def exposition(snapshot: Snapshot) -> bytes:
 def taught(routes: Mapping[str, Taught]) -> bytes:
     """Return the lines about learned routes, as this worker knows them: each has had its own feedback."""
     return "".join(line for metric in TAUGHT for line in _family(metric, routes)).encode()
+
+
+def mishaps(counts: Mapping[tuple[str, str, str], int]) -> bytes:
+    """Return the lines about what failed beside the models of plans, in this worker."""
+    return "".join(line for line in _family(MISHAPS, counts)).encode()
 
 
 def _family(metric: Metric, source: object) -> Iterator[str]:

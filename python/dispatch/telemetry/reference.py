@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.routing import BOOKINGS, FAILURES, HEDGES, LEFT_OUT
 from dispatch.telemetry.families import METRICS, OUTCOMES
+from dispatch.telemetry.mishaps import MISHAPS
 from dispatch.telemetry.routes import TAUGHT
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def page() -> str:
         f"- `{metric.name}`: {', '.join(f'{bound:g}' for bound in metric.bounds_s)} s." for metric in METRICS if metric.kind == "histogram"
     ]
     return (
-        "\n".join([_ABOUT, *map(_row, (*METRICS, *TAUGHT)), "", "## Values of labels", "", *lists, "", "## Buckets", "", *buckets]) + "\n"
+        "\n".join([_ABOUT, *map(_row, (*METRICS, *TAUGHT, MISHAPS)), "", "## Values of labels", "", *lists, "", "## Buckets", "", *buckets])
+        + "\n"
     )
 
 

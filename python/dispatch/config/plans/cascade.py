@@ -38,7 +38,11 @@ class Verify(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schema: dict[str, Any] | None = None
     """The text is JSON that fits this JSON Schema; needs `dispatch-llm[schema]`."""
     function: str | None = None
-    """`module:name` of a Python function of the question's and the answer's text that returns whether it will do. It runs in a thread."""
+    """`module:name` of a Python function of the question's and the answer's text that returns whether it will do. A plain one runs in a
+    thread, one that is `async` as a task. An answer about which it raises, or does not return in time, is in doubt."""
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 10.0
+    """What `function` may take, within the request's deadline and the plan's `budget`. A coroutine is then cancelled; a thread cannot be:
+    what it returns late is dropped, and until it returns it keeps one of 32 places that its function has in a worker."""
     prompt: str = ""
     """Asked of `plan`, with `{question}` and `{answer}` in it; the answer is accepted if the reply begins with yes. Left out: ours."""
 
