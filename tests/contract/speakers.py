@@ -53,7 +53,7 @@ class Native:
         model = path.rpartition("/")[2].partition(":")[0] if door == "generate" else body["model"]
         choice = Choice(parts=[Text(text=self._says(model, body))], finish="stop")
         form = Answer(id="r1", model=model, choices=[choice], usage=Usage(input=100, output=10))
-        is_stream = ":stream" in path or (body.get("stream", door == "ollama") is True)
+        is_stream = ":stream" in path or (body.get("stream", door.startswith("ollama")) is True)
         dialect = DIALECTS[door]
         if not is_stream:
             return web.Response(body=dialect.write_answer(form, 1, Losses(drops=True)), content_type="application/json")
@@ -64,11 +64,13 @@ class Native:
 
 _ENDS = {
     "/chat/completions": "chat",
+    "/v1/completions": "completions",
     "/responses": "responses",
     "/v1/messages": "messages",
     ":generateContent": "generate",
     ":streamGenerateContent": "generate",
     "/api/chat": "ollama",
+    "/api/generate": "ollama_generate",
 }
 
 
@@ -135,11 +137,38 @@ async def _ollama(root: str, models: Sequence[str], stream: bool) -> list[str]:
         await sdk._client.aclose()
 
 
+async def _completions(root: str, models: Sequence[str], stream: bool) -> list[str]:
+    async def one(model: str) -> str:
+        asked: Any = {"model": model, "prompt": WORDS}
+        found: Any = await sdk.completions.create(stream=stream, **asked)
+        if not stream:
+            return str(found.choices[0].text)
+        return "".join([choice.text async for chunk in found for choice in chunk.choices])
+
+    async with openai.AsyncOpenAI(base_url=f"{root}/v1", api_key="none", max_retries=0) as sdk:
+        return [await one(model) for model in models]
+
+
+async def _ollama_generate(root: str, models: Sequence[str], stream: bool) -> list[str]:
+    async def one(model: str) -> str:
+        if not stream:
+            return (await sdk.generate(model, WORDS)).response or ""
+        return "".join([chunk.response or "" async for chunk in await sdk.generate(model, WORDS, stream=True)])
+
+    sdk = ollama.AsyncClient(root)
+    try:
+        return [await one(model) for model in models]
+    finally:
+        await sdk._client.aclose()
+
+
 SPEAKERS: dict[str, Callable[[str, Sequence[str], bool], Awaitable[list[str]]]] = {
     "chat": _chat,
     "responses": _responses,
     "messages": _messages,
     "generate": _generate,
     "ollama": _ollama,
+    "completions": _completions,
+    "ollama_generate": _ollama_generate,
 }
 """By dialect: asks models `WORDS`, whole or as streams, and returns the texts of their answers."""

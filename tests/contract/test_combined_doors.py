@@ -29,7 +29,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-PROVIDERS = {"chat": "openai_compatible", "responses": "openai", "messages": "anthropic", "generate": "gemini", "ollama": "ollama"}
+PROVIDERS = {
+    "chat": "openai_compatible",
+    "responses": "openai",
+    "messages": "anthropic",
+    "generate": "gemini",
+    "ollama": "ollama",
+    "completions": "openai_compatible",
+    "ollama_generate": "ollama",
+}
 PLANS: dict[str, Any] = {
     "corrected": {"cascade": {"steps": ["a", "b"], "hand_on": "Mend it.", "escalate_if": {"verify": {"regex": "nothing like it"}}}},
     "accepted": {"cascade": {"steps": ["a", "b"], "escalate_if": {"samples": 2, "verify": {"plan": "c"}}}},
@@ -86,11 +94,12 @@ def check_bodies(door: str, native: Native) -> None:
     """What plans change is said in the dialect's own words, and what a path says is not said again."""
     for _, body in native.asked:
         assert door != "generate" or not {"model", "stream"} & body.keys()
-        assert door != "ollama" or isinstance(body["stream"], bool)
+        assert not door.startswith("ollama") or isinstance(body["stream"], bool)
     corrected = next(said for _, body in native.asked if "Mend it." in (said := json.dumps(body)))
-    assert corrected.index("Count them.") < corrected.index('"a"') < corrected.index("Mend it.")
+    answer = corrected.index("\\n\\na\\n\\n") if door in ("completions", "ollama_generate") else corrected.index('"a"')
+    assert corrected.index("Count them.") < answer < corrected.index("Mend it.")
     chained = next(body for _, body in native.asked if "a?" in json.dumps(body))
-    places = ("system", "systemInstruction", "instructions")
+    places = ("system", "systemInstruction", "instructions", "prompt")
     assert "Be a." in json.dumps(next((chained[place] for place in places if place in chained), None) or chained["messages"][0])
 
 
@@ -113,6 +122,8 @@ async def test_a_plan_without_an_answer_is_an_error_of_each_dialect(native: Nati
         "messages": anthropic.InternalServerError,
         "generate": google.genai.errors.ServerError,
         "ollama": ollama.ResponseError,
+        "completions": openai.InternalServerError,
+        "ollama_generate": ollama.ResponseError,
     }
     async with sidecar(tmp_path, setting, {"UP": "sk-up-0123456789"}) as port:
         for door, error in errors.items():
@@ -129,7 +140,7 @@ async def test_a_plan_without_an_answer_is_an_error_of_each_dialect(native: Nati
 async def test_what_a_plan_cannot_do_for_a_response_is_refused_by_name(native: Native, tmp_path: Path) -> None:
     async with sidecar(tmp_path, config("openai", native), {"UP": "sk-up-0123456789"}) as port:
         answer: Any = await ask(port, "/v1/responses", {"model": "voted", "input": "hi", "background": True})
-        other: Any = await ask(port, "/v1/completions", {"model": "voted", "prompt": "hi"})
+        other: Any = await ask(port, "/v1/completions", {"model": "chained", "prompt": ["one", "two"]})
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (400, "unsupported_parameter")
-    assert (other.status, json.loads(other.body)["error"]["code"]) == (400, "unsupported_parameter")
-    assert not native.asked
+    assert (other.status, json.loads(other.body)["error"]["param"]) == (400, "prompt")
+    assert len(native.asked) == 0

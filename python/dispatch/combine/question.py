@@ -102,7 +102,7 @@ class Question:
         """The conversation as if the model had given `answer`, and the user had said `then`."""
         tongue = self._tongue
         said = [tongue.turn("assistant", answer)] if answer else []
-        return self._but(self.tree | {tongue.turns: [*tongue.read_turns(self.tree), *said, tongue.turn("user", then)]})
+        return self._but(tongue.with_turns(self.tree, [*tongue.read_turns(self.tree), *said, tongue.turn("user", then)]))
 
     def saying(self, text: str) -> Question:
         """The same with other words in the user's last message; its images and files stay. Without such a message there is one more."""
@@ -124,7 +124,7 @@ class Question:
         if at < 0:
             turns, at = [*turns, {"role": "user"}], len(turns)
         turn = tongue.with_parts({"role": "user"} | turns[at], parts)
-        return self._but(self.tree | {tongue.turns: [*turns[:at], turn, *turns[at + 1 :]]})
+        return self._but(tongue.with_turns(self.tree, [*turns[:at], turn, *turns[at + 1 :]]))
 
     def _turns(self) -> tuple[list[Tree], int]:
         """All turns, and the place of the user's last one; -1: there is none."""

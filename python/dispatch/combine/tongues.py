@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dispatch.errors import BadRequest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,6 +19,8 @@ __all__ = ["TONGUES", "Tongue", "is_text"]
 
 _MAX_TOKENS = 1024
 """For dialects that need a limit, where a plan asks in its own words."""
+_COMPLETION_TOKENS = 16
+"""What OpenAI's completions give a request that says nothing of it."""
 _TEXTS = frozenset(("text", "input_text"))
 
 
@@ -62,6 +66,10 @@ class Tongue:
         found = tree.get(self.turns)
         return [turn for turn in found if isinstance(turn, dict)] if isinstance(found, list) else []
 
+    def with_turns(self, tree: Tree, turns: list[Tree]) -> Tree:
+        """The request with another conversation."""
+        return tree | {self.turns: turns}
+
     def is_users(self, turn: Tree) -> bool:
         """Whether the user said it."""
         return bool(turn.get("role") == "user")
@@ -93,7 +101,7 @@ class Tongue:
 
     def anew(self, tree: Tree, prompt: str, max_tokens: int | None) -> Tree:
         """Another question under the same model's name."""
-        asked = {self.turns: [self.turn("user", prompt)]} | self.limited(tree, max_tokens)
+        asked = self.with_turns(self.limited(tree, max_tokens), [self.turn("user", prompt)])
         return {"model": tree["model"], **asked} if "model" in tree else asked
 
     def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
@@ -242,11 +250,70 @@ class _Ollama(Tongue):
         return _whole((tree.get("options") or {}).get("num_predict"))
 
 
+def _text_of(turns: list[Tree]) -> str:
+    """A conversation as one prompt: what was said, one after the other."""
+    return "\n\n".join(said for turn in turns if (said := turn.get("content")))
+
+
+class _Completions(Tongue):
+    """OpenAI's completions: the prompt is all there is, and whatever is said beside it stands in it."""
+
+    turns = "prompt"
+
+    def with_logprobs(self, tree: Tree) -> Tree:
+        return {"logprobs": 0} | tree
+
+    def read_turns(self, tree: Tree) -> list[Tree]:
+        prompt = tree.get("prompt")
+        if isinstance(prompt, list) and len(prompt) == 1:
+            prompt = prompt[0]
+        if not isinstance(prompt, str):
+            raise BadRequest("prompt: a plan over several models takes one text", code="unsupported_parameter", param="prompt")
+        return [self.turn("user", prompt)]
+
+    def with_turns(self, tree: Tree, turns: list[Tree]) -> Tree:
+        return tree | {"prompt": _text_of(turns)}
+
+    def with_parts(self, turn: Tree, parts: list[Tree]) -> Tree:
+        return turn | {"content": "\n\n".join(part["text"] for part in parts if is_text(part))}
+
+    def prefaced(self, tree: Tree, text: str) -> Tree:
+        return self.with_turns(tree, [self.turn("system", text), *self.read_turns(tree)])
+
+    def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
+        # Sixteen tokens, which is what a request gets that says nothing, are too few for a plan's own words.
+        return {"max_tokens": max_tokens or tree.get("max_tokens") or _MAX_TOKENS}
+
+    def longest(self, tree: Tree) -> int:
+        choices = max(_whole(tree.get("n")), _whole(tree.get("best_of")), 1)
+        return (_whole(tree.get("max_tokens")) or _COMPLETION_TOKENS) * choices
+
+
+class _Generated(_Ollama):
+    """Ollama's generate: a prompt, with its pictures and what stands before it beside it."""
+
+    turns = "prompt"
+
+    def read_turns(self, tree: Tree) -> list[Tree]:
+        return [{"role": "user", "content": tree.get("prompt") or "", "images": tree.get("images") or []}]
+
+    def with_turns(self, tree: Tree, turns: list[Tree]) -> Tree:
+        images = [image for turn in turns for image in turn.get("images") or ()]
+        kept = {key: value for key, value in tree.items() if key != "images"}
+        return {**kept, "prompt": _text_of(turns), **({"images": images} if images else {})}
+
+    def prefaced(self, tree: Tree, text: str) -> Tree:
+        own = tree.get("system")
+        return tree | {"system": f"{text}\n\n{own}" if own else text}
+
+
 TONGUES: Mapping[str, Tongue] = {
     "chat": Tongue(),
     "messages": _Messages(),
     "generate": _Generate(),
     "responses": _Responses(),
     "ollama": _Ollama(),
+    "completions": _Completions(),
+    "ollama_generate": _Generated(),
 }
 """By the name of the door, as of whole answers."""

@@ -15,6 +15,7 @@ from dispatch.dialects.chat.write_request import write_request as write_chat_req
 from dispatch.dialects.cohere.answers import CohereReader
 from dispatch.dialects.cohere.answers import read_answer as read_cohere_answer
 from dispatch.dialects.cohere.write_request import write_request as write_cohere_request
+from dispatch.dialects.completions.answers import read_answer as read_completion_answer
 from dispatch.dialects.completions.prompts import PromptWriter, write_completion
 from dispatch.dialects.completions.prompts import read_prompt as read_completion
 from dispatch.dialects.converse.answers import read_answer as read_converse_answer
@@ -100,7 +101,7 @@ DIALECTS: Mapping[str, Dialect] = {
     "responses": Dialect(
         read_responses_request, write_responses_request, read_responses_answer, write_responses_answer, ResponsesReader, ResponsesWriter
     ),
-    "completions": Dialect(read_completion, write_chat_request, read_chat_answer, write_completion, ChatReader, PromptWriter),
+    "completions": Dialect(read_completion, write_chat_request, read_completion_answer, write_completion, ChatReader, PromptWriter),
     "ollama": Dialect(
         read_ollama_request, write_ollama_request, read_ollama_answer, write_ollama_answer, OllamaReader, LineWriter, is_lines=True
     ),

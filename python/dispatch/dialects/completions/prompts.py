@@ -1,6 +1,7 @@
 """A prompt as the one message of a chat, and the answer as the text that follows it.
 
-What only a model without a chat can do (`suffix`, `echo`, prompts of tokens, several at once) is refused by its name.
+What only a model without a chat can do (`suffix`, `echo`, prompts of tokens, several at once) is refused by its name. `logprobs` are a
+number here, of the likeliest tokens at each place: 0 asks for those of the answer alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import msgspec
 
 from dispatch.dialects.chat.answers import FINISHES, write_usage
 from dispatch.dialects.chat.read_request import read_request as read_chat_request
+from dispatch.dialects.completions.answers import write_logprobs
 from dispatch.dialects.form import Finish, RefusalDelta, Start, Text, TextDelta, ToolBegin, Usage, UsageReport
 from dispatch.dialects.shape import expect, request_tree
 from dispatch.errors import BadRequest
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["PromptWriter", "read_prompt", "write_completion"]
 
 _encode = msgspec.json.encode
-_ONLY_HERE = ("suffix", "echo", "logprobs")
+_ONLY_HERE = ("suffix", "echo")
 
 
 def read_prompt(body: bytes) -> Request:
@@ -36,7 +38,7 @@ def read_prompt(body: bytes) -> Request:
     """
     tree = request_tree(body)
     for name in _ONLY_HERE:
-        # `logprobs: 0` asks for them, too; `echo: false` for nothing.
+        # `echo: false` asks for nothing.
         if tree.get(name) not in (None, False, ""):
             raise BadRequest(f"{name}: the endpoint has only a chat", code="unsupported_parameter", param=name)
     if tree.get("best_of") not in (None, tree.get("n"), 1):
@@ -47,6 +49,8 @@ def read_prompt(body: bytes) -> Request:
     if isinstance(prompt, list):
         raise BadRequest("prompt: the endpoint takes one text", code="unsupported_parameter", param="prompt")
     rest = {name: value for name, value in tree.items() if name not in {"prompt", "best_of", *_ONLY_HERE}}
+    if (tops := rest.pop("logprobs", None)) is not None and tops is not False:
+        rest |= {"logprobs": True} | ({"top_logprobs": expect(tops, int, "logprobs")} if tops is not True and tops != 0 else {})
     # What the API gives where a request says nothing.
     rest.setdefault("max_tokens", 16)
     return read_chat_request(_encode({**rest, "messages": [{"role": "user", "content": expect(prompt, str, "prompt")}]}))
@@ -64,7 +68,7 @@ def _written(choice: Choice, losses: Losses) -> Tree:
         if not isinstance(part, Text):
             losses.mention(type(part).__name__.lower())
     text = "".join(part.text for part in choice.parts if isinstance(part, Text))
-    return {"text": text, "index": choice.index, "logprobs": None, "finish_reason": FINISHES.get(choice.finish)}
+    return {"text": text, "index": choice.index, "logprobs": write_logprobs(choice.logprobs), "finish_reason": FINISHES.get(choice.finish)}
 
 
 class PromptWriter:
@@ -75,7 +79,7 @@ class PromptWriter:
         wants_usage: whether the client asked for the usage of a stream.
     """
 
-    __slots__ = ("_now_s", "_prefix", "_usage", "_wants_usage", "lost")
+    __slots__ = ("_now_s", "_prefix", "_usage", "_wants_usage", "_written", "lost")
 
     def __init__(self, now_s: int, *, wants_usage: bool) -> None:
         self.lost: list[str] = []
@@ -83,12 +87,16 @@ class PromptWriter:
         self._wants_usage = wants_usage
         self._usage: Usage | None = None
         self._prefix = b""
+        self._written: dict[int, int] = {}
+        """Letters by choice: tokens are listed with where they begin."""
 
     def write(self, events: Iterable[Event]) -> bytes:
         """Write what has come."""
         out: list[bytes] = []
         for event in events:
-            if isinstance(event, TextDelta | RefusalDelta):
+            if isinstance(event, TextDelta):
+                self._text(event, out)
+            elif isinstance(event, RefusalDelta):
                 self._put(event.choice, event.text, None, out)
             elif isinstance(event, Start):
                 self._start(event)
@@ -118,8 +126,13 @@ class PromptWriter:
             self._start(Start("", ""))
         return self._prefix
 
-    def _put(self, choice: int, text: str, finish: str | None, out: list[bytes]) -> None:
-        tree = {"text": text, "index": choice, "logprobs": None, "finish_reason": finish}
+    def _text(self, event: TextDelta, out: list[bytes]) -> None:
+        begin = self._written.get(event.choice, 0)
+        self._written[event.choice] = begin + len(event.text)
+        self._put(event.choice, event.text, None, out, write_logprobs(event.logprobs, begin))
+
+    def _put(self, choice: int, text: str, finish: str | None, out: list[bytes], logprobs: Tree | None = None) -> None:
+        tree = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": finish}
         out.append(b'%b"choices":[%b]}\n\n' % (self._head(), _encode(tree)))
 
     def _lose(self, event: Any) -> None:
