@@ -183,7 +183,8 @@ async def test_so_many_checks_in_a_row_pass_before_an_endpoint_is_found_again(tm
     assert passed >= 4
 
 
-async def test_several_workers_and_endpoints_of_one_host_are_one_prober_that_outlives_a_killed_worker(tmp_path: Path) -> None:
+async def test_litellm_13668_13782_workers_and_endpoints_of_a_host_have_one_prober_that_outlives_a_killed_worker(tmp_path: Path) -> None:
+    """There each replica checked by itself, by billed calls. Here one does, by GETs that cost nothing."""
     async with Host() as host, sidecar(tmp_path, configuration(host, host, host), workers=3) as running:
         pids = await running.workers(3)
         await until(lambda: len(host.asked) >= 3, "checks")
