@@ -53,6 +53,14 @@ class Attempts(Patient):
     def __init__(self, call: Call, pool: Pool, on_failed: Failed) -> None:
         super().__init__(call, pool)
         self.on_failed = on_failed
+        if call.home:
+            self._bind(call.home)
+
+    def _bind(self, home: int) -> None:
+        """Ask one account only: it has what the request names."""
+        pool = self.pool
+        others = pool.others.get(home, -1)
+        self.bar(others if pool.all & ~(self.tried | others) else -1)
 
     def bar(self, positions: int) -> None:
         """Leave these out, a bit mask: they cannot take what the call asks for."""

@@ -19,6 +19,7 @@ from dispatch.transport.pool import SWEEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dispatch.exchange import Call
     from dispatch.generation import Generation, Model
@@ -51,6 +52,8 @@ class Dispatcher:
         self.report = report
         self.say: Say | None = None
         """Writes a line about this worker; None: nobody reads."""
+        self.ids_path: Path | None = None
+        """Where ids of stored responses are remembered; None: in memory."""
         self.draining = False
         self._fail = self.fail
         self.keepalive_ns = 15 * _NS

@@ -137,6 +137,7 @@ class Call:
         freshness: 0, or what `Cache-Control` forbids: `policy.sharing.NO_CACHE`, `NO_STORE`.
         is_estimated: its usage is counted from what was given: nobody reported it.
         is_kept: the answer was kept from an earlier request, and cost nothing.
+        home: the account that is to be asked, by its number in `homes`; 0: any.
         heard_ns: when the client last heard of a stream that has not committed.
         booked: lines of the ledger so far.
         is_delivered: the ledger has the attempt that the key pays for.
@@ -175,6 +176,7 @@ class Call:
     endpoint = ""
     first_ns = 0
     freshness = 0
+    home = 0
     is_delivered = False
     is_estimated = False
     is_kept = False
@@ -226,6 +228,7 @@ class Call:
         part.credential = self.credential
         part.drops = self.drops
         part.freshness = self.freshness
+        part.home = self.home
         part.key = self.key
         part.request_id = self.request_id
         part.stream = self.stream

@@ -21,6 +21,7 @@ from dispatch.config.plans import Pool as PoolPlan
 from dispatch.config.plans.conditions import DECLARED, SIGNALS
 from dispatch.connections import links_of, users_of
 from dispatch.errors import ModelNotAllowed, ModelNotFound
+from dispatch.homes import Homes
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
 from dispatch.plans.able import chosen
 from dispatch.plans.base import Site
@@ -66,25 +67,14 @@ class Model:
     """A callable name."""
 
     __slots__ = (
-        *(
-            "caches",
-            "deadline_ns",
-            "declares",
-            "doors",
-            "from_client",
-            "is_pattern",
-            "learns",
-            "name",
-            "pool",
-            "queue",
-            "reads_head",
-            "run",
-        ),
-        "slot",
+        *("caches", "deadline_ns", "declares", "doors", "from_client", "homes", "is_pattern", "learns", "name", "pool", "queue"),
+        *("reads_head", "run", "slot"),
     )
 
     doors: frozenset[str]
     """What its endpoints offer, together."""
+    homes: Homes | None
+    """Who gave which id, where its endpoints have several accounts."""
     pool: Pool | None
     """Its first, where its plan begins with one."""
 
@@ -114,6 +104,7 @@ class Generation:
         "by_name",
         "caches",
         "config",
+        "homes",
         "keepers",
         "keys",
         "lane",
@@ -129,6 +120,8 @@ class Generation:
         "routing",
         "workers",
     )
+
+    homes: Homes
 
     def __init__(self, config: Config, routing: Routing) -> None:
         self.config = config
@@ -191,7 +184,8 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     if before is not None:
         generation.mishaps = before.mishaps
     ledger = _ledger(config, worker, routing)
-    links = links_of(config, secrets, generation, dispatcher.generation)
+    links = links_of(config, secrets, generation, before)
+    generation.homes = Homes(config, links, None if before is None else before.homes, dispatcher.ids_path, dispatcher.say)
     for whose, keeper in generation.keepers.items():
         keeper.told = Renewals(board, [(name, slots.endpoints[name]) for name in users_of(config, whose)], dispatcher.say)
     added = [_add_model(generation, model, links, secrets, dispatcher, ledger) for model in config.models.values()]
@@ -222,7 +216,8 @@ def _add_model(
     from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
     added = Model(model.name, slot, settings, from_client, _shared(start, model, kept, routing, dispatcher))
     added.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
-    added.reads_head |= bool(added.declares)
+    added.homes = generation.homes.of(model.name)
+    added.reads_head |= bool(added.declares) or "chat" in generation.homes.off_lane(model.name)
     added.learns = not decides(model.plan)
     added.pool = builder.first
     added.doors = frozenset(door for name in reached for door in links[name].heads)
@@ -230,7 +225,7 @@ def _add_model(
     is_single = settings.hedge is None and not settings.coalesce and kept is None and not settings.decisions and builder.is_plain
     if builder.first is None or model.is_pattern or not is_single or not isinstance(plan, (Single, Fallback)):
         return None
-    return Entry(model.name, slot, int(settings.deadline_s * _NS), builder.first, plan.after_first(dispatcher.fail))
+    return Entry(added, builder.first, plan.after_first(dispatcher.fail), generation.homes.off_lane(model.name))
 
 
 def _add_keys(generation: Generation, secrets: Secrets, slots: Slots) -> None:
@@ -379,7 +374,7 @@ class _PlanBuilder:
 
     def _pool(self, plan: PoolPlan, router: Router, settings: Defaults, *, is_last: bool, path: str | None = None) -> Pool:
         told = partial(ToldPool, path, plan.strategy, self._dispatcher.decisions) if settings.decisions and path is not None else None
-        return (told or Pool)(
+        pool = (told or Pool)(
             name=self._model.name,
             router=router,
             links=[self._links[name] for name in plan.endpoints],
@@ -389,3 +384,5 @@ class _PlanBuilder:
             watch=self._dispatcher.watch,
             book=self._book,
         )
+        pool.others = self._generation.homes.others(plan.endpoints)
+        return pool

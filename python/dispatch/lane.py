@@ -20,6 +20,7 @@ from dispatch.wire.http1 import affinity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dispatch.generation import Model
     from dispatch.links import Link
     from dispatch.plans.base import Failed
     from dispatch.pools import Pool
@@ -89,17 +90,19 @@ class Entry:
 
     Attributes:
         patience_ns: from when on a silence is worth a closer look.
+        off_lane: doors at which the body decides who can be asked.
     """
 
-    __slots__ = ("deadline_ns", "name", "on_failed", "patience_ns", "pool", "slot")
+    __slots__ = ("deadline_ns", "name", "off_lane", "on_failed", "patience_ns", "pool", "slot")
 
-    def __init__(self, name: str, slot: int, deadline_ns: int, pool: Pool, on_failed: Failed) -> None:
-        self.name = name
-        self.slot = slot
-        self.deadline_ns = deadline_ns
+    def __init__(self, model: Model, pool: Pool, on_failed: Failed, off_lane: frozenset[str]) -> None:
+        self.name = model.name
+        self.slot = model.slot
+        self.deadline_ns = deadline_ns = model.deadline_ns
         self.pool = pool
         self.patience_ns = min(pool.connect_ns, pool.patience_ns(deadline_ns, stream=False, tries=1, tried=1))
         self.on_failed = on_failed
+        self.off_lane = off_lane
 
 
 class _DoorRow(Struct, frozen=True):
@@ -167,11 +170,14 @@ def _row(entry: Entry) -> _ModelRow:
     # The core passes through: where a request is translated, it composes none.
     heads = [[None if door in link.translations else link.heads.get(door) for door in DOORS] for link in pool.links]
     links = [_LinkRow(found, link.model) for found, link in zip(heads, pool.links, strict=True)]
-    return _ModelRow(entry.name, entry.slot, pool.core, links, [_cannot(pool, door) for door in DOORS])
+    return _ModelRow(entry.name, entry.slot, pool.core, links, [_cannot(entry, door) for door in DOORS])
 
 
-def _cannot(pool: Pool, door: str) -> int:
+def _cannot(entry: Entry, door: str) -> int:
     """The positions that do not offer a door; all of them where the body decides that, which the ordinary way reads."""
+    pool = entry.pool
+    if door in entry.off_lane:
+        return NOWHERE
     if door == "responses" and 0 < sum("responses_stored" in link.heads for link in pool.links) < len(pool.links):
         return NOWHERE
     return pool.cannot.get(door, NOWHERE)

@@ -8,6 +8,8 @@ from dispatch.attempt import Attempts
 from dispatch.routing import MASK_BITS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dispatch.config import Defaults
     from dispatch.errors import Failure
     from dispatch.exchange import Call
@@ -61,6 +63,7 @@ class Pool:
         book: told of each attempt that is over, for the ledger; None costs nothing.
         cannot: per door, the positions that have no such path, as a bit mask.
         is_last: no other plan is asked after this pool.
+        others: per account that a request may be bound to, the positions that have another one.
         connect_ns, first_token_ns, stall_ns: silences that are not waited through.
         min_speed: of a stream; None costs nothing.
         answer_ns: the same for an answer that is no stream; 0: as long as there is time.
@@ -80,6 +83,7 @@ class Pool:
         "links",
         "min_speed",
         "name",
+        "others",
         "retry",
         "retry_allowed",
         "stall_ns",
@@ -113,6 +117,7 @@ class Pool:
         self.finish = finish
         self.watch = watch
         self.book = book
+        self.others: Mapping[int, int] = {}
         self.all = (1 << min(len(links), MASK_BITS + 1)) - 1
         doors = {door for link in links for door in link.heads}
         self.cannot = {door: sum({1 << (at & MASK_BITS) for at, link in enumerate(links) if door not in link.heads}) for door in doors}

@@ -14,7 +14,7 @@ from msgspec import Struct
 from dispatch.config.checks import check_endpoints, check_keys, check_server, check_stores
 from dispatch.config.decode import decode, join, nearest, shown
 from dispatch.config.discover import discovered, is_listening
-from dispatch.config.plans import Model, build_models, pools
+from dispatch.config.plans import Model, Pool, build_models, pools
 from dispatch.config.structs import Defaults, Endpoint, Key, Server
 from dispatch.errors import ConfigError
 
@@ -140,16 +140,16 @@ def build(raw: Mapping[str, Any], environ: Mapping[str, str] | None = None, over
 
 
 def _check_stored(server: Server, models: Mapping[str, Model]) -> None:
-    """Refuse a `server.stored` that names no single endpoint's account."""
+    """Refuse a `server.stored` that names no model, or one whose plan may ask twice: then two things are made, and one is lost."""
     name = server.stored
     if name is None:
         return
     model = models.get(name)
     if model is None or model.is_pattern:
         raise ConfigError("server.stored", f"found {shown(name)}, expected a model{nearest(name, [*models])}")
-    reached = {endpoint for pool in pools(model.plan) for endpoint in pool.endpoints}
-    if len(reached) != 1:
-        raise ConfigError("server.stored", f"{shown(name)} has {len(reached)} endpoints, expected one: ids are known to one account")
+    if not isinstance(model.plan, Pool) and len({endpoint for pool in pools(model.plan) for endpoint in pool.endpoints}) > 1:
+        kind = model.plan.__struct_config__.tag
+        raise ConfigError("server.stored", f"{shown(name)} is a plan of the kind {kind!r}, expected endpoints: a thing is to be made once")
 
 
 def _section(raw: Mapping[str, Any], name: str, kind: type[T]) -> T:

@@ -281,8 +281,12 @@ class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain_s: Annotated[float, Meta(ge=0, le=86_400)] = 5.0
     """After SIGTERM, further seconds in which connections are still accepted (and told to close)."""
     stored: str | None = None
-    """Model of one endpoint to whose account files, batches, conversations and stored responses belong: `/v1/files` and the like go there.
+    """Model to whose accounts files, batches, conversations and stored responses belong: `/v1/files` and the like go there.
     Left out: there are no such paths. A key that may use this model may use whatever lies there."""
+    stored_ids: str | None = None
+    """File in which it is remembered which endpoint gave which id, where a model's endpoints have several accounts. It holds digests, and
+    may be deleted while nothing runs. Left out: one below `XDG_RUNTIME_DIR` or the folder for temporary files, named after the address that
+    is listened on, which outlives a restart of the sidecar but maybe not one of the machine."""
     ledger: str | None = None
     """File to which each worker appends a JSON line for every attempt: who pays, tokens, cost. The worker's number is added: `PATH.0`.
     What a killed worker had sent is booked as `unknown` by the next one, from hidden files beside it (`.NAME.0.PID-0.open`)."""

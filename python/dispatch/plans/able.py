@@ -62,6 +62,10 @@ class Able:
     def start(self, call: Call, failed: Failed) -> None:
         """Make the tries of `call` where they can succeed."""
         pool = self._pool
+        if call.home:
+            # It has no choice.
+            self._start(call, failed)
+            return
         offered = pool.all & ~pool.cannot.get(call.door, -1)
         needs = [name for name in sorted(_needs(call)) if name in self._lacks] if self._lacks else []
         barred = 0

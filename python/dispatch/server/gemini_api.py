@@ -20,6 +20,7 @@ from dispatch.wire.http1 import Scan
 
 if TYPE_CHECKING:
     from dispatch.exchange import Call
+    from dispatch.generation import Model
     from dispatch.server.front import Front
     from dispatch.server.http1 import ClientConnection
     from dispatch.wire.http1 import Inbound
@@ -147,7 +148,7 @@ class _StreamDoor(GeminiDoor):
     __slots__ = ()
 
     @staticmethod
-    def amend(call: Call, inbound: Inbound) -> None:
+    def amend(_model: Model, call: Call, inbound: Inbound) -> None:
         """Let the events become elements of an array where that is asked for. Raises `BadRequest` for a third form."""
         form = parse_qs(inbound.query.decode("latin-1")).get("alt", ["json"])
         if form == ["sse"]:

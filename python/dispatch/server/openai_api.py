@@ -14,6 +14,7 @@ from dispatch.lane import door_generates
 from dispatch.policy.sharing import freshness
 from dispatch.policy.users import user_named
 from dispatch.queue import CLASSES
+from dispatch.server.ids import PINNED, pin
 from dispatch.wire.http1 import (
     HAS_DEADLINE,
     HAS_DISPATCH,
@@ -49,7 +50,7 @@ class Door:
     """The kind of body: a bit of `Inbound.flags`."""
     body_of: Callable[[Inbound, Scan], Body] | None = None
     """What a dialect adds to the body."""
-    amend: Callable[[Call, Inbound], None] | None = None
+    amend: Callable[[Model, Call, Inbound], None] | None = None
     """What a door changes of a call before it is dispatched."""
 
     def __init__(self, name: str) -> None:
@@ -88,7 +89,7 @@ class Door:
             call.tokens_out = tokens_out
         _read_head(front, model, call, inbound)
         if self.amend is not None:
-            self.amend(call, inbound)
+            self.amend(model, call, inbound)
         client.call = call
         if key.secret:
             call.asker = key.asker(_user(inbound, scan))
@@ -119,6 +120,8 @@ def _read_for(model: Model, call: Call, inbound: Inbound) -> None:
     call.freshness = freshness(inbound.header(b"cache-control"))
     if model.declares:
         call.declared = declared(model, inbound)
+    if model.homes is not None and call.door not in PINNED:
+        pin(model.homes, model.name, call, inbound)
 
 
 def declared(model: Model, inbound: Inbound) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """What lies at a provider and is known by an id: files, uploads, batches, vector stores, conversations, stored responses.
 
-Ids mean something only to the account that gave them, so all of these paths go to one place: the endpoint of the model that
-`server.stored` names. Method, path, query and body are passed on as they came; limits, keys and books are those of that model.
-A key that may use it sees whatever lies there.
+Ids mean something only to the account that gave them, so all of these paths go to one place: the model that `server.stored` names, and
+where that has several accounts, to the one that gave the id (`dispatch.homes`). Method, path, query and body are passed on as they came;
+limits, keys and books are those of that model. A key that may use it sees whatever lies there.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from dispatch.errors import BadRequest
+from dispatch.server.ids import look
 from dispatch.server.openai_api import Door, check_type, identify
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class StoredDoor(Door):
 
     __slots__ = ()
     accepts = 0
+    amend = staticmethod(look)
 
     def __call__(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan | None = None) -> None:
         """Take a request in. Raises `BadRequest` where no place is configured."""
@@ -55,6 +57,7 @@ class ResponsesDoor(Door):
     """Responses: one that goes on with a stored one needs an endpoint that keeps them."""
 
     __slots__ = ()
+    amend = staticmethod(look)
 
     def __call__(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan | None = None) -> None:
         """Take a request in. Raises `BadRequest` by the name of the field that nobody can do."""
@@ -78,6 +81,13 @@ class ResponsesDoor(Door):
             super().__call__(front, client, inbound, scan)
         else:
             door(front, client, inbound, scan)
+
+
+class _KeptDoor(Door):
+    """Where responses go that need an endpoint that keeps them."""
+
+    __slots__ = ()
+    amend = staticmethod(look)
 
 
 class _Passed:
@@ -118,4 +128,4 @@ class _Passed:
 
 
 _DOOR = StoredDoor("stored")
-_STORED = Door("responses_stored")
+_STORED = _KeptDoor("responses_stored")

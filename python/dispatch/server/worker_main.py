@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from dispatch.errors import ConfigError
+from dispatch.homes import default_path
 from dispatch.routing import Board
 from dispatch.routing.bell import Bell
 from dispatch.server.accept import Listener, Listeners
@@ -86,6 +87,7 @@ class Main:
         board = Board.attach(setup.board_fd, setup.index)
         self._worker = Worker(setup.index, board, report, _bell(board, setup.bell_fds))
         self._worker.dispatcher.say = self._log.event
+        self._worker.dispatcher.ids_path = default_path(setup.settings.config.server)
         self._status: asyncio.Future[int]
         self._draining: asyncio.Task[None] | None = None
         self._told = 0
