@@ -53,6 +53,8 @@ class Provider:
         self.status = 101
         self.drops = False
         self.base_url = ""
+        self._socket: web.WebSocketResponse
+        self._told: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -72,7 +74,7 @@ class Provider:
         self.requests.append(request)
         if self.status != 101:
             return web.json_response({"error": {"message": "no", "type": "invalid_request_error"}}, status=self.status)
-        socket = web.WebSocketResponse(protocols=("realtime",), max_msg_size=0)
+        self._socket = socket = web.WebSocketResponse(protocols=("realtime",), max_msg_size=0)
         await socket.prepare(request)
         try:
             async for message in socket:
@@ -82,6 +84,10 @@ class Provider:
         finally:
             self.closed.append(socket.close_code)
         return socket
+
+    def tell(self, text: str) -> None:
+        """Say something in the last session, whatever else it does."""
+        self._told = asyncio.get_running_loop().create_task(self._socket.send_str(text))
 
     async def _answer(self, socket: web.WebSocketResponse, request: web.Request, text: str) -> None:
         if text == FLOOD:

@@ -28,8 +28,10 @@ def asked(link: Link, call: Call, inbound: Inbound, key: bytes) -> bytes:
     line, _, fields = prefix.partition(b"\r\n")
     path, _, own = line.split(b" ")[1].partition(b"?")
     name = msgspec.json.decode(link.model, type=str) if link.model else call.upstream_name
-    more = [one for one in parse_qsl(inbound.query.decode("latin-1")) if one[0] not in {"model", "key"}]
-    query = urlencode([("model", name), *more], quote_via=quote)
+    given = [one for one in parse_qsl(inbound.query.decode("latin-1")) if one[0] != "key"]
+    more = [one for one in given if one[0] != "model"]
+    has_model = len(more) < len(given) or all(field != "call_id" for field, _ in more)
+    query = urlencode([("model", name), *more] if has_model else more, quote_via=quote)
     target = path + b"?" + (own + b"&" if own else b"") + query.encode("ascii")
     offered = [one.strip() for one in (inbound.header(b"sec-websocket-protocol") or b"").split(b",")]
     kept = b", ".join(one for one in offered if one.startswith(_PROTOCOLS))

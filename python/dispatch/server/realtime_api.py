@@ -40,14 +40,15 @@ class _Nothing:
 
 
 def realtime(front: Front, client: ClientConnection, inbound: Inbound) -> None:
-    """`GET /v1/realtime?model=NAME` with a WebSocket's handshake. Raises `DispatchError` for what is refused."""
+    """`GET /v1/realtime?model=NAME`, or `?call_id=ID`, with a WebSocket's handshake. Raises `DispatchError` for what is refused."""
     _check_handshake(inbound)
     key = identify(front, inbound)
     dispatcher = front.dispatcher
     generation = dispatcher.generation
     assert generation is not None
     asked = dict(parse_qsl(inbound.query.decode("latin-1")))
-    name = asked.get("model", "")
+    # A call that came by telephone or WebRTC has its model already, and lies where all lies that is known by an id.
+    name = asked.get("model") or (front.settings.stored if asked.get("call_id") else None)
     if not name:
         raise BadRequest("the query names no model: /v1/realtime?model=NAME", code="missing_parameter", param="model")
     model, upstream_name = generation.find(name, key)

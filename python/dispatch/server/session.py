@@ -1,7 +1,8 @@
 """One WebSocket session between a client and an endpoint: from the place that it takes to the place that it gives back.
 
-Its tokens are charged as its responses end, to the key, its user, the model and the endpoint. When a limit is spent, the client is not read
-until there is room again; a session that would wait long is ended, and told why. All else is settled once, at the end, whatever ends it.
+Its tokens are charged as its responses and transcriptions end, to the key, its user, the model and the endpoint. When a limit is spent, the
+client is not read until there is room again; a session that would wait long is ended, and told why. All else is settled once, at the end,
+whatever ends it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dispatch.routing import Refusal
 from dispatch.server.handshake import MAX_HEAD_BYTES, asked, checked
 from dispatch.server.side import Side
 from dispatch.transport.pool import NoCredential
-from dispatch.wire.realtime import MARK, Spent, error_event, read
+from dispatch.wire.realtime import BEGUN, MARK, Spent, error_event, read
 from dispatch.wire.websocket import BROKEN, GOING_AWAY, TOO_LONG, TRY_LATER, Frames, accept_of, close_frame, text_frame
 
 if TYPE_CHECKING:
@@ -207,14 +208,11 @@ class Session:
             self._hold(refusal)
 
     def _charge(self, text: bytes) -> Refusal | None:
-        """A response begins, or is over: then its tokens are charged. Returns the limit that is spent now."""
-        spent = read(text)
-        if spent is None:
-            self._busy += 1
-            return None
-        self._busy = max(0, self._busy - 1)
+        """A response begins, or is over, or something was transcribed: its tokens are charged. Returns the limit that is spent now."""
+        step, spent = read(text)
+        self._busy = max(0, self._busy + step)
         lease, ticket = self._lease, self.call.ticket
-        if lease is None or ticket is None:
+        if lease is None or ticket is None or step == BEGUN:
             return None
         self._spent += spent
         now_ns = monotonic_ns()

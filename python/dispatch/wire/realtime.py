@@ -1,4 +1,4 @@
-"""What events of OpenAI's Realtime API say: that a response begins, that one is over, and what it used.
+"""What events of OpenAI's Realtime API say: that a response begins, that one is over, and what it or a transcription used.
 
 https://platform.openai.com/docs/api-reference/realtime-server-events. Of all other events nothing is read but their first bytes.
 """
@@ -11,10 +11,19 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-__all__ = ["MARK", "Spent", "error_event", "read"]
+__all__ = ["BEGUN", "BESIDE", "MARK", "OVER", "Spent", "error_event", "read"]
 
-MARK: Final = re.compile(rb'"type"\s*:\s*"response\.(?:created|done)"')
+_CREATED: Final = "response.created"
+_DONE: Final = "response.done"
+_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+MARK: Final = re.compile(rb'"type"\s*:\s*"(?:response\.(?:created|done)|conversation\.item\.input_audio_transcription\.completed)"')
 """What stands among the first bytes of the events that are read."""
+
+
+BEGUN: Final = 1
+OVER: Final = -1
+BESIDE: Final = 0
+"""By how many more responses are under way after an event."""
 
 
 class _Cached(Struct):
@@ -45,6 +54,7 @@ class _Response(Struct):
 class _Event(Struct):
     type: str = ""
     response: _Response | None = None
+    usage: _Usage | None = None
 
 
 class Spent(Struct, frozen=True):
@@ -68,15 +78,23 @@ class Spent(Struct, frozen=True):
         )
 
 
-def read(text: bytes) -> Spent | None:
-    """What a response used that is over; None: one has begun. A text that is no such event says that one is over that used nothing."""
+def read(text: bytes) -> tuple[int, Spent]:
+    """What has happened, and what it used. A text that is no such event says that a response is over that used nothing.
+
+    A transcription that is booked by its seconds has no tokens.
+    """
     try:
         event = msgspec.json.decode(text, type=_Event)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Spent()
-    if event.type == "response.created":
-        return None
-    usage = None if event.response is None or event.type != "response.done" else event.response.usage
+        return OVER, Spent()
+    if event.type == _CREATED:
+        return BEGUN, Spent()
+    if event.type == _TRANSCRIBED:
+        return BESIDE, _spent(event.usage)
+    return OVER, _spent(event.response.usage if event.response is not None and event.type == _DONE else None)
+
+
+def _spent(usage: _Usage | None) -> Spent:
     if usage is None:
         return Spent()
     told, made = usage.input_token_details or _Input(), usage.output_token_details or _Output()
