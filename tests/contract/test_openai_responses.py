@@ -270,3 +270,96 @@ async def test_a_whole_completion_is_the_text_of_a_chat(tmp_path: Path) -> None:
 
     assert (whole.choices[0].text, whole.choices[0].finish_reason) == ("Once", "length")
     assert sent(player)["max_tokens"] == 16
+
+
+SPACE: Any = {
+    "type": "namespace",
+    "name": "multi_agent",
+    "description": "Agents of your own.",
+    "tools": [
+        {
+            "type": "function",
+            "name": "spawn",
+            "description": "Begin one.",
+            "parameters": {"type": "object", "properties": {}},
+            "strict": False,
+        },
+        {"type": "function", "name": "wait", "parameters": {"type": "object", "properties": {}}, "strict": False},
+    ],
+}
+
+
+@pytest.mark.parametrize("provider", ["openai_compatible", "anthropic"])
+async def test_codex_has_tools_in_a_namespace_which_no_other_dialect_knows(provider: str, tmp_path: Path) -> None:
+    async with Player() as player:
+        root = f"http://127.0.0.1:{player.port}"
+        one: dict[str, Any] = {"name": "e", "provider": provider, "model": "x", "api_key": "env:THEIRS"}
+        one |= {"base_url": root} if provider == "anthropic" else {"base_url": f"{root}/v1", "doors": ["chat"]}
+        config = {"endpoints": [one], "models": {"m": "e"}}
+        async with (
+            sidecar(tmp_path, config, {"THEIRS": "sk-theirs"}) as port,
+            openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="sk-ours", max_retries=0) as client,
+        ):
+            player.play([head_and_body(json.dumps(called(provider)).encode())])
+            made = await client.responses.create(model="m", input="Go", tools=[SPACE, WEATHER], store=False)
+            call: Any = made.output[0]
+            items: Any = [{"role": "user", "content": "Go"}, call.model_dump(exclude_none=True)]
+            items.append({"type": "function_call_output", "call_id": "c1", "output": "begun"})
+            await client.responses.create(model="m", input=items, tools=[SPACE, WEATHER], store=False)
+            whole, after = (json.loads(body) for _, body in player.received)
+            player.play(streamed_call(provider))
+            stream = await client.responses.create(model="m", input="Go", tools=[SPACE, WEATHER], store=False, stream=True)
+            told: list[Any] = [event async for event in stream]
+
+    tools = [tool.get("function", tool) for tool in whole["tools"]]
+    assert [tool["name"] for tool in tools] == ["multi_agent_-_spawn", "multi_agent_-_wait", "weather"]
+    assert tools[0]["description"] == "Agents of your own.\n\nBegin one."
+    assert "multi_agent_-_spawn" in json.dumps(after["messages"])
+    assert (call.type, call.name, call.namespace) == ("function_call", "spawn", "multi_agent")
+    items = [event.item for event in told if event.type in {"response.output_item.added", "response.output_item.done"}]
+    assert {(item.name, item.namespace) for item in items} == {("spawn", "multi_agent")}
+    assert told[-1].type == "response.completed"
+    assert told[-1].response.output[0].namespace == "multi_agent"
+
+
+def called(provider: str) -> dict[str, Any]:
+    name = "multi_agent_-_spawn"
+    if provider == "anthropic":
+        content = [{"type": "tool_use", "id": "c1", "name": name, "input": {}}]
+        usage = {"input_tokens": 4, "output_tokens": 1}
+        return {
+            "id": "a",
+            "type": "message",
+            "role": "assistant",
+            "model": "x",
+            "content": content,
+            "stop_reason": "tool_use",
+            "usage": usage,
+        }
+    call = {"id": "c1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    choice = {"index": 0, "message": {"role": "assistant", "content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    usage = {"prompt_tokens": 4, "completion_tokens": 1, "total_tokens": 5}
+    return {"id": "a", "object": "chat.completion", "created": 1, "model": "x", "choices": [choice], "usage": usage}
+
+
+def streamed_call(provider: str) -> list[bytes]:
+    name = "multi_agent_-_spawn"
+    if provider == "anthropic":
+        usage = {"input_tokens": 4, "output_tokens": 1}
+        start = {"id": "a", "type": "message", "role": "assistant", "model": "x", "content": [], "usage": usage}
+        block = {"type": "tool_use", "id": "c1", "name": name, "input": {}}
+        delta = {"type": "input_json_delta", "partial_json": "{}"}
+        return events(
+            {"type": "message_start", "message": start},
+            {"type": "content_block_start", "index": 0, "content_block": block},
+            {"type": "content_block_delta", "index": 0, "delta": delta},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": usage},
+            {"type": "message_stop"},
+            named=True,
+        )
+    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    chunks = [{"tool_calls": [call]}, {}]
+    trees = [{"id": "a", "model": "x", "choices": [{"index": 0, "delta": one, "finish_reason": None}]} for one in chunks]
+    trees[-1]["choices"][0]["finish_reason"] = "tool_calls"  # type: ignore[index]  # a tree
+    return events(*trees, done=True)

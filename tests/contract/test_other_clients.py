@@ -84,7 +84,7 @@ def test_geminis_command_line_asks_for_top_k_and_a_program_takes_it() -> None:
 
 
 async def test_what_codex_asks_for_and_no_chat_has_is_the_clients_fault_in_the_books_too() -> None:
-    tool = {"type": "namespace", "name": "agents", "tools": []}
+    tool = {"type": "web_search"}
     body = json.dumps({"model": "m", "input": "Say hi", "tools": [tool]}).encode()
     async with MockProvider() as mock:
         endpoint = {"name": "a", "provider": "openai_compatible", "model": "m", "base_url": mock.base_url, "doors": ["chat"]}

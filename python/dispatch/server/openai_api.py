@@ -15,6 +15,7 @@ from dispatch.policy.sharing import freshness
 from dispatch.policy.users import user_named
 from dispatch.queue import CLASSES
 from dispatch.server.ids import PINNED, pin
+from dispatch.server.sdks import suit
 from dispatch.wire.http1 import (
     HAS_DEADLINE,
     HAS_DISPATCH,
@@ -22,6 +23,7 @@ from dispatch.wire.http1 import (
     HAS_ORIGIN,
     HAS_REQUEST_ID,
     HAS_SESSION,
+    HAS_TOOLS,
     INCLUDE_USAGE_TRUE,
     JSON,
     affinity,
@@ -84,6 +86,8 @@ class Door:
             call.stream = True
             call.chunked = inbound.minor > 0
             call.wants_usage = bool(scanned & INCLUDE_USAGE_TRUE)
+            if scanned & HAS_TOOLS:
+                suit(call, inbound)
         call.tokens_in, tokens_out = generation.expect(model, text_bytes, max_tokens, n)
         if self.generates:
             call.tokens_out = tokens_out

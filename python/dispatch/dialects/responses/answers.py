@@ -8,7 +8,7 @@ import msgspec
 
 from dispatch.dialects.chat.answers import annotation
 from dispatch.dialects.form import Answer, Choice, Media, Raw, Refusal, Text, Thinking, ToolUse, Usage
-from dispatch.dialects.responses.marks import hidden_in_item, hidden_in_signature
+from dispatch.dialects.responses.marks import hidden_in_item, hidden_in_signature, spaced
 from dispatch.dialects.shape import MalformedAnswer, answer_tree
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def call_item(identity: str, use: ToolUse, status: str = "completed") -> Tree:
     """A call of a tool."""
     call_id = use.id or f"call_{identity}"
     kind, prefix = ("custom_tool_call", "ctc") if use.is_custom else ("function_call", "fc")
-    item: Tree = {"id": f"{prefix}_{identity}", "type": kind, "status": status, "call_id": call_id, "name": use.name}
+    item: Tree = {"id": f"{prefix}_{identity}", "type": kind, "status": status, "call_id": call_id, **spaced(use.name)}
     return item | {CALLS[kind]: use.arguments}
 
 

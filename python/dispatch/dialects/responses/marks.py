@@ -1,14 +1,19 @@
 """Signatures of reasoning on their way through items of the Responses API, and items of the Responses API on their way through others.
 
 `encrypted_content` is opaque to clients, and so is a signature to those of other dialects: each side's own is put into the other's place
-behind a mark, and taken out again when the client sends it back.
+behind a mark, and taken out again when the client sends it back. So is a tool's namespace, which others have only as a part of its name.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dispatch.dialects.form import Thinking
 
-__all__ = ["hidden_in_item", "hidden_in_signature", "item_of", "thinking_of"]
+if TYPE_CHECKING:
+    from dispatch.dialects import Tree
+
+__all__ = ["flat", "hidden_in_item", "hidden_in_signature", "item_of", "spaced", "thinking_of"]
 
 _THINKING = "thinking:"
 _REDACTED = "redacted_thinking:"
@@ -37,3 +42,18 @@ def item_of(signature: str) -> tuple[str, str] | None:
     """Id and encrypted content that were kept in a signature; None if it is another provider's."""
     identity, end, encrypted = signature.partition(_END)
     return (identity, encrypted) if end and identity.startswith(_ITEM) else None
+
+
+_SPACE = "_-_"
+"""Between the name of a namespace and that of a tool in it: all other dialects allow these signs in a name, and nobody writes them so."""
+
+
+def flat(space: str, name: str) -> str:
+    """One name for a tool in a namespace, which no other dialect has."""
+    return f"{space}{_SPACE}{name}" if space and name else name
+
+
+def spaced(name: str) -> Tree:
+    """The fields of a call by which its tool is known here."""
+    space, mark, own = name.partition(_SPACE)
+    return {"name": own, "namespace": space} if mark and space and own else {"name": name}

@@ -19,7 +19,7 @@ from dispatch.dialects.form import (
     ToolResult,
     ToolUse,
 )
-from dispatch.dialects.responses.marks import thinking_of
+from dispatch.dialects.responses.marks import flat, thinking_of
 from dispatch.dialects.shape import expect, flag, integer, items, number, request_tree, text
 from dispatch.errors import BadRequest
 
@@ -71,7 +71,7 @@ def read_request(body: bytes) -> Request:
         top_p=number(tree, "top_p"),
         logprobs=bool(tops) or "message.output_text.logprobs" in include,
         top_logprobs=tops or None,
-        tools=[_tool(expect(one, dict, f"tools[{at}]"), f"tools[{at}]") for at, one in enumerate(items(tree, "tools"))],
+        tools=[tool for at, one in enumerate(items(tree, "tools")) for tool in _tools(one, f"tools[{at}]")],
         tool_choice=None if choice is None else _tool_choice(choice),
         parallel_tools=flag(tree, "parallel_tool_calls"),
         format=_format(config.get("format")),
@@ -117,7 +117,7 @@ def _item(tree: Tree, where: str) -> tuple[str, list[Part]]:
         return role, _parts(tree.get("content"), f"{where}.content")
     if kind in {"function_call", "custom_tool_call"}:
         is_custom = kind == "custom_tool_call"
-        use = ToolUse(id=text(tree, "call_id", where), name=text(tree, "name", where), arguments="", is_custom=is_custom)
+        use = ToolUse(id=text(tree, "call_id", where), name=_named(tree, where), arguments="", is_custom=is_custom)
         use.arguments = text(tree, "input" if is_custom else "arguments", where)
         return "assistant", [use]
     if kind in {"function_call_output", "custom_tool_call_output"}:
@@ -182,6 +182,27 @@ def _file(tree: Tree, where: str) -> Media:
     return Media(kind="document", media_type="application/pdf", data=url, name=name)
 
 
+def _named(tree: Tree, where: str) -> str:
+    """A tool's name, with that of its namespace where it has one."""
+    return flat(text(tree, "namespace", where), text(tree, "name", where))
+
+
+def _tools(given: Any, where: str) -> list[Tool]:
+    """A tool, or those of a namespace: its description stands before that of the first, as there is no other place for it."""
+    tree = expect(given, dict, where)
+    if text(tree, "type", where) != "namespace":
+        return [_tool(tree, where)]
+    space, about = text(tree, "name", where), text(tree, "description", where)
+    found = []
+    for at, one in enumerate(items(tree, "tools", where)):
+        inside = f"{where}.tools[{at}]"
+        tool = expect(one, dict, inside)
+        said = text(tool, "description", inside)
+        known = {"description": f"{about}\n\n{said}".strip()} if about and about != said and not at else {}
+        found.append(_tool(tool | known | {"name": flat(space, text(tool, "name", inside))}, inside))
+    return found
+
+
 def _tool(tree: Tree, where: str) -> Tool:
     kind = text(tree, "type", where)
     name = text(tree, "name", where)
@@ -218,9 +239,9 @@ def _tool_choice(choice: Any) -> ToolChoice:
     kind = text(expect(choice, dict, "tool_choice"), "type", "tool_choice")
     if kind == "allowed_tools":
         tools = [expect(one, dict, "tool_choice.tools") for one in items(choice, "tools", "tool_choice")]
-        names = [text(one, "name", "tool_choice.tools") for one in tools]
+        names = [_named(one, "tool_choice.tools") for one in tools]
         return ToolChoice(mode=text(choice, "mode", "tool_choice") or "auto", names=[name for name in names if name])
-    return ToolChoice(mode="tool", name=text(choice, "name", "tool_choice") or kind)
+    return ToolChoice(mode="tool", name=_named(choice, "tool_choice") or kind)
 
 
 def _format(tree: Any) -> Format | None:
