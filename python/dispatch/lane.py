@@ -33,7 +33,17 @@ NOWHERE = (1 << 128) - 1
 
 _OTHERWISE = frozenset(
     (
-        *("count_tokens", "gemini_count", "moderations", "rerank", "images", "image_edits", "image_variations", "speech"),
+        *(
+            "count_tokens",
+            "gemini_count",
+            "responses_counted",
+            "moderations",
+            "rerank",
+            "images",
+            "image_edits",
+            "image_variations",
+            "speech",
+        ),
         *("transcriptions", "audio_translations", "stored"),
     )
 )

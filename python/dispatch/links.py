@@ -39,7 +39,7 @@ DOORS = (
     *("chat", "completions", "embeddings", "responses", "messages", "count_tokens", "generate", "generate_stream"),
     *("gemini_count", "gemini_embed", "gemini_embed_batch", "embed_predict"),
     *("moderations", "rerank", "images", "image_edits", "image_variations", "speech", "transcriptions", "audio_translations"),
-    *("stored", "responses_stored", "responses_compact", "realtime"),
+    *("stored", "responses_stored", "responses_compact", "responses_counted", "realtime"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
     *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
 )
@@ -53,6 +53,7 @@ DIALECTS = {
     "generate": sse.CHAT,
     "responses_stored": sse.RESPONSES,
     "responses_compact": sse.RESPONSES,
+    "responses_counted": sse.RESPONSES,
     "stored": sse.RESPONSES,
     "realtime": sse.RAW,
     "moderations": sse.CHAT,
@@ -269,7 +270,7 @@ class Link:
 
 def _family(door: str) -> str:
     """A door without the ways to use it."""
-    return door.removesuffix("_stream").removesuffix("_stored").removesuffix("_compact")
+    return door.removesuffix("_stream").removesuffix("_stored").removesuffix("_compact").removesuffix("_counted")
 
 
 def endpoint_lines(name: str, attempts: int) -> bytes:

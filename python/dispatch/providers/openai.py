@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["PROVIDER", "Options"]
 
 BASE_URL = "https://api.openai.com/v1"
+_COUNTED = "/responses/input_tokens"
+"""Tokens counted before they are sent; servers that speak its dialect do not have it."""
 
 
 _Id = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._-]*\Z")]
@@ -48,7 +50,8 @@ class OpenAI:
 
     def head(self, endpoint: Endpoint, door: str, secret: str) -> bytes | None:
         """Build the fixed part of a request."""
-        if door not in PATHS or door == "rerank":
+        path = _COUNTED if door == "responses_counted" else PATHS.get(door)
+        if path is None or door == "rerank":
             return None
         options = options_of(endpoint, Options)
         fields = []
@@ -58,7 +61,7 @@ class OpenAI:
             fields.append(("openai-organization", options.organization))
         if options.project:
             fields.append(("openai-project", options.project))
-        return build_head(endpoint.base_url or BASE_URL, PATHS[door], fields, endpoint)
+        return build_head(endpoint.base_url or BASE_URL, path, fields, endpoint)
 
     def target(self, endpoint: Endpoint) -> Target:
         """Tell what a translated request must know of the endpoint."""

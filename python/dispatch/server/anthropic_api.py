@@ -37,6 +37,7 @@ class AnthropicCount(Counting, AnthropicDoor):
 
     __slots__ = ()
     member = "input_tokens"
+    dialect = "messages"
 
 
 class _Versioned:

@@ -11,6 +11,7 @@ from dispatch.lane import LOOPBACK_HOSTS
 from dispatch.server import admin, gemini_api, judgement, models_api, ollama_api, openai_api, realtime_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
+from dispatch.server.counting import ResponsesCount
 from dispatch.server.media_api import FormDoor, SpeechDoor
 from dispatch.server.room import Room
 from dispatch.server.stored_api import ResponsesDoor, stored_at
@@ -56,6 +57,7 @@ DOORS: dict[bytes, Door] = {
     b"POST /v1/completions": openai_api.Door("completions"),
     b"POST /v1/embeddings": openai_api.Door("embeddings"),
     b"POST /v1/responses": ResponsesDoor("responses"),
+    b"POST /v1/responses/input_tokens": ResponsesCount("responses_counted"),
     b"POST /v1/responses/compact": openai_api.Door("responses_compact"),
     b"POST /v1/moderations": openai_api.Door("moderations"),
     b"POST /v1/rerank": openai_api.Door("rerank"),

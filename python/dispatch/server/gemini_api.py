@@ -172,6 +172,7 @@ class GeminiCount(GeminiDoor):
 class _Counting(Counting):
     __slots__ = ()
     member = "totalTokens"
+    dialect = "generate"
     body_of = staticmethod(GeminiDoor.body_of)
 
 

@@ -50,7 +50,7 @@ _MARKS = (
 _GIVEN = re.compile(rb'"(?:id|(?:input|output|error)_file_id|file_id|vector_store_id|container_id)"\s*:\s*"([A-Za-z0-9_.:-]{1,256})"')
 _UNKEPT = re.compile(rb'"store"\s*:\s*false')
 _RESPONSES = frozenset(("responses", "responses_stored"))
-PINNED = _RESPONSES | {"stored"}
+PINNED = _RESPONSES | {"stored", "responses_counted"}
 """Doors that look after their ids themselves, by `amend`: all others do it only for models whose files are kept here."""
 
 
