@@ -72,6 +72,7 @@ DIALECTS = {
     "invoke": sse.FRAMED_ANTHROPIC,
     "predict": sse.ANTHROPIC,
     "converse": sse.CONVERSE,
+    "converse_stream": sse.CONVERSE,
     "ollama": sse.OLLAMA,
     "ollama_generate": sse.OLLAMA,
     "ollama_embed": sse.OLLAMA,
@@ -141,9 +142,11 @@ class Link:
         """Let another door of the provider stand in for each that it lacks, where one can."""
         target = target_of(self.provider, self.endpoint)
         stand_ins = {door: native for door in DOORS if door not in self.heads and (native := native_door(door, self.heads)) is not None}
+        if target.body and "converse" in self.heads:
+            stand_ins |= {"converse": "converse", "converse_stream": "converse"}
         for door, native in stand_ins.items():
             self.translations[door] = translation_of(door, native, target, self.endpoint.forward_headers, count)
-            self.heads[door] = self.heads[native]
+            self.heads.setdefault(door, self.heads[native])
 
     def request(self, call: Call) -> bytes:
         """The request to send. Raises `BadRequest` when the client's own credential is needed and missing."""

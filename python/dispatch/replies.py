@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dispatch.errors import NoEndpoint, Overloaded, UpstreamError
+from dispatch.errors import Failure, NoEndpoint, Overloaded, UpstreamError
 from dispatch.policy.mask import masked
 from dispatch.providers.classify import describe
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dispatch.exchange import Answer, Call
     from dispatch.routing import Refusal
 
-__all__ = ["error_object", "error_parts", "framed", "over_limit", "refused"]
+__all__ = ["error_object", "error_parts", "exception_name", "framed", "over_limit", "refused"]
 
 _NS = 1_000_000_000
 BREAKER = "breaker"
@@ -48,8 +48,30 @@ _GEMINI_STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 
-_BARE = {"ollama": "error", "cohere": "message"}
+_BARE = {"ollama": "error", "cohere": "message", "bedrock": "message"}
 """Dialects whose error is a text, and its name."""
+_BEDROCK_STATUSES = {401: 403, 502: 424, 504: 408}
+"""AWS's for errors of our own, where they differ. Its SDKs ask again on their own after 502 and 504, whatever a header says."""
+_BEDROCK_NAMES = {
+    401: "AccessDeniedException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    503: "ServiceUnavailableException",
+    504: "ModelTimeoutException",
+    529: "ServiceUnavailableException",
+}
+_BEDROCK_STREAMED = {
+    Failure.RATE_LIMITED: "throttlingException",
+    Failure.QUOTA_EXHAUSTED: "throttlingException",
+    Failure.OVERLOADED: "serviceUnavailableException",
+    Failure.BAD_REQUEST: "validationException",
+    Failure.CONTEXT_LENGTH: "validationException",
+    Failure.CONTENT_FILTER: "validationException",
+}
+"""Names of the exceptions of a stream; all others are the model's."""
 
 
 class _Envelope(msgspec.Struct):
@@ -84,7 +106,7 @@ def _gemini(status: int, message: str) -> dict[str, object]:
 
 def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and header fields. The provider's own error travels with its status where it is the client's to mend."""
-    status = error.status
+    status = _BEDROCK_STATUSES.get(error.status, error.status) if dialect == "bedrock" else error.status
     body = b""
     if isinstance(error, UpstreamError) and error.passes_on:
         assert error.answer is not None
@@ -94,6 +116,8 @@ def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[st
     if not body:
         body = msgspec.json.encode(error_object(error, dialect))
     fields = {"x-should-retry": "true" if error.should_retry else "false"}
+    if dialect == "bedrock":
+        fields["x-amzn-errortype"] = _bedrock_name(error, status)
     if error.allow:
         fields["allow"] = error.allow
     if error.retry_after_s is not None:
@@ -103,6 +127,24 @@ def error_parts(error: DispatchError, dialect: str) -> tuple[int, bytes, dict[st
     return status, body, fields
 
 
+def _bedrock_name(error: DispatchError, status: int) -> str:
+    """The name by which AWS's SDKs choose an exception: that of Bedrock's own answer, else by the status."""
+    answer = error.answer if isinstance(error, UpstreamError) and error.passes_on else None
+    own = (answer.header(b"x-amzn-errortype") or b"").partition(b":")[0].rpartition(b"#")[2] if answer is not None else b""
+    if own.isalnum():
+        return own.decode("ascii")
+    return _BEDROCK_NAMES.get(status, "ValidationException" if status < 500 else "InternalServerException")
+
+
+def exception_name(error: DispatchError) -> str:
+    """The name of an exception within one of Bedrock's streams."""
+    if isinstance(error, UpstreamError):
+        return _BEDROCK_STREAMED.get(error.failure, "modelStreamErrorException")
+    if error.status == 429:
+        return "throttlingException"
+    return "validationException" if error.status < 500 else "modelStreamErrorException"
+
+
 def _own_words(answer: Answer, dialect: str) -> bytes:
     """A provider's error object as it is; in the client's form if it has another; nothing if it says nothing, as a page of HTML does."""
     body = masked(answer.body)
@@ -110,7 +152,8 @@ def _own_words(answer: Answer, dialect: str) -> bytes:
         found = msgspec.json.decode(body, type=_Envelope)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _Envelope()
-    if _form(found) == dialect:
+    # Cohere's and Bedrock's look the same.
+    if _form(found) == dialect or (dialect == "bedrock" and isinstance(found.message, str)):
         return body
     fault = describe(body)
     if not fault.message:

@@ -49,6 +49,8 @@ PREFERRED = {
     "messages": ("chat", "generate", "ollama", "responses"),
     "generate": ("chat", "messages", "ollama", "responses"),
     "generate_stream": ("chat", "messages", "ollama", "responses"),
+    "converse": ("messages", "chat", "generate", "ollama", "responses"),
+    "converse_stream": ("messages", "chat", "generate", "ollama", "responses"),
     "responses": ("chat", "messages", "generate", "ollama"),
     "completions": ("chat", "messages", "generate", "ollama"),
     "ollama": ("chat", "messages", "generate", "responses"),
@@ -107,6 +109,8 @@ def translation_of(door: str, native: str, target: Target, forwarded: Iterable[s
     """What is done for `door` where `native` stands in for it; `count` is told of what cannot be said."""
     if door in _EMBEDDINGS:
         return EmbedTranslation(door, native, target, forwarded, count)
+    if door.removesuffix("_stream") == native:
+        return Completing(door, native, target, forwarded, count)
     like = HOSTED[native].like if native in HOSTED else ""
     return (Rewriting if like == door else Translation)(door, native, target, forwarded, count)
 
@@ -237,6 +241,24 @@ class Rewriting(Translation):
         """As it came."""
         del call
         return answer
+
+
+class Completing(Rewriting):
+    """Converse at an endpoint with a guardrail of its own, which each request gets. Answers are passed through."""
+
+    __slots__ = ()
+
+    def request(self, call: Asked, head: bytes) -> bytes:
+        """The request to send, with every other field that the client sent."""
+        lines, sent = self._taken(call)
+        body = msgspec.json.decode(sent)
+        losses = Losses(drops=self._target.drops or call.drops)
+        if any(body.get(name) is not None for name in self._target.body):
+            losses.cannot("guardrailConfig", "the endpoint has a guardrail of its own")
+        call.dropped = losses.names
+        # The path says these two.
+        own = {name: value for name, value in body.items() if name not in {"model", "stream"}}
+        return self._composed(head, lines, msgspec.json.encode(own | self._target.body))
 
 
 class EmbedTranslation(Translation):

@@ -21,6 +21,7 @@ from tests.contract.facts import (
     said_in_messages,
     said_in_ollama,
 )
+from tests.contract.facts_boto import boto_sdk
 from tests.contract.facts_responses import responses_sdk, said_in_responses
 from tests.contract.facts_sdk import anthropic_sdk, google_sdk, openai_sdk
 from tests.contract.recordings import OWN, Recording, ask, cut_everywhere, cut_inside, cut_randomly, frame
@@ -81,12 +82,14 @@ READ: dict[str, Callable[[bytes, bool], Facts]] = {
     "chat": openai_sdk,
     "generate": google_sdk,
     "responses": responses_sdk,
+    "converse": boto_sdk,
 }
 PATHS = {
     "chat": "/v1/chat/completions",
     "messages": "/v1/messages",
     "generate": "/v1beta/models/{model}:{verb}",
     "responses": "/v1/responses",
+    "converse": "/model/{model}/{verb}",
 }
 PROVIDERS = {
     "chat": "openai_compatible",
@@ -117,7 +120,13 @@ ASKS: dict[str, dict[str, Any]] = {
     "messages": {"messages": TURN, "max_tokens": 100},
     "generate": {"contents": [{"parts": [{"text": "h\u00e9 \U0001f600"}]}]},
     "responses": {"input": TURN},
+    "converse": {"messages": [{"role": "user", "content": [{"text": "h\u00e9 \U0001f600"}]}]},
 }
+VERBS = {
+    "generate": ("generateContent", "streamGenerateContent?alt=sse"),
+    "converse": ("converse", "converse-stream"),
+}
+"""Of dialects whose paths say the model and whether it is for a stream."""
 FRAMES = "application/vnd.amazon.eventstream"
 LINES = "application/x-ndjson"
 
@@ -270,9 +279,9 @@ async def replayed(port: int, player: Player, one: Exchange, client: str, pieces
 
 async def put(port: int, client: str, model: str, body: dict[str, Any]) -> Answer:
     """Send a request in a client's dialect to a model."""
-    if client != "generate":
+    if client not in VERBS:
         return await ask(port, PATHS[client], {**body, "model": model})
-    verb = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
+    verb = VERBS[client][bool(body.get("stream"))]
     inside = {name: value for name, value in body.items() if name not in {"stream", "model"}}
     return await ask(port, PATHS[client].format(model=model, verb=verb), inside)
 

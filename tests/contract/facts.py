@@ -14,6 +14,7 @@ from botocore.eventstream import EventStreamBuffer  # type: ignore[import-untype
 
 __all__ = [
     "Facts",
+    "payloads",
     "said_in_chat",
     "said_in_cohere",
     "said_in_converse",

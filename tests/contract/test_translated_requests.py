@@ -68,7 +68,7 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("target", CLIENTS)
+@pytest.mark.parametrize("target", ANSWERS)
 async def test_a_translated_request_is_one_that_the_providers_sdk_would_send(target: str, tmp_path: Path) -> None:
     wrong: list[str] = []
     asked = [

@@ -17,9 +17,9 @@ from dispatch.dialects.target import Target
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-__all__ = ["NO_SCHEMA", "answers", "heard", "meant", "requests", "said", "streams", "target"]
+__all__ = ["NO_SCHEMA", "answers", "fit", "heard", "meant", "requests", "said", "streams", "target"]
 
 NO_SCHEMA = {"type": "object", "properties": {}}
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -33,7 +33,8 @@ TYPES = {"image": "image/png", "document": "application/pdf"}
 
 def target(door: str) -> Target:
     """An endpoint that can do all that its dialect can."""
-    model = {"messages": "claude-opus-5", "generate": "gemini-3-pro"}.get(door, "gpt-5")
+    names = {"messages": "claude-opus-5", "generate": "gemini-3-pro", "converse": "us.anthropic.claude-opus-5"}
+    model = names.get(door, "gpt-5")
     return Target(provider=door, model=model, drops=True, unknown_ok=True)
 
 
@@ -100,6 +101,32 @@ def requests(draw: st.DrawFn) -> form.Request:
         format=draw(st.none() | schemas),
         reasoning=draw(st.none() | st.sampled_from(["low", "medium", "high"]).map(lambda effort: form.Reasoning(effort=effort))),
     )
+
+
+def fit(one: Any, dialects: Collection[str]) -> Any:
+    """The same request, answer or stream without what one of these dialects has no word for."""
+    if "responses" in dialects and isinstance(one, form.Request):
+        # There are no such sequences.
+        one.stop = []
+    if "converse" not in dialects:
+        return one
+    if isinstance(one, form.Request):
+        # Tools that may not be called cannot be said, and blank texts are refused.
+        one.tool_choice = one.tool_choice if one.tool_choice and one.tool_choice.mode != "none" else None
+        for message in one.messages:
+            for part in (part for given in message.parts for part in getattr(given, "parts", [given])):
+                if isinstance(part, form.Text) and not part.text.strip():
+                    part.text = "x"
+        return one
+    # An answer has neither an id nor the model's name, and reasoning is counted with the rest.
+    events = one if isinstance(one, list) else [one]
+    for event in events:
+        if isinstance(event, form.Start | form.Answer):
+            event.id = event.model = ""
+        usage = getattr(event, "usage", None)
+        if usage is not None:
+            usage.reasoning = 0
+    return one
 
 
 def meant(request: form.Request) -> dict[str, Any]:

@@ -15,6 +15,7 @@ BASES: dict[str, Tree] = {
     "chat": {"model": "m", "max_completion_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
     "messages": {"model": "m", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]},
     "generate": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"maxOutputTokens": 100}},
+    "converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}], "inferenceConfig": {"maxTokens": 100}},
 }
 """The least that can be asked for."""
 
@@ -226,5 +227,86 @@ GENERATE: dict[str, Tree] = {
     },
 }
 
-WISHES = {"chat": CHAT, "messages": MESSAGES, "generate": GENERATE}
+
+def bedrock_user(*blocks: Tree) -> Tree:
+    return {"messages": [{"role": "user", "content": [{"text": "see"}, *blocks]}]}
+
+
+def bedrock_said(*blocks: Tree) -> Tree:
+    said = {"role": "assistant", "content": [*blocks, {"text": "so"}]}
+    return {"messages": [{"role": "user", "content": [{"text": "hi"}]}, said, {"role": "user", "content": [{"text": "on"}]}]}
+
+
+def bedrock_result(*content: Tree, **more: Any) -> Tree:
+    call = {"toolUse": {"toolUseId": "c1", "name": "f", "input": {}}}
+    result = {"toolResult": {"toolUseId": "c1", "content": [*content], **more}}
+    turns = [{"role": "user", "content": [{"text": "hi"}]}, {"role": "assistant", "content": [call]}]
+    return {"messages": [*turns, {"role": "user", "content": [result]}]}
+
+
+def of_model(**fields: Any) -> Tree:
+    return {"inferenceConfig": {"maxTokens": 30_000}, "additionalModelRequestFields": fields}
+
+
+POINT = {"cachePoint": {"type": "default", "ttl": "1h"}}
+SPEC = {"toolSpec": {"name": "f", "inputSchema": {"json": SCHEMA}}}
+CONVERSE: dict[str, Tree] = {
+    "top_k": of_model(top_k=5),
+    "topK of Amazon's": of_model(inferenceConfig={"topK": 5}),
+    "seed": of_model(seed=7),
+    "presence_penalty": of_model(presence_penalty=0.5),
+    "a field of the model that nobody knows": of_model(unheard_of={"a": 1}),
+    "a field that nobody knows": {"unheardOf": {"a": 1}},
+    "another wish for the output": {"outputConfig": {"unheardOf": 1}},
+    "guardrailConfig": {"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1"}},
+    "promptVariables": {"promptVariables": {"a": {"text": "b"}}},
+    "fields of the answer": {"additionalModelResponseFieldPaths": ["/stop_sequence"]},
+    "requestMetadata": {"requestMetadata": {"a": "b"}},
+    "performanceConfig": {"performanceConfig": {"latency": "optimized"}},
+    "serviceTier": {"serviceTier": {"type": "flex"}},
+    "a budget of thinking": of_model(thinking={"type": "enabled", "budget_tokens": 8_192}),
+    "no thinking": of_model(thinking={"type": "disabled"}),
+    "adaptive thinking": {**of_model(thinking={"type": "adaptive"}), "outputConfig": {"effort": "low"}},
+    "effort of Amazon's": of_model(reasoningConfig={"type": "enabled", "maxReasoningEffort": "low"}),
+    "effort of OpenAI's": of_model(reasoning_effort="high"),
+    "a schema that is described": {
+        "outputConfig": {
+            "textFormat": {
+                "type": "json_schema",
+                "structure": {"jsonSchema": {"name": "x", "description": "what", "schema": '{"type":"object","properties":{}}'}},
+            }
+        }
+    },
+    "a marked system prompt": {"system": [{"text": "be"}, POINT]},
+    "a marked part": bedrock_user({"text": "big"}, POINT),
+    "a marked tool": {"toolConfig": {"tools": [SPEC, POINT]}},
+    "a strict tool": {"toolConfig": {"tools": [{"toolSpec": {**SPEC["toolSpec"], "strict": True}}]}},
+    "a tool of the provider": {"toolConfig": {"tools": [{"systemTool": {"name": "nova_code_interpreter"}}]}},
+    "a guarded text": bedrock_user({"guardContent": {"text": {"text": "x", "qualifiers": ["query"]}}}),
+    "an image in S3": bedrock_user({"image": {"format": "png", "source": {"s3Location": {"uri": "s3://b/k", "bucketOwner": "1"}}}}),
+    "a video": bedrock_user({"video": {"format": "three_gp", "source": {"bytes": PNG}}}),
+    "audio": bedrock_user({"audio": {"format": "wav", "source": {"bytes": PNG}}}),
+    "a document with context": bedrock_user({"document": {"format": "pdf", "name": "t", "source": {"bytes": PNG}, "context": "c"}}),
+    "a document to cite": bedrock_user(
+        {"document": {"format": "pdf", "name": "t", "source": {"bytes": PNG}, "citations": {"enabled": True}}}
+    ),
+    "a plain document": bedrock_user({"document": {"format": "csv", "name": "t", "source": {"bytes": "YSxi"}}}),
+    "a document in pieces": bedrock_user({"document": {"format": "txt", "name": "t", "source": {"content": [{"text": "a"}]}}}),
+    "a result of a search": bedrock_user({"searchResult": {"source": "s", "title": "t", "content": [{"text": "x"}]}}),
+    "a part that nobody knows": bedrock_user({"smell": {"a": 1}}),
+    "thinking": bedrock_said({"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}}),
+    "unsigned thinking": bedrock_said({"reasoningContent": {"reasoningText": {"text": "hm"}}}),
+    "hidden thinking": bedrock_said({"reasoningContent": {"redactedContent": "ZGF0YQ=="}}),
+    "a text with sources": bedrock_said(
+        {"citationsContent": {"content": [{"text": "x"}], "citations": [{"location": {"documentChar": {"documentIndex": 0}}}]}}
+    ),
+    "a search of the provider": bedrock_said(
+        {"toolUse": {"toolUseId": "s1", "name": "web_search", "input": {}, "type": "server_tool_use"}}
+    ),
+    "a failed result": bedrock_result({"text": "no"}, status="error"),
+    "a result with an image": bedrock_result({"image": {"format": "png", "source": {"bytes": PNG}}}),
+    "a result that is JSON": bedrock_result({"json": {"a": [1]}}),
+}
+
+WISHES = {"chat": CHAT, "messages": MESSAGES, "generate": GENERATE, "converse": CONVERSE}
 """By dialect and name, fields that take the place of those in `BASES`."""

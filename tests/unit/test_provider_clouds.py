@@ -9,6 +9,7 @@ from dispatch.config import build
 from dispatch.errors import ConfigError, Failure
 from dispatch.providers.base import find_provider, target_of
 from dispatch.providers.identity import AwsIdentity, EntraIdentity, GoogleIdentity, identity_of
+from dispatch.translation import native_door
 
 if TYPE_CHECKING:
     from dispatch.config import Endpoint
@@ -43,7 +44,10 @@ def doors(one: Endpoint) -> set[str]:
 
 def test_bedrock_asks_every_model_by_converse_and_anthropics_by_invoke_model() -> None:
     assert doors(bedrock()) == {"converse", "converse_stream"}
-    assert doors(bedrock(CLAUDE)) == {"invoke", "invoke_stream"}
+    # Clients of Converse itself are passed on.
+    assert doors(bedrock(CLAUDE)) == {"invoke", "invoke_stream", "converse", "converse_stream"}
+    assert native_door("chat", doors(bedrock(CLAUDE))) == native_door("messages", doors(bedrock(CLAUDE))) == "invoke"
+    assert doors(bedrock(CLAUDE, options={"region": "us-east-1", "api": "invoke"})) == {"invoke", "invoke_stream"}
     assert doors(bedrock(CLAUDE, options={"region": "us-east-1", "api": "converse"})) == {"converse", "converse_stream"}
     assert doors(bedrock(CLAUDE, options={"region": "us-east-1", "api": "messages"})) == {"messages"}
     assert lines(bedrock(), "converse_stream")[:2] == [
@@ -71,7 +75,8 @@ def test_a_guardrail_stands_in_the_body_or_in_the_head() -> None:
     by_converse, by_invoke = bedrock(options=options), bedrock(CLAUDE, options=options)
 
     assert target_of(find_provider("bedrock"), by_converse).body == {"guardrailConfig": rail}
-    assert target_of(find_provider("bedrock"), by_invoke).body == {}
+    # By Converse, if a client asks so.
+    assert target_of(find_provider("bedrock"), by_invoke).body == {"guardrailConfig": rail}
     assert lines(by_invoke, "invoke")[-3:] == [
         "x-amzn-bedrock-guardrailidentifier: g1",
         "x-amzn-bedrock-guardrailversion: 2",

@@ -44,6 +44,7 @@ DoorName = Literal[
     "messages",
     "count_tokens",
     "generate",
+    "converse",
     "moderations",
     "rerank",
     "images",
@@ -332,8 +333,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     capabilities: Capabilities = Capabilities()
     """What it can do, where that differs from its provider's normal case."""
     doors: tuple[DoorName, ...] | None = None
-    """Those of its provider's doors that it has, as `[chat, embeddings]`; left out: all. Of `chat`, `messages`, `generate` and `responses`
-    those that it lacks are translated to one that it has."""
+    """Those of its provider's doors that it has, as `[chat, embeddings]`; left out: all. Of `chat`, `messages`, `generate`, `converse` and
+    `responses` those that it lacks are translated to one that it has."""
     drop_unsupported: bool = False
     """What a request of another dialect asks and the provider cannot do is left out and named in `x-dispatch-dropped`; else it is 400.
     A client may ask for it with `x-dispatch-drop-unsupported: true`."""

@@ -19,8 +19,11 @@ from dispatch.dialects.completions.answers import read_answer as read_completion
 from dispatch.dialects.completions.prompts import PromptWriter, write_completion
 from dispatch.dialects.completions.prompts import read_prompt as read_completion
 from dispatch.dialects.converse.answers import read_answer as read_converse_answer
+from dispatch.dialects.converse.answers import write_answer as write_converse_answer
+from dispatch.dialects.converse.read_request import read_request as read_converse_request
 from dispatch.dialects.converse.stream import ConverseReader
 from dispatch.dialects.converse.write_request import write_request as write_converse_request
+from dispatch.dialects.converse.writer import ConverseWriter
 from dispatch.dialects.form import Answer, Request
 from dispatch.dialects.generate.answers import read_answer as read_generate_answer
 from dispatch.dialects.generate.answers import write_answer as write_generate_answer
@@ -101,6 +104,9 @@ DIALECTS: Mapping[str, Dialect] = {
     "responses": Dialect(
         read_responses_request, write_responses_request, read_responses_answer, write_responses_answer, ResponsesReader, ResponsesWriter
     ),
+    "converse": Dialect(
+        read_converse_request, write_converse_request, read_converse_answer, write_converse_answer, ConverseReader, ConverseWriter
+    ),
     "completions": Dialect(read_completion, write_chat_request, read_completion_answer, write_completion, ChatReader, PromptWriter),
     "ollama": Dialect(
         read_ollama_request, write_ollama_request, read_ollama_answer, write_ollama_answer, OllamaReader, LineWriter, is_lines=True
@@ -113,7 +119,7 @@ DIALECTS: Mapping[str, Dialect] = {
 
 
 class Hosted(Struct, frozen=True):
-    """What endpoints speak and no door does: a dialect of its own, or Anthropic's at another host."""
+    """What endpoints speak under a name of their own: Anthropic's dialect at another host, or one whose answers lack what others have."""
 
     write_request: Callable[[Request, Target, Losses], bytes]
     read_answer: Callable[[bytes], Answer]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dispatch.dialects import Tree
 
-__all__ = ["WISHES", "Losses", "Target", "Wishes"]
+__all__ = ["CONVERSES", "WISHES", "Losses", "Target", "Wishes"]
 
 WISHES = frozenset(
     (
@@ -41,6 +41,11 @@ _OF_SERVERS = frozenset(
 
 _HINTS = frozenset(("client_metadata", "truncation", "prompt_cache_options", "max_tool_calls"))
 """Fields of the Responses API that change nothing in what any other API says."""
+
+_OF_BEDROCK = frozenset(("performanceConfig", "additionalModelResponseFieldPaths", "anthropic_beta", "schemaVersion"))
+"""What a client of Converse says of the speed, of further fields of the answer, and of one maker's models alone."""
+CONVERSES = frozenset(("guardrailConfig", "guardContent", "promptVariables", *_OF_BEDROCK))
+"""Fields of Converse's requests that are none of the model's own, and have no place in the form."""
 
 _REASONS = {"n": "there is one answer to a request", "logprobs": "there are none", "modalities": "answers are text"}
 _NO_FIELD = "there is no such field"
@@ -103,7 +108,7 @@ class Losses:
         for name, value in extra.items():
             if name in known:
                 kept[name] = value
-            elif name in hints or name in _HINTS or name in _OF_SERVERS:
+            elif name in hints or name in _HINTS or name in _OF_SERVERS or name in _OF_BEDROCK:
                 self.mention(name)
             elif value is not None:
                 self.cannot(name, f"{who} has no such field")

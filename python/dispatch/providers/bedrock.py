@@ -72,7 +72,7 @@ class Options(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """As `us-east-1`; needed unless `base_url` is given. Without region and `api_key` requests go unsigned, for a gateway that signs."""
     api: Literal["auto", "converse", "invoke", "messages"] = "auto"
     """`invoke` (InvokeModel) and `messages` (`/anthropic/v1/messages`, newer models) are for Anthropic's models alone. `auto`: `invoke` for
-    those whose name says so, `converse` for all others."""
+    those whose name says so, `converse` for all others and for clients of the door `converse`."""
     profile: _Word = ""
     """A profile of AWS's files in place of the first keys that are found."""
     access_key_id: str = ""
@@ -115,7 +115,7 @@ class Bedrock:
         """Build the fixed part of a request."""
         options = options_of(endpoint, Options)
         api, path = _PATHS.get(door, ("", ""))
-        if api != _api(endpoint, options):
+        if api not in _apis(endpoint, options):
             return None
         fields = [("authorization", f"Bearer {secret}")] if secret else []
         rail = options.guardrail
@@ -129,9 +129,10 @@ class Bedrock:
         options = options_of(endpoint, Options)
         fields: dict[str, Any] = {"default_max_tokens": options.max_tokens, "thinking": options.thinking}
         rail = options.guardrail
-        if _api(endpoint, options) == "invoke":
+        apis = _apis(endpoint, options)
+        if "invoke" in apis:
             fields["version"] = _VERSION
-        elif rail is not None and _api(endpoint, options) == "converse":
+        if rail is not None and "converse" in apis:
             config = {"guardrailIdentifier": rail.id, "guardrailVersion": rail.version, "trace": rail.trace}
             fields["body"] = {"guardrailConfig": config}
         return plain_target(self.name, endpoint, **fields)
@@ -171,10 +172,11 @@ class Bedrock:
         return Failure.CREDENTIAL if status in (400, 403) and _ENDED.search(fault.message) else classify(status, content_type, body)
 
 
-def _api(endpoint: Endpoint, options: Options) -> str:
+def _apis(endpoint: Endpoint, options: Options) -> tuple[str, ...]:
+    """The APIs by which a model is asked, best first: a client of Converse is passed through to Anthropic's models too."""
     if options.api != "auto":
-        return options.api
-    return "invoke" if _CLAUDE.search(endpoint.model) else "converse"
+        return (options.api,)
+    return ("invoke", "converse") if _CLAUDE.search(endpoint.model) else ("converse",)
 
 
 def _base_url(endpoint: Endpoint, options: Options) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dispatch.links import endpoint_lines
-from dispatch.replies import error_object, error_parts, framed
+from dispatch.replies import error_object, error_parts, exception_name, framed
+from dispatch.server.frames import exception_frame
 
 if TYPE_CHECKING:
     from dispatch.errors import DispatchError
@@ -91,6 +92,8 @@ def late_notes(call: Call, dialect: str) -> bytes:
 def error_event(error: DispatchError, dialect: str, chunked: bool) -> bytes:
     """The error as the last event of a stream; no terminator follows it."""
     found = error_object(error, dialect)
+    if dialect == "bedrock":
+        return framed(exception_frame(exception_name(error), msgspec.json.encode(found)), chunked)
     if dialect == "gemini_array":
         return framed(b",\r\n" + msgspec.json.encode(error_object(error, "gemini")) + b"]", chunked)
     if dialect == "ollama":

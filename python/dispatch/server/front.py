@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.errors import BadRequest, DispatchError
 from dispatch.lane import LOOPBACK_HOSTS
-from dispatch.server import admin, gemini_api, judgement, models_api, ollama_api, openai_api, realtime_api
+from dispatch.server import admin, bedrock_api, gemini_api, judgement, models_api, ollama_api, openai_api, realtime_api
 from dispatch.server.answers import page
 from dispatch.server.anthropic_api import AnthropicCount, AnthropicDoor
 from dispatch.server.counting import ResponsesCount
@@ -95,6 +95,7 @@ DIALECTS = {
     "generate_array": "gemini_array",
     **dict.fromkeys(("generate", "generate_stream", "gemini_count", "gemini_embed", "gemini_embed_batch"), "gemini"),
     **dict.fromkeys(("ollama", "ollama_generate", "ollama_embed"), "ollama"),
+    **dict.fromkeys(("converse", "converse_stream"), "bedrock"),
     **dict.fromkeys(("cohere", "cohere_embed", "cohere_v1", "cohere_generate"), "cohere"),
 }
 """In which dialect a door refuses, where that is not OpenAI's."""
@@ -111,7 +112,7 @@ def door_at(line: bytes) -> Door | None:
     """The door of a method and a path that names something; None if there is none."""
     if models_api.is_of_models(line):
         return models_api.models
-    return gemini_api.door_at(line) or stored_at(line)
+    return gemini_api.door_at(line) or bedrock_api.door_at(line) or stored_at(line)
 
 
 class Front:
@@ -236,6 +237,8 @@ class Front:
             return "anthropic"
         if path.startswith(b"/api/"):
             return "ollama"
+        if path.startswith(b"/model/"):
+            return "bedrock"
         if path in COHERE_PATHS:
             return "cohere"
         return "gemini" if path.startswith(b"/v1beta/") or gemini_api.door_at(line) is not None else "openai"

@@ -8,11 +8,12 @@ use super::request::Request;
 const KEY_FIELDS: [&[u8]; 3] = [b"x-api-key", b"api-key", b"x-goog-api-key"];
 
 impl<B: AsRef<[u8]>> Request<B> {
-    /// The key for this sidecar: `x-dispatch-key`, which wins, else [`Self::credential`].
+    /// The key for this sidecar: `x-dispatch-key`, which wins, else [`Self::credential`], else the access key id of an AWS signature.
     #[must_use]
     pub fn dispatch_key(&self) -> Option<Cow<'_, [u8]>> {
         let own = self.message.header(b"x-dispatch-key").map(Cow::Borrowed);
-        own.or_else(|| self.credential()).filter(|key| !key.is_empty())
+        let signer = || self.message.header(b"authorization").and_then(signer).map(Cow::Borrowed);
+        own.or_else(|| self.credential()).or_else(signer).filter(|key| !key.is_empty())
     }
 
     /// The credential in the provider's own place: `Authorization: Bearer`, a key field, or `?key=`.
@@ -28,6 +29,16 @@ impl<B: AsRef<[u8]>> Request<B> {
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_first_chunk::<7>()?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// The access key id of a request that is signed as AWS's are (Signature Version 4): its SDKs send a bare token over TLS alone. The
+/// signature is over a secret that nobody here has, so that the id itself is the key.
+fn signer(value: &[u8]) -> Option<&[u8]> {
+    let fields = value.strip_prefix(b"AWS4-HMAC-SHA256 ")?;
+    let credential =
+        fields.split(|&byte| byte == b',').find_map(|field| field.trim_ascii().strip_prefix(b"Credential="))?;
+    // Behind it: date, region, service, and a constant.
+    credential.rsplitn(5, |&byte| byte == b'/').nth(4)
 }
 
 fn query_key(query: &[u8]) -> Option<Cow<'_, [u8]>> {

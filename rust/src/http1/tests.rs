@@ -130,6 +130,10 @@ fn a_credential_is_found_in_every_place_and_ours_wins() {
     assert_eq!(key("/", "Authorization: Basic abc\r\nx-goog-api-key: g\r\n").1, some("g"));
     assert_eq!(key("/", "api-key: a\r\nX-Api-Key: x\r\n").1, some("x"));
     assert_eq!(key("/?a=b&key=%41b%2", "").1, some("Ab%2"));
+    let signed = "Authorization: AWS4-HMAC-SHA256 Credential=a/b/20261122/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=0\r\n";
+    assert_eq!(key("/", signed), (some("a/b"), None));
+    assert_eq!(key("/", "Authorization: AWS4-HMAC-SHA256 Credential=a, Signature=0\r\n"), (None, None));
+    assert_eq!(key("/", &format!("x-dispatch-key: d\r\n{signed}")).0, some("d"));
     assert_eq!(key("/?key=q", "X-Dispatch-Key: d\r\nAuthorization: Bearer b\r\n"), (some("d"), some("b")));
 }
 

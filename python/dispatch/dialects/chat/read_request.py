@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dispatch.dialects import Tree
 
-__all__ = ["read_request"]
+__all__ = ["FIELDS", "read_request"]
 
 
 def read_request(body: bytes) -> Request:
@@ -28,7 +28,7 @@ def read_request(body: bytes) -> Request:
     rest: Tree = {}
     # By what is there, since of thirty fields most requests have five.
     for name, value in tree.items():
-        place = _FIELDS.get(name)
+        place = FIELDS.get(name)
         if place is None:
             rest[name] = value
         elif value is not None:
@@ -157,7 +157,7 @@ def _nothing(tree: Tree, name: str) -> None:
 
 
 _SWITCHES = frozenset(("reasoning_effort", "reasoning", "thinking"))
-_FIELDS: Final[dict[str, tuple[str, Callable[[Tree, str], Any]]]] = {
+FIELDS: Final[dict[str, tuple[str, Callable[[Tree, str], Any]]]] = {
     **{name: (name, text) for name in ("model", "service_tier", "user", "verbosity")},
     **{name: (name, integer) for name in ("max_tokens", "top_k", "n", "seed", "top_logprobs")},
     **{name: (name, number) for name in ("temperature", "top_p", "presence_penalty", "frequency_penalty")},

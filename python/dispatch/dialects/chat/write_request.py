@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dispatch.dialects.chat.read_request import FIELDS
 from dispatch.dialects.form import Media, Message, Raw, Refusal, Text, Thinking, ToolResult, ToolUse
+from dispatch.dialects.target import CONVERSES
 from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
@@ -104,6 +106,9 @@ def _put_rest(body: Tree, request: Request, target: Target, losses: Losses) -> N
             # Whether a model thinks is its own nature here; agents ask everyone for it.
             losses.mention("reasoning")
     known = request.extra if target.unknown_ok and request.dialect == "chat" else KNOWN
+    if request.dialect == "converse" and target.unknown_ok:
+        # Its `additionalModelRequestFields`.
+        known = KNOWN | (request.extra.keys() - FIELDS.keys() - CONVERSES)
     if request.dialect == "responses":
         # A completion that is stored is none of the responses that could be asked for by id.
         known = KNOWN - {"store"}

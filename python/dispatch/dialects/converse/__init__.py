@@ -1,6 +1,6 @@
 """Bedrock's Converse and ConverseStream (https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html).
 
-No door speaks it: requests are written, answers and streams are read. The core makes server-sent events of a stream's frames.
+The core makes server-sent events of the frames of an endpoint's stream; `server.frames` makes frames of them for a client.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A whole answer of Converse, read into the form. It has neither an id nor the model's name."""
+"""A whole answer of Converse, read into the form and written from it. It has neither an id nor the model's name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dispatch.dialects.form import Answer, Choice, Media, Raw, Text, Thinking, ToolUse, Usage
-from dispatch.dialects.shape import MalformedAnswer, answer_tree
+from dispatch.dialects.converse.words import blob_of, hidden_in
+from dispatch.dialects.form import Answer, Choice, Media, Raw, Refusal, Text, Thinking, ToolUse, Usage
+from dispatch.dialects.shape import MalformedAnswer, answer_tree, json_object
 
 if TYPE_CHECKING:
     from dispatch.dialects import Tree
     from dispatch.dialects.form import Part
+    from dispatch.dialects.target import Losses
 
-__all__ = ["REASONS", "citation", "read_answer", "read_usage"]
+__all__ = ["METRICS", "REASONS", "citation", "read_answer", "read_usage", "stop_of", "write_answer", "write_citation", "write_usage"]
 
 REASONS = {
     "end_turn": "stop",
@@ -27,11 +29,17 @@ REASONS = {
 }
 """All others are the model's faults (`malformed_tool_use`)."""
 
+_STOPS = {"stop": "end_turn", "length": "max_tokens", "tool": "tool_use", "filter": "content_filtered", "refusal": "content_filtered"}
+"""`pause` and `other` have no equal: the turn has ended."""
+METRICS = {"latencyMs": 0}
+"""The API demands a number of milliseconds. Dialects have no clock; what this process took stands in a header field."""
+
 _LOCATIONS = {
     "documentPage": ("page_location", "start_page_number", "end_page_number"),
     "documentChar": ("char_location", "start_char_index", "end_char_index"),
     "documentChunk": ("content_block_location", "start_block_index", "end_block_index"),
 }
+_TIERS = frozenset(("default", "priority", "flex", "reserved"))
 
 
 def read_answer(body: bytes) -> Answer:
@@ -82,7 +90,7 @@ def _part(block: Tree) -> Part:
 
 def _thinking(tree: Tree) -> Part:
     if tree.get("redactedContent"):
-        return Thinking(signature=tree["redactedContent"], is_redacted=True)
+        return Thinking(signature=hidden_in(tree["redactedContent"]), is_redacted=True)
     shown = tree.get("reasoningText") or {}
     return Thinking(text=shown.get("text") or "", signature=shown.get("signature") or "")
 
@@ -114,3 +122,89 @@ def read_usage(tree: Tree, tier: str = "") -> Usage:
         written=written,
         tier=tier,
     )
+
+
+def write_answer(answer: Answer, now_s: int, losses: Losses) -> bytes:
+    """Write an answer; parts without an equal are named in `losses`."""
+    del now_s
+    choice = answer.choices[0]
+    if len(answer.choices) > 1:
+        losses.mention("choices")
+    if choice.logprobs is not None:
+        losses.mention("logprobs")
+    content = [block for part in choice.parts for block in _blocks(part, losses)]
+    calls = any(isinstance(part, ToolUse) for part in choice.parts)
+    usage = answer.usage or Usage()
+    tree: Tree = {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": stop_of(choice.finish, choice.raw_finish, choice.stop_sequence, calls=calls),
+        "usage": write_usage(usage),
+        "metrics": METRICS,
+    }
+    if usage.tier in _TIERS:
+        tree["serviceTier"] = {"type": usage.tier}
+    return msgspec.json.encode(tree)
+
+
+def stop_of(finish: str, raw: str, stop_sequence: str, *, calls: bool) -> str:
+    """The word for why a message ended: the provider's own where it is one of this API; many end all answers in one word."""
+    if calls and finish == "stop" and raw not in REASONS:
+        return "tool_use"
+    if REASONS.get(raw) == finish and raw != "refusal":
+        return raw
+    return "stop_sequence" if stop_sequence and finish == "stop" else _STOPS.get(finish, "end_turn")
+
+
+def write_usage(usage: Usage) -> Tree:
+    """The usage object. Reasoning is counted with the output, and not apart."""
+    return {
+        "inputTokens": max(0, usage.input - usage.cached - usage.written),
+        "outputTokens": usage.output,
+        "totalTokens": usage.input + usage.output,
+        "cacheReadInputTokens": usage.cached,
+        "cacheWriteInputTokens": usage.written,
+    }
+
+
+def _blocks(part: Part, losses: Losses) -> list[Tree]:
+    """The signature of another provider's call has no place in it: it goes before it, as reasoning without a text."""
+    block = _block(part, losses)
+    signed = [_reasoned("", part.signature)] if isinstance(part, ToolUse) and part.signature else []
+    return signed if block is None else [*signed, block]
+
+
+def _reasoned(text: str, signature: str) -> Tree:
+    return {"reasoningContent": {"reasoningText": {"text": text} | ({"signature": signature} if signature else {})}}
+
+
+def _block(part: Part, losses: Losses) -> Tree | None:
+    if isinstance(part, Text) and part.citations:
+        return {"citationsContent": {"content": [{"text": part.text}], "citations": [write_citation(one) for one in part.citations]}}
+    if isinstance(part, Text | Refusal):
+        return {"text": part.text}
+    if isinstance(part, Thinking):
+        if part.is_redacted:
+            return {"reasoningContent": {"redactedContent": blob_of(part.signature)}}
+        return _reasoned(part.text, part.signature)
+    if isinstance(part, ToolUse):
+        return {"toolUse": {"toolUseId": part.id, "name": part.name, "input": json_object(part.arguments)}}
+    if isinstance(part, Media) and part.kind == "image" and part.data:
+        return {"image": {"format": part.media_type.partition("/")[2] or "png", "source": {"bytes": part.data}}}
+    if isinstance(part, Raw) and part.dialect == "converse":
+        return part.value  # type: ignore[no-any-return]  # a tree, as it came
+    losses.mention(part.kind if isinstance(part, Raw | Media) else type(part).__name__.lower())
+    return None
+
+
+def write_citation(tree: Tree) -> Tree:
+    """A source in Anthropic's form, as this API says it."""
+    found: Tree = {"sourceContent": [{"text": tree.get("cited_text") or ""}]}
+    title = tree.get("title") or tree.get("document_title")
+    if title:
+        found["title"] = title
+    for name, (kind, start, end) in _LOCATIONS.items():
+        if tree.get("type") == kind:
+            place = {"documentIndex": tree.get("document_index") or 0, "start": tree.get(start) or 0, "end": tree.get(end) or 0}
+            return found | {"location": {name: place}}
+    url = tree.get("url") or tree.get("source") or ""
+    return found | {"source": url, "location": {"web": {"url": url}}}

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from dispatch.dialects.converse.answers import REASONS, citation, read_usage
+from dispatch.dialects.converse.words import hidden_in
 from dispatch.dialects.form import (
     CitationDelta,
     Finish,
@@ -143,7 +144,7 @@ class ConverseReader:
         thought = delta.reasoning_content
         if thought is not None:
             if thought.redacted_content:
-                return [SignatureDelta(thought.redacted_content, is_redacted=True)]
+                return [SignatureDelta(hidden_in(thought.redacted_content), is_redacted=True)]
             return [SignatureDelta(thought.signature)] if thought.signature else [ThinkingDelta(thought.text)]
         if delta.citation is not None:
             return [CitationDelta(citation(delta.citation))]

@@ -6,6 +6,8 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
+from dispatch.dialects.converse.answers import write_citation
+from dispatch.dialects.converse.words import OF_DOCUMENTS, OF_MEDIA, blob_of
 from dispatch.dialects.form import Media, Refusal, Text, Thinking, ToolResult, ToolUse
 from dispatch.dialects.shape import json_object
 
@@ -18,20 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["cache_point", "system_of", "turns_of"]
 
-_FORMATS = {
-    "application/pdf": "pdf",
-    "text/csv": "csv",
-    "application/msword": "doc",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "text/html": "html",
-    "text/plain": "txt",
-    "text/markdown": "md",
-}
-"""Of documents."""
-_WORDS = {"jpg": "jpeg", "3gpp": "three_gp", "quicktime": "mov", "x-matroska": "mkv", "x-ms-wmv": "wmv", "x-flv": "flv", "x-wav": "wav"}
-"""Words of the API for parts of a media type that it writes differently."""
 _BAD_ID = re.compile(r"[^a-zA-Z0-9_.:-]")
 _BAD_NAME = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
 _SPACES = re.compile(r" {2,}")
@@ -102,6 +90,8 @@ def _blocks(part: Part, losses: Losses) -> list[Tree]:
 
 
 def _block(part: Part, losses: Losses) -> Tree | None:
+    if isinstance(part, Text) and part.citations:
+        return {"citationsContent": {"content": [{"text": part.text}], "citations": [write_citation(one) for one in part.citations]}}
     if isinstance(part, Text | Refusal):
         # The API refuses blank text.
         return {"text": part.text} if part.text.strip() else None
@@ -126,7 +116,7 @@ def _tool_id(given: str) -> str:
 
 def _thinking(part: Thinking) -> Tree | None:
     if part.is_redacted:
-        return {"reasoningContent": {"redactedContent": part.signature}}
+        return {"reasoningContent": {"redactedContent": blob_of(part.signature)}}
     # Without its signature it is refused; the model does without.
     return {"reasoningContent": {"reasoningText": {"text": part.text, "signature": part.signature}}} if part.signature else None
 
@@ -145,7 +135,7 @@ def _media(part: Media, losses: Losses) -> Tree | None:
         losses.cannot(part.kind, "only what is sent along, or lies in S3, is read")
         return None
     if part.kind == "document":
-        kind = _FORMATS.get(part.media_type.partition(";")[0]) or ("txt" if part.text or part.media_type.startswith("text/") else "pdf")
+        kind = OF_DOCUMENTS.get(part.media_type.partition(";")[0]) or ("txt" if part.text or part.media_type.startswith("text/") else "pdf")
         tree: Tree = {"format": kind, "name": _name(part.name), "source": source}
         if isinstance(part.extra.get("context"), str):
             tree["context"] = part.extra["context"]
@@ -153,7 +143,9 @@ def _media(part: Media, losses: Losses) -> Tree | None:
             tree["citations"] = {"enabled": bool(part.extra["citations"].get("enabled"))}
         return {"document": tree}
     word = part.media_type.partition("/")[2].partition(";")[0]
-    return {part.kind: {"format": _WORDS.get(word, word) or {"image": "png", "video": "mp4", "audio": "mp3"}[part.kind], "source": source}}
+    return {
+        part.kind: {"format": OF_MEDIA.get(word, word) or {"image": "png", "video": "mp4", "audio": "mp3"}[part.kind], "source": source}
+    }
 
 
 def _source(part: Media) -> Tree | None:

@@ -14,6 +14,7 @@ import msgspec
 from dispatch.dialects.converse.turns import cache_point, system_of, turns_of
 from dispatch.dialects.messages.write_request import put_thinking
 from dispatch.dialects.target import Wishes
+from dispatch.dialects.unsaid import name_unsaid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,11 +35,25 @@ KNOWN = frozenset(
 HINTS = frozenset(
     (
         *("store", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "labels", "include", "moderation", "prediction"),
-        *("truncation", "cache_control", "container", "context_management", "inference_geo", "speed", "betas", "diagnostics"),
+        *(
+            "truncation",
+            "cache_control",
+            "container",
+            "context_management",
+            "inference_geo",
+            "speed",
+            "betas",
+            "diagnostics",
+            "guardContent",
+        ),
     )
 )
 """Fields of other dialects that change nothing in an answer's content."""
 
+KEEPS = frozenset(
+    ("cache_control", "citations", "context", "is_error", "strict", "description", "thinking", "signature", "redacted_thinking")
+)
+"""What `unsaid` need not name."""
 _CLAUDE = re.compile(r"(^|[./])anthropic\.claude")
 _NOVA = re.compile(r"(^|[./])amazon\.nova")
 _EFFORT = re.compile(r"(^|[./])openai\.")
@@ -46,9 +61,9 @@ _CONFIG = re.compile(r"(^|[./])(qwen|deepseek|moonshot|zai|minimax|nvidia)\.")
 """Makers whose models take a reasoning effort, each in a field of its own."""
 _LEVELS = {"minimal": "low", "xhigh": "high", "max": "high"}
 _TIERS = frozenset(("default", "priority", "flex"))
-_WISHES = Wishes(
-    ("n", "logprobs", "logit_bias", "seed", "top_logprobs", "verbosity", "presence_penalty", "frequency_penalty", "modalities")
-)
+_FEW = ("n", "logprobs", "logit_bias", "top_logprobs", "verbosity", "modalities")
+_FEWER = Wishes(_FEW)
+_WISHES = Wishes((*_FEW, "seed", "presence_penalty", "frequency_penalty"))
 
 
 def write_request(request: Request, target: Target, losses: Losses) -> bytes:
@@ -57,6 +72,7 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
     Raises:
         BadRequest: something has no equal here.
     """
+    name_unsaid(request, "converse", KEEPS, losses)
     model = target.model or request.model
     body: Tree = {"messages": turns_of(request.messages, losses)}
     system = system_of(request.messages, losses)
@@ -72,10 +88,25 @@ def write_request(request: Request, target: Target, losses: Losses) -> bytes:
         body["requestMetadata"] = {name: str(value) for name, value in request.metadata.items()}
     if request.service_tier in _TIERS:
         body["serviceTier"] = {"type": request.service_tier}
-    body |= losses.rest(request.extra, KNOWN, HINTS, target.provider)
+    _put_rest(body, more, request, target, losses)
     if more:
         body["additionalModelRequestFields"] = more | body.get("additionalModelRequestFields", {})
     return msgspec.json.encode(target.body | body)
+
+
+def _put_rest(body: Tree, more: Tree, request: Request, target: Target, losses: Losses) -> None:
+    """The fields without a place in the form. What a client of this API asked of the model itself is asked so again."""
+    extra = request.extra
+    if request.dialect == "converse":
+        own = ("seed", "presence_penalty", "frequency_penalty")
+        more |= {name: value for name in own if (value := getattr(request, name)) is not None}
+        more |= {name: value for name, value in extra.items() if name not in KNOWN | HINTS}
+        extra = {name: value for name, value in extra.items() if name not in more}
+    if "guardrailConfig" in target.body and extra.get("guardrailConfig") is not None:
+        # The configured one holds for everybody.
+        losses.cannot("guardrailConfig", "the endpoint has a guardrail of its own")
+        extra = {name: value for name, value in extra.items() if name != "guardrailConfig"}
+    body |= losses.rest(extra, KNOWN, HINTS, target.provider)
 
 
 def _put_sampling(body: Tree, more: Tree, model: str, request: Request, losses: Losses) -> None:
@@ -97,7 +128,7 @@ def _put_sampling(body: Tree, more: Tree, model: str, request: Request, losses: 
             more["inferenceConfig"] = {"topK": request.top_k}
         else:
             losses.cannot("top_k", "this model has no such field")
-    _WISHES.name(request, losses)
+    (_FEWER if request.dialect == "converse" else _WISHES).name(request, losses)
 
 
 def _put_tools(body: Tree, request: Request, losses: Losses) -> None:

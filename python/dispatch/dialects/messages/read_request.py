@@ -27,7 +27,7 @@ from dispatch.errors import BadRequest
 if TYPE_CHECKING:
     from dispatch.dialects import Tree
 
-__all__ = ["media", "read_request"]
+__all__ = ["media", "read_request", "read_thinking"]
 
 _PLACED = frozenset(
     (
@@ -70,7 +70,7 @@ def read_request(body: bytes) -> Request:
         tool_choice=None if choice is None else _tool_choice(choice),
         parallel_tools=False if choice and flag(choice, "disable_parallel_tool_use", "tool_choice") else None,
         format=_format(config.get("format", tree.get("output_format"))),
-        reasoning=_reasoning(tree.get("thinking"), text(config, "effort", "output_config")),
+        reasoning=read_thinking(tree.get("thinking"), text(config, "effort", "output_config")),
         service_tier=_TIERS.get(tier, tier),
         user=text(metadata, "user_id", "metadata"),
         extra=rest,
@@ -185,7 +185,8 @@ def _format(tree: Any) -> Format | None:
     return Format(kind="schema", schema=expect(schema or {}, dict, "output_config.format.schema"), name="answer", strict=True)
 
 
-def _reasoning(tree: Any, effort: str) -> Reasoning | None:
+def read_thinking(tree: Any, effort: str) -> Reasoning | None:
+    """How much is to be thought, by `thinking` and the effort."""
     if tree is None:
         return Reasoning(effort=effort) if effort else None
     kind = text(expect(tree, dict, "thinking"), "type", "thinking")

@@ -1,0 +1,60 @@
+"""AWS event streams for clients: each server-sent event as a frame, errors as frames of exceptions.
+
+A frame is: its length, the length of its headers, the CRC-32 of these two, the headers, the payload, the CRC-32 of all before it, numbers
+big-endian (smithy's `eventstream` specification; `rust/src/sse/frames.rs` reads what is written here).
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from dispatch.server.reframed import Reframed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["FrameSink", "event_frame", "exception_frame"]
+
+_PRELUDE = Struct(">II")
+_NUMBER = Struct(">I")
+_STRING = 7
+"""The number of the type of a header that is a string."""
+
+
+def _headers(kind: bytes, fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    told = (*fields, (b":content-type", b"application/json"), (b":message-type", kind))
+    return b"".join(b"%c%b%c%b%b" % (len(name), name, _STRING, len(value).to_bytes(2, "big"), value) for name, value in told)
+
+
+def _frame(headers: bytes, payload: bytes) -> bytes:
+    prelude = _PRELUDE.pack(16 + len(headers) + len(payload), len(headers))
+    body = b"%b%b%b%b" % (prelude, _NUMBER.pack(crc32(prelude)), headers, payload)
+    return body + _NUMBER.pack(crc32(body))
+
+
+def event_frame(name: bytes, payload: bytes) -> bytes:
+    """An event of the stream."""
+    return _frame(_headers(b"event", ((b":event-type", name),)), payload)
+
+
+def exception_frame(name: str, payload: bytes) -> bytes:
+    """An exception: the last frame of a stream that broke."""
+    return _frame(_headers(b"exception", ((b":exception-type", name.encode()),)), payload)
+
+
+class FrameSink(Reframed):
+    """Makes frames of events whose data is an object with one member, the event's payload under the event's name."""
+
+    __slots__ = ()
+    kind = b"content-type: application/vnd.amazon.eventstream"
+    # An event of a type that no model of the API has: AWS's SDKs pass over it.
+    sign = event_frame(b"keepAlive", b"{}")
+
+    def event(self, data: bytes) -> bytes:
+        """One frame. What is none of these events is left out."""
+        name, colon, rest = data.partition(b'":')
+        if not colon or not name.startswith(b'{"') or not rest.endswith(b"}"):
+            return b""
+        return event_frame(name[2:], rest[:-1])
