@@ -4,13 +4,16 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::calibrate::Curve;
 use super::examples::{COLUMNS, Scales};
 use super::router::{Router, UNKNOWN_IDF, UNSEEN};
 use crate::signal::{BUCKETS, SURFACE};
 
 const MAGIC: &[u8; 8] = b"dsprout\n";
 /// Grows with every change of features or format: a router of another version would predict nonsense.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version before had no curves, and is read as it was.
+const WITHOUT_CURVES: u32 = 1;
 const DIGEST: usize = 16;
 const MOST_NAMES: usize = 256;
 
@@ -36,6 +39,10 @@ impl Router {
         out.extend(VERSION.to_le_bytes());
         put_names(&mut out, &self.models);
         put_names(&mut out, &self.groups);
+        put_length(&mut out, self.curves.len());
+        for curve in &self.curves {
+            put_floats(&mut out, &curve.0);
+        }
         for floats in [&self.means, &self.group_means, &self.group_shares, &self.heads] {
             put_floats(&mut out, floats);
         }
@@ -59,6 +66,7 @@ impl Router {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::open(bytes)?;
         let (models, groups) = (reader.names()?, reader.names()?);
+        let curves = reader.curves(models.len())?;
         let (means, group_means) = (reader.floats(models.len())?, reader.floats(models.len() * groups.len())?);
         let (group_shares, heads) = (reader.floats(groups.len())?, reader.floats(1 + models.len() + groups.len())?);
         let (mean, deviation) = (reader.counts()?, reader.counts()?);
@@ -72,7 +80,7 @@ impl Router {
         let weights = reader.take(seen * heads.len())?.iter().map(|byte| *byte as i8).collect();
         reader.end()?;
         let scales = Scales { idf, mean, deviation };
-        Ok(Self { models, groups, means, group_means, group_shares, scales, heads, places, weights })
+        Ok(Self { models, groups, means, group_means, group_shares, scales, curves, heads, places, weights })
     }
 }
 
@@ -105,20 +113,21 @@ fn put_seen(out: &mut Vec<u8>, places: &[u32]) {
 /// Bytes that are taken from the front.
 struct Reader<'a> {
     rest: &'a [u8],
+    has_curves: bool,
 }
 
 impl<'a> Reader<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self> {
         let Some(body) = bytes.strip_prefix(MAGIC) else { return fault("it is no router of dispatch") };
         let version = body.first_chunk::<4>().map(|four| u32::from_le_bytes(*four));
-        if version != Some(VERSION) {
+        if !matches!(version, Some(VERSION | WITHOUT_CURVES)) {
             return fault(&format!("it is of version {}, expected {VERSION}: train it again", version.unwrap_or(0)));
         }
         let (content, digest) = bytes.split_at(bytes.len().saturating_sub(DIGEST));
         if Sha256::digest(content)[..DIGEST] != *digest {
             return fault("it is damaged: its digest does not fit");
         }
-        Ok(Self { rest: &content[MAGIC.len() + 4..] })
+        Ok(Self { rest: &content[MAGIC.len() + 4..], has_curves: version == Some(VERSION) })
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
@@ -147,6 +156,15 @@ impl<'a> Reader<'a> {
     fn name(&mut self) -> Result<String> {
         let length = self.length()?;
         String::from_utf8(self.take(length)?.to_vec()).or_else(|_| fault("a name is not UTF-8"))
+    }
+
+    fn curves(&mut self, models: usize) -> Result<Vec<Curve>> {
+        let count = if self.has_curves { self.length()? } else { 0 };
+        if count != 0 && count != models {
+            return fault("it has curves of other models");
+        }
+        let floats = self.floats(count * Curve::TERMS)?;
+        Ok(floats.chunks_exact(Curve::TERMS).map(|four| Curve([four[0], four[1], four[2], four[3]])).collect())
     }
 
     fn floats(&mut self, count: usize) -> Result<Vec<f32>> {

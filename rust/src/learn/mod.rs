@@ -3,6 +3,7 @@
 //! Everything is deterministic: the same table gives the same bytes.
 
 mod artefact;
+mod calibrate;
 mod examples;
 mod ridge;
 mod router;

@@ -1,11 +1,12 @@
 //! A trained router: a prompt in, the expected score of each model out.
 
+use super::calibrate::{Curve, Opinions};
 use super::examples::{COLUMNS, Row, Scales};
 use crate::signal::{BUCKETS, SURFACE, Words, surface};
 
 /// How sharply group scores become shares; chosen on training folds of MMLU-Pro.
 const SHARPNESS: f32 = 12.0;
-/// How much of a score comes from the groups' means where groups were given, the rest from the prompt's own words.
+/// How much of a score comes from the groups' means where groups were given, the rest from the prompt's own words: before curves are fitted.
 const GROUP_PART: f32 = 0.5;
 
 /// What was learned. Weights are whole numbers from -127 to 127, times their head's scale.
@@ -20,6 +21,8 @@ pub struct Router {
     /// Share of each group in training.
     pub(super) group_shares: Vec<f32>,
     pub(super) scales: Scales,
+    /// Each model's curve; empty where scores have other bounds than 0 and 1.
+    pub(super) curves: Vec<Curve>,
     /// Scale of each head: what all models share, each model's own part, each group.
     pub(super) heads: Vec<f32>,
     /// Row of each column in `weights`; [`UNSEEN`] where no text of the training had it.
@@ -37,7 +40,7 @@ pub(super) const UNKNOWN_IDF: f32 = 0.0;
 impl Router {
     /// Joins what training found; `columns` are the heads' weights, each of [`COLUMNS`].
     pub(super) fn pack(parts: Parts, columns: &[Vec<f32>]) -> Self {
-        let Parts { models, groups, means, group_means, group_shares, mut scales } = parts;
+        let Parts { models, groups, means, group_means, group_shares, mut scales, curves } = parts;
         let heads: Vec<f32> = columns.iter().map(|weights| scale_of(weights)).collect();
         let mut places = vec![UNSEEN; COLUMNS];
         let mut packed = Vec::new();
@@ -51,7 +54,7 @@ impl Router {
             rows += 1;
             packed.extend(columns.iter().zip(&heads).map(|(weights, scale)| quantised(weights[at] / scale)));
         }
-        Self { models, groups, means, group_means, group_shares, scales, heads, places, weights: packed }
+        Self { models, groups, means, group_means, group_shares, scales, curves, heads, places, weights: packed }
     }
 
     /// Names of the models, in the order of scores.
@@ -78,22 +81,13 @@ impl Router {
         let mut row = Row { buckets: buckets.to_vec(), values: Vec::with_capacity(buckets.len()), counts };
         self.scales.apply(&mut row);
         let sums = self.sums(&row);
-        let models = self.models.len();
-        let shared = sums[0];
-        let mut scores: Vec<f32> =
-            self.means.iter().zip(&sums[1..=models]).map(|(mean, own)| mean + shared + own).collect();
-        if !self.groups.is_empty() {
-            let parts = softmax(&sums[1 + models..], &self.group_shares);
-            for (model, score) in scores.iter_mut().enumerate() {
-                let by_group: f32 = parts
-                    .iter()
-                    .enumerate()
-                    .map(|(group, share)| share * self.group_means[group * models + model])
-                    .sum();
-                *score += GROUP_PART * (by_group - *score);
-            }
+        let said = opinions(&sums, &self.means, &self.group_means, &self.group_shares);
+        if self.curves.is_empty() {
+            let parts = parts_of(!self.groups.is_empty());
+            let sum = |said: &Opinions| said.iter().zip(parts).map(|(value, part)| value * part).sum::<f32>();
+            return self.means.iter().zip(&said).map(|(mean, said)| mean + sum(said)).collect();
         }
-        scores
+        self.curves.iter().zip(said).map(|(curve, said)| curve.score(said)).collect()
     }
 
     /// Sums of all heads for a row.
@@ -131,6 +125,24 @@ pub(super) struct Parts {
     pub(super) group_means: Vec<f32>,
     pub(super) group_shares: Vec<f32>,
     pub(super) scales: Scales,
+    pub(super) curves: Vec<Curve>,
+}
+
+/// What each opinion counts for in the plain sum of an expected score.
+pub(super) const fn parts_of(has_groups: bool) -> Opinions {
+    let own = if has_groups { 1.0 - GROUP_PART } else { 1.0 };
+    [own, own, 1.0 - own]
+}
+
+/// What the heads say of each model, about its mean. `sums` are theirs: what all models share, each model's own, each group.
+pub(super) fn opinions(sums: &[f32], means: &[f32], group_means: &[f32], group_shares: &[f32]) -> Vec<Opinions> {
+    let models = means.len();
+    let parts = if group_shares.is_empty() { Vec::new() } else { softmax(&sums[1 + models..], group_shares) };
+    let by_group = |model: usize| -> f32 {
+        let away = |(group, share): (usize, &f32)| share * (group_means[group * models + model] - means[model]);
+        parts.iter().enumerate().map(away).sum()
+    };
+    (0..models).map(|model| [sums[0], sums[1 + model], by_group(model)]).collect()
 }
 
 /// Shares of the groups: their scores were learned about their means.

@@ -67,3 +67,26 @@ fn tables_that_teach_nothing_are_refused_with_what_was_found() {
     assert!(fault(Table { scores: vec![f32::NAN; 120], ..good.clone() }).contains("not a number"));
     assert!(fault(Table { groups: vec!["a".into()], ..good }).contains("1 groups"));
 }
+
+#[test]
+fn a_router_of_the_version_before_had_no_curves_and_is_read_as_it_was() {
+    let shipped = include_bytes!("../../../python/dispatch/routing/difficulty.bin");
+
+    let router = Router::decode(shipped).expect("it ships with the package");
+    assert_eq!(shipped[8], 1, "of that version");
+    assert!(router.curves.is_empty());
+    let again = Router::decode(&router.encode()).expect("what encode wrote");
+    assert_eq!(again, router);
+}
+
+#[test]
+fn scores_with_other_bounds_have_no_curves() {
+    let mut table = table(60);
+    for score in &mut table.scores {
+        *score *= 10.0;
+    }
+    let router = train(&table).expect("a good table");
+
+    assert!(router.curves.is_empty());
+    assert!(router.scores("a banana and a plum")[1] > 5.0);
+}

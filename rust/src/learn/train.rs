@@ -1,14 +1,15 @@
 //! Training: a table of prompts and scores becomes a router.
 //!
 //! What all models find hard is learned once from their mean score, where the signal is; each model's own part is what is left of it, learned
-//! under a stiffer penalty. Penalties are chosen by folds. Groups of prompts, where the table names them, get a head each: the group's mean
-//! scores are then a second opinion.
+//! under a penalty of its own. Penalties are chosen by folds. Groups of prompts, where the table names them, get a head each: the group's mean
+//! scores are then a second opinion. A curve for each model makes one score of these opinions (`calibrate`).
 
 use std::fmt;
 
+use super::calibrate::{Curve, Opinions};
 use super::examples::{Row, Scales};
 use super::ridge::fit;
-use super::router::{Parts, Router};
+use super::router::{Parts, Router, opinions, parts_of};
 use crate::signal::Words;
 
 /// Most models and groups together: bounds the size of the artefact.
@@ -20,6 +21,8 @@ const PENALTIES: [f32; 6] = [0.25, 1.0, 4.0, 8.0, 16.0, 48.0];
 const GROUP_PENALTY: f32 = 2.0;
 /// At most so many rows are looked at to choose a penalty.
 const CHOICE_ROWS: usize = 4000;
+/// And so many models.
+const CHOICE_MODELS: usize = 8;
 
 /// What a router is trained on.
 #[derive(Clone, Debug, Default)]
@@ -60,16 +63,18 @@ pub fn train(table: &Table) -> Result<Router, TrainError> {
     }
     let (names, members) = group_rows(&table.groups);
     let targets = Targets::of(table);
-    let mut columns = targets.heads(&rows);
+    let mut heads = targets.heads(&rows);
     let mut group_shares = Vec::new();
     for group in 0..names.len() {
         let (share, target) = centred(members.iter().map(|member| f32::from(*member == group)).collect());
         group_shares.push(share);
-        columns.push(fit(&rows, &target, GROUP_PENALTY));
+        heads.push(Head { target, penalty: GROUP_PENALTY });
     }
+    let columns: Vec<Vec<f32>> = heads.iter().map(|head| fit(&rows, &head.target, head.penalty)).collect();
     let group_means = group_means(table, &members, names.len(), &targets.means);
-    let parts =
-        Parts { models: table.models.clone(), groups: names, means: targets.means, group_means, group_shares, scales };
+    let curves = curves(table, &left_out(&rows, &heads), &targets.means, &group_means, &group_shares);
+    let (models, means) = (table.models.clone(), targets.means);
+    let parts = Parts { models, groups: names, means, group_means, group_shares, scales, curves };
     Ok(Router::pack(parts, &columns))
 }
 
@@ -125,15 +130,51 @@ impl Targets {
         Self { means, shared, own }
     }
 
-    /// Weights of the shared head and of each model's own, by the penalties that folds find best.
-    fn heads(&self, rows: &[Row]) -> Vec<Vec<f32>> {
+    /// The shared head and each model's own, under the penalties that folds find best.
+    fn heads(&self, rows: &[Row]) -> Vec<Head> {
         let shared = choose(rows, &[&self.shared]);
-        let every: Vec<&Vec<f32>> = self.own.iter().take(4).collect();
-        let own = choose(rows, &every);
-        let mut columns = vec![fit(rows, &self.shared, shared)];
-        columns.extend(self.own.iter().map(|target| fit(rows, target, own)));
-        columns
+        let some: Vec<&Vec<f32>> = self.own.iter().take(CHOICE_MODELS).collect();
+        let own = choose(rows, &some);
+        let mut heads = vec![Head { target: self.shared.clone(), penalty: shared }];
+        heads.extend(self.own.iter().map(|target| Head { target: target.clone(), penalty: own }));
+        heads
     }
+}
+
+/// What one column of weights is to predict, and under which penalty.
+struct Head {
+    target: Vec<f32>,
+    penalty: f32,
+}
+
+/// What heads that never saw a row say of it: for each row, of each head.
+fn left_out(rows: &[Row], heads: &[Head]) -> Vec<Vec<f32>> {
+    let mut sums = vec![vec![0.0; heads.len()]; rows.len()];
+    for fold in 0..FOLDS {
+        let fold = Fold::of(rows, fold);
+        for (at, head) in heads.iter().enumerate() {
+            let weights = fold.fit(&head.target, head.penalty);
+            for row in &fold.out {
+                sums[*row][at] = rows[*row].dot(&weights);
+            }
+        }
+    }
+    sums
+}
+
+/// Each model's curve; none where scores have other bounds than 0 and 1.
+fn curves(table: &Table, sums: &[Vec<f32>], means: &[f32], group_means: &[f32], group_shares: &[f32]) -> Vec<Curve> {
+    if table.scores.iter().any(|score| !(0.0..=1.0).contains(score)) {
+        return Vec::new();
+    }
+    let said: Vec<Vec<Opinions>> = sums.iter().map(|sums| opinions(sums, means, group_means, group_shares)).collect();
+    let parts = parts_of(!group_shares.is_empty());
+    let of_model = |model: usize| {
+        let opinions: Vec<Opinions> = said.iter().map(|row| row[model]).collect();
+        let scores: Vec<f32> = table.scores.iter().skip(model).step_by(means.len()).copied().collect();
+        Curve::fit(&opinions, &scores, means[model], parts)
+    };
+    (0..means.len()).map(of_model).collect()
 }
 
 /// Mean, and values about it.
@@ -146,26 +187,54 @@ fn centred(mut values: Vec<f32>) -> (f32, Vec<f32>) {
     (mean, values)
 }
 
-/// The penalty with the least error on rows that were left out.
+/// The penalty under which rows that were left out are told best: by correlation, since curves find the scale.
 fn choose(rows: &[Row], targets: &[&Vec<f32>]) -> f32 {
     let rows = &rows[..rows.len().min(CHOICE_ROWS)];
-    let error = |penalty: f32| -> f64 { targets.iter().map(|target| fold_error(rows, target, penalty)).sum() };
-    let errors = PENALTIES.map(error);
-    let best = (0..PENALTIES.len()).min_by(|a, b| errors[*a].total_cmp(&errors[*b])).unwrap_or(0);
+    // One fold of the four is enough to compare penalties, and four times as fast.
+    let fold = Fold::of(rows, 0);
+    let agreement = |penalty: f32| -> f64 { targets.iter().map(|target| fold.agreement(rows, target, penalty)).sum() };
+    let found = PENALTIES.map(agreement);
+    let best = (0..PENALTIES.len()).max_by(|a, b| found[*a].total_cmp(&found[*b])).unwrap_or(0);
     PENALTIES[best]
 }
 
-fn fold_error(rows: &[Row], target: &[f32], penalty: f32) -> f64 {
-    // One fold of the four is enough to compare penalties, and four times as fast. Drawn by a multiplicative hash: tables are often sorted,
-    // or have their kinds by turns.
-    let is_out = |at: &usize| (at.wrapping_mul(0x9e37_79b9) >> 16) % FOLDS == 0;
-    let (out, kept): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(is_out);
-    let train: Vec<Row> = kept.iter().map(|at| rows[*at].clone()).collect();
-    let values: Vec<f32> = kept.iter().map(|at| target[*at]).collect();
-    // Fewer rows need less of a penalty to be held as much.
-    #[expect(clippy::cast_precision_loss, reason = "three quarters")]
-    let weights = fit(&train, &values, penalty * (FOLDS - 1) as f32 / FOLDS as f32);
-    out.iter().map(|at| f64::from(rows[*at].dot(&weights) - target[*at]).powi(2)).sum()
+/// A part of the rows that is left out, and the others.
+struct Fold {
+    out: Vec<usize>,
+    kept: Vec<usize>,
+    train: Vec<Row>,
+}
+
+impl Fold {
+    /// Drawn by a multiplicative hash: tables are often sorted, or have their kinds by turns.
+    fn of(rows: &[Row], number: usize) -> Self {
+        let is_out = |at: &usize| (at.wrapping_mul(0x9e37_79b9) >> 16) % FOLDS == number;
+        let (out, kept): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(is_out);
+        let train = kept.iter().map(|at| rows[*at].clone()).collect();
+        Self { out, kept, train }
+    }
+
+    /// Weights by the rows that are kept.
+    fn fit(&self, target: &[f32], penalty: f32) -> Vec<f32> {
+        let values: Vec<f32> = self.kept.iter().map(|at| target[*at]).collect();
+        // Fewer rows need less of a penalty to be held as much.
+        #[expect(clippy::cast_precision_loss, reason = "three quarters")]
+        fit(&self.train, &values, penalty * (FOLDS - 1) as f32 / FOLDS as f32)
+    }
+
+    /// Correlation of what is predicted for the rows that are left out with their values.
+    fn agreement(&self, rows: &[Row], target: &[f32], penalty: f32) -> f64 {
+        let weights = self.fit(target, penalty);
+        let pairs = self.out.iter().map(|at| (f64::from(rows[*at].dot(&weights)), f64::from(target[*at])));
+        let (mut both, mut one, mut other) = (0.0, f64::MIN_POSITIVE, f64::MIN_POSITIVE);
+        for (said, value) in pairs {
+            // Targets lie about their mean, and so does what is learned from them.
+            both += said * value;
+            one += said * said;
+            other += value * value;
+        }
+        both / (one * other).sqrt()
+    }
 }
 
 /// Mean score of each model in each group, drawn towards its overall mean where the group is small.

@@ -22,7 +22,7 @@ __all__ = ["Route", "RouteBudget", "RouteForm", "RuleForm", "UtterancesForm", "b
 
 Weight = Annotated[float, Meta(ge=0, le=1000)]
 ROUTER_MAGIC = b"dsprout\n"
-ROUTER_VERSION = 1
+ROUTER_VERSIONS = (1, 2)
 """Of the files that `dispatch train` writes (`rust/src/learn/artefact.rs`)."""
 
 
@@ -293,8 +293,8 @@ def router_models(path: str | None, where: str) -> tuple[str, ...]:
     if not head.startswith(ROUTER_MAGIC):
         raise ConfigError(where, f"{path} is no router of `dispatch train`")
     numbers = [int.from_bytes(head[at : at + 4], "little") for at in (8, 12)]
-    if numbers[0] != ROUTER_VERSION:
-        raise ConfigError(where, f"{path} is of version {numbers[0]}, expected {ROUTER_VERSION}: train it again")
+    if numbers[0] not in ROUTER_VERSIONS:
+        raise ConfigError(where, f"{path} is of version {numbers[0]}, expected {ROUTER_VERSIONS[-1]}: train it again")
     names, at = [], 16
     for _ in range(min(numbers[1], 256)):
         length = int.from_bytes(head[at : at + 4], "little")
