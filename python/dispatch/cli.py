@@ -113,7 +113,9 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _add(commands, "check", "check a configuration without starting", _check)
     parser.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
-    parser.add_argument("--without-secrets", action="store_true", help="do not ask that the secrets it names exist on this machine")
+    parser.add_argument(
+        "--without-secrets", action="store_true", help="do not ask that the secrets it names, and what plans read, exist on this machine"
+    )
 
 
 def _add_chat(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -148,7 +150,10 @@ def _report(config: Config, path: Path | None, *, with_secrets: bool) -> int:
     from dispatch.config import pools, resolve  # noqa: PLC0415  # see the module's docstring
 
     if with_secrets:
-        resolve(config, os.environ)
+        from dispatch.why.tables import tables  # noqa: PLC0415  # see the module's docstring
+
+        # Plans find only then whether their indexes, functions and patterns are there.
+        tables(config, resolve(config, os.environ))
     counts = ((len(config.endpoints), "endpoint"), (len(config.models), "model"), (len(config.keys), "key"))
     found = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
     print(f"{path or 'no file, what this machine offers'}: valid ({found})")

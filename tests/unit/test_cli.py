@@ -48,6 +48,22 @@ def test_check_tells_what_is_wrong(file: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "dispatch: configuration: server.prot: unknown key; did you mean 'port'?\n"
 
 
+def test_check_finds_what_a_worker_would_fail_at(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And touches no file that the workers write."""
+    file.write_text(
+        "server: {ledger: books.jsonl}\nendpoints: [{name: a, provider: echo}, {name: b, provider: echo}]\n"
+        "models: {m: {cascade: {steps: [a, b], escalate_if: {verify: {function: 'nowhere:f'}}}}, n: {retrieve: {index: no.db, plan: a}}}\n"
+    )
+
+    assert main(["check", "--without-secrets"]) == 0
+    assert main(["check"]) == 2
+    assert "models.m.cascade.escalate_if.verify.function: cannot load 'nowhere:f'" in capsys.readouterr().err
+    file.write_text("endpoints: [{name: a, provider: echo}]\nmodels: {n: {retrieve: {index: no.db, plan: a}}}\n")
+    assert main(["check"]) == 2
+    assert "models.n.retrieve.index: no index at no.db" in capsys.readouterr().err
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
 @pytest.mark.usefixtures("file")
 def test_a_flag_is_checked_like_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--check", "--host", "0.0.0.0"]) == 2

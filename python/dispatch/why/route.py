@@ -7,12 +7,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from dispatch.config import Secret, Secrets, load, locate
-from dispatch.dispatcher import Dispatcher
+from dispatch.config import load, locate
 from dispatch.errors import DispatchError
-from dispatch.generation import build
 from dispatch.judgement import explain
-from dispatch.routing import Board, Sizes, Slots
+from dispatch.why.tables import tables
 from dispatch.why.text import step_text
 
 if TYPE_CHECKING:
@@ -35,14 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load(locate(arguments.config, os.environ), os.environ)
     body = json.dumps({"model": arguments.model, "messages": [{"role": "user", "content": arguments.prompt}]}).encode()
     said = [(name, value) for name, _, value in (pair.partition("=") for pair in arguments.say)]
-    # No secret is needed to choose.
-    secrets = Secrets(
-        endpoints={endpoint.name: Secret("") for endpoint in config.endpoints},
-        keys={},
-        stores={name: Secret("redis://") for name in config.models},
-    )
-    sizes = Sizes.of(config)
-    generation = build(config, secrets, Slots.of(config, sizes), Board.heap(sizes), 0, Dispatcher())
+    generation = tables(config)
     try:
         model, _ = generation.find(arguments.model, generation.nobody)
         steps = explain(generation.routes, model.name, body, said)
