@@ -1600,17 +1600,30 @@ class Signals:
 
 @final
 class Pacer:
-    """Spends a budget evenly by moving the price of quality."""
+    """Spends a budget evenly by moving the price of quality: one price for all workers of a board."""
 
-    def __new__(cls, rate: float, window: float, /) -> Pacer:
-        """Allow `rate` per unit of time; deviations are made good over `window`."""
+    def __new__(cls, rate: float, window: float, *, is_share: bool, board: Board | None = None, model: int = 0) -> Pacer:
+        """Make one.
 
-    def tick(self, elapsed: float, spent: float, /) -> float:
-        """Take in what was spent in the time that went by. Returns the price from now on."""
+        Args:
+            rate: units of money a second, or the share of dear calls.
+            window: seconds, or calls, over which deviations are made good.
+            is_share: of calls.
+            board: where it stands; None: it is this worker's alone.
+            model: the slot whose row has it.
 
-    @property
-    def credit(self) -> float:
-        """What is left; negative: spent beyond the budget."""
+        Raises:
+            IndexError: there is no such slot.
+        """
+
+    def spend(self, amount: int, /) -> None:
+        """Add money, or one call: 1 for a dear one, else 0."""
+
+    def restore(self, windows: float, base: float, /) -> None:
+        """Go on from how a pacer stood before; without effect once there is a price."""
+
+    def standing(self, now_ns: int, /) -> tuple[float, float, float] | None:
+        """Return the price, the windows of budget that are left, and the logarithm of the price at none; None before anything is known."""
 
 @final
 class Vectors:

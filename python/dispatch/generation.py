@@ -34,7 +34,7 @@ from dispatch.plans.single import Single
 from dispatch.plans.table import make
 from dispatch.policy.cost import OUTPUT_TOKENS, estimate_tokens, expect_output_tokens, rates
 from dispatch.pools import Pool
-from dispatch.routing import SHARED, Hedges, Routing
+from dispatch.routing import SHARED, Hedges, Pacer, Routing
 from dispatch.telemetry.ledger import Ledger
 from dispatch.telemetry.renewals import Renewals
 from dispatch.trails import ToldPool
@@ -114,6 +114,7 @@ class Generation:
         "models",
         "nobody",
         "origins",
+        "paced",
         "remembered",
         "replayed",
         "routes",
@@ -140,6 +141,7 @@ class Generation:
         self.replayed: dict[str, Replayed] = {}
         self.workers = 1
         self.remembered = Remembered(None)
+        self.paced: dict[str, str] = {}
         self.mishaps: Counter[tuple[str, str, str]] = Counter()
         self.nobody = NOBODY
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
@@ -157,6 +159,12 @@ class Generation:
         if key.models is not None and name not in key.models and model.name not in key.models:
             raise ModelNotAllowed(f"key {key.name!r} may not use the model {name[:200]!r}", param="model")
         return model, upstream_name
+
+    def pacer(self, model: str, path: str, rate: float, window: float, *, is_share: bool) -> Pacer:
+        """Make the pacer of a route's budget. A model's row has room for one; a further route shares its budget out among workers."""
+        if self.paced.setdefault(model, path) == path:
+            return self.routing.pacer(model, rate, window, is_share=is_share)
+        return Pacer(rate if is_share else rate / self.workers, window, is_share=is_share)
 
     def expect(self, model: Model, text_bytes: int, max_tokens: int, n: int) -> tuple[int, int]:
         """Estimate the tokens of a prompt and of its answers, by what was learned of the model; see `policy.cost`."""
@@ -336,6 +344,7 @@ class _PlanBuilder:
             replayed=self._generation.replayed,
             workers=self._generation.workers,
             remembered=self._generation.remembered,
+            pacer=partial(self._generation.pacer, model.name),
             mishaps=self._generation.mishaps,
         )
         return make(plan, parts, site)

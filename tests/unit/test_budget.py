@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from dispatch.config import Route
@@ -14,10 +14,20 @@ from dispatch.decisions import Decisions
 from dispatch.exchange import Call
 from dispatch.plans.learning import Learning
 from dispatch.plans.remembered import Remembered
+from dispatch.routing import Board, Pacer, Sizes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NS = 1_000_000_000
 DAY_S = 86_400
 REQUESTS = 20_000
+
+
+def alone(path: str, rate: float, window: float, *, is_share: bool) -> Pacer:
+    """The pacer of a worker that has no other."""
+    del path
+    return Pacer(rate, window, is_share=is_share)
 
 
 def spent_in_a_day(dollars_per_hour: float, seed: int) -> float:
@@ -33,7 +43,7 @@ def spent_in_a_day(dollars_per_hour: float, seed: int) -> float:
         budget=RouteBudget(dollars_per_hour=dollars_per_hour),
     )
     decisions = Decisions()
-    site: Any = SimpleNamespace(decisions=decisions, workers=1, model="m", path="route", remembered=Remembered(None))
+    site: Any = SimpleNamespace(decisions=decisions, model="m", path="route", remembered=Remembered(None), pacer=alone)
     learning = Learning(config, site)
     anything: Any = None
     spent = 0
@@ -58,3 +68,63 @@ def spent_in_a_day(dollars_per_hour: float, seed: int) -> float:
 @pytest.mark.parametrize("dollars_per_hour", [1.0, 1.5, 2.2])
 def test_a_days_budget_is_spent_to_two_percent(dollars_per_hour: float, seed: int) -> None:
     assert spent_in_a_day(dollars_per_hour, seed) == pytest.approx(1.0, abs=0.02)
+
+
+def site(remembered: Remembered, board: Board, worker: int) -> Any:
+    def pacer(path: str, rate: float, window: float, *, is_share: bool) -> Pacer:
+        del path
+        return Pacer(rate, window, is_share=is_share, board=board, model=0)
+
+    return SimpleNamespace(decisions=Decisions(worker), model="m", path="route", remembered=remembered, pacer=pacer)
+
+
+def shared(**budget: float) -> Route:
+    budgeted: Any = RouteBudget(**budget)
+    return Route(
+        by="learned",
+        parts=(),
+        names=("a", "b"),
+        places=(0, 1),
+        labels=("weak", "strong"),
+        costs=(1.0, 10.0),
+        budget=budgeted,
+        cost_weight=0.5,
+    )
+
+
+def test_workers_hold_one_share_of_strong_calls_together() -> None:
+    """One worker gets all that the strong model is for: alone it would be held to the share, together they spend all of it."""
+    config, anything = shared(strong_share=0.25), cast("Any", None)
+    board = Board.heap(Sizes())
+    hard, easy = (Learning(config, site(Remembered(None), board, name)) for name in range(2))
+    strong = 0
+    for number in range(2000):
+        learning, gain = (hard, 0.8) if number % 2 else (easy, 0.01)
+        price = learning.state(NS + number)["price"]
+        place = int(gain > price * 0.9)
+        strong += place
+        learning.chose(Call(anything, "m", "chat", anything, 0, 0), place, anything, {})
+
+    assert strong / 2000 == pytest.approx(0.25, abs=0.03)
+
+
+def test_a_budget_goes_on_after_a_restart_where_it_was_left(tmp_path: Path) -> None:
+    config, anything = shared(dollars_per_hour=1.0), cast("Any", None)
+    remembered = Remembered(tmp_path / "ledger.learned.0")
+    before = site(remembered, Board.heap(Sizes()), 0)
+    learning = Learning(config, before)
+    for second in range(1, 400):
+        learning.state(second * NS)
+        call = Call(anything, "m", "chat", anything, 0, 0)
+        learning.chose(call, 1, anything, {})
+        decision = before.decisions.of(call)
+        decision.micro_dollars, decision.outcome = 700, "ok"
+    price = learning.state(400 * NS)["price"]
+    remembered.write()
+
+    again = Learning(config, site(Remembered(remembered.path), Board.heap(Sizes()), 0))
+    fresh = Learning(config, site(Remembered(None), Board.heap(Sizes()), 0))
+
+    assert price > 2
+    assert again.state(NS)["price"] == pytest.approx(price)
+    assert fresh.state(NS)["price"] == 1.0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dispatch.plans.remembered import Remembered
     from dispatch.plans.route import Route
     from dispatch.pools import Finish, Pool, Watch
+    from dispatch.routing import Pacer
 
 __all__ = ["Failed", "Plan", "Replayed", "Site", "Start"]
 
@@ -42,6 +43,13 @@ class Replayed(Protocol):
 
     def replay(self, step: Step) -> bool:
         """Whether a recorded choice comes out the same."""
+
+
+class Paced(Protocol):
+    """Makes pacers."""
+
+    def __call__(self, path: str, rate: float, window: float, *, is_share: bool) -> Pacer:
+        """Make that of the route at `path`; see `_core.Pacer`."""
 
 
 class Plan(Protocol):
@@ -83,5 +91,7 @@ class Site:
     """How many there are."""
     remembered: Remembered
     """What feedback taught routes."""
+    pacer: Paced
+    """Makes the pacer of a route's budget: that on the board for the first of a model, one of this worker alone for others."""
     mishaps: Counter[tuple[str, str, str]]
     """What failed beside the models, by model, path and a word for it; in this worker, over reloads."""

@@ -1,24 +1,25 @@
 """What a learned route goes on learning: how far its router is off, by feedback, and what quality may cost, by its budget.
 
-Both belong to one worker. A budget of dollars is shared out evenly among workers; a share of calls holds in each. What feedback taught is
-remembered over reloads and restarts (`remembered.py`); the price of quality finds its way again.
+Feedback belongs to the worker that hears of it. A budget is one for all workers: they add what they spent, and move one price, which
+stands on the board (`judge/shared.rs`). Both are remembered over reloads, and over restarts where a ledger is kept (`remembered.py`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dispatch.routing import Pacer
+from dispatch.plans.remembered import Stood
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dispatch.config import Route as Config
+    from dispatch.config.plans.route import RouteBudget
     from dispatch.decisions import Decision, Step
     from dispatch.exchange import Call
     from dispatch.plans.base import Site
     from dispatch.plans.remembered import Known
-    from dispatch.routing import Signals
+    from dispatch.routing import Pacer, Signals
 
 __all__ = ["Learning"]
 
@@ -43,16 +44,15 @@ class Learning:
         self._known = [site.remembered.of(f"{site.model} {site.path}", label) for label in config.labels]
         self._bias = [self._bias_of(known) for known in self._known]
         self._price = config.cost_weight
-        self._ticked_ns = 0
         # A request that waits in the queue is chosen for twice, and costs once.
         self._open: dict[str, Decision] = {}
+        self._told_ns = 0
         budget = config.budget
         self._share = budget.strong_share if budget is not None else None
-        self._pacer: Pacer | None = None
-        if budget is not None and budget.strong_share is not None:
-            self._pacer = Pacer(budget.strong_share, WINDOW_CALLS)
-        elif budget is not None and budget.dollars_per_hour is not None:
-            self._pacer = Pacer(budget.dollars_per_hour / 3600 / site.workers, budget.window_s)
+        self._pacer = None if budget is None else self._paced(budget, site)
+        self._stood = site.remembered.pace(f"{site.model} {site.path}") if budget is not None else Stood()
+        if self._pacer is not None and (self._stood.windows or self._stood.base):
+            self._pacer.restore(self._stood.windows, self._stood.base)
         self._strong = max(range(len(config.costs)), key=lambda at: config.costs[at])
         self._decisions = site.decisions
 
@@ -71,21 +71,35 @@ class Learning:
         """What the cost of the dearest candidate counts for in quality, now."""
         return self._price
 
+    @staticmethod
+    def _paced(budget: RouteBudget, site: Site) -> Pacer | None:
+        """The pacer of a budget."""
+        if budget.strong_share is not None:
+            return site.pacer(site.path, budget.strong_share, WINDOW_CALLS, is_share=True)
+        if budget.dollars_per_hour is None:
+            return None
+        return site.pacer(site.path, budget.dollars_per_hour * MICRO / 3600, budget.window_s, is_share=False)
+
     def state(self, now_ns: int) -> dict[str, Any]:
         """What a choice reads."""
-        if self._pacer is not None and self._share is None and now_ns - self._ticked_ns >= TICK_NS:
-            self._tick(now_ns)
+        if self._pacer is not None:
+            self._move(self._pacer, now_ns)
         return {"price": self._price, "bias": [*self._bias]}
 
-    def _tick(self, now_ns: int) -> None:
-        """Tell the pacer what was spent since the last time."""
-        assert self._pacer is not None
-        elapsed_s = (now_ns - self._ticked_ns) / _NS if self._ticked_ns else 0.0
-        self._ticked_ns = now_ns
-        # What a request cost is known when it is over.
-        closed = [one for one in self._open.values() if one.outcome != "under_way"]
-        self._open = {name: one for name, one in self._open.items() if one.outcome == "under_way"}
-        self._price = self._pacer.tick(elapsed_s, sum(one.micro_dollars for one in closed) / MICRO)
+    def _move(self, pacer: Pacer, now_ns: int) -> None:
+        """Tell what was spent since the last time, and read the price."""
+        if self._open and now_ns - self._told_ns >= TICK_NS:
+            self._told_ns = now_ns
+            # What a request cost is known when it is over.
+            closed = [one for one in self._open.values() if one.outcome != "under_way"]
+            self._open = {name: one for name, one in self._open.items() if one.outcome == "under_way"}
+            pacer.spend(sum(one.micro_dollars for one in closed))
+        if (standing := pacer.standing(now_ns)) is None:
+            return
+        self._price, windows, base = standing
+        if (windows, base) != (self._stood.windows, self._stood.base):
+            self._stood.windows, self._stood.base = windows, base
+            self._remembered.changed()
 
     def chose(self, call: Call, place: int, signals: Signals, board: Mapping[str, Any]) -> None:
         """A choice was made."""
@@ -93,7 +107,7 @@ class Learning:
         if self._pacer is None:
             return
         if self._share is not None:
-            self._price = self._pacer.tick(1.0, float(place == self._config.places[self._strong]))
+            self._pacer.spend(int(place == self._config.places[self._strong]))
         else:
             decision = self._decisions.of(call)
             self._open[decision.id] = decision

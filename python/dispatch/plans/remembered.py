@@ -1,4 +1,4 @@
-"""What feedback has taught learned routes, kept over reloads, and over restarts where a ledger is kept: in a file beside it.
+"""What feedback and budgets have taught learned routes, kept over reloads, and over restarts where a ledger is kept: in a file beside it.
 
 One file a worker, as of the ledger: `PATH.learned.0`. It is replaced as a whole, so that whoever dies while writing leaves the one before.
 """
@@ -15,7 +15,7 @@ from msgspec import Struct, field
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Known", "Remembered"]
+__all__ = ["Known", "Remembered", "Stood"]
 
 PAUSE_S = 1.0
 """Between two writes; what was learned since the last one is lost with its worker."""
@@ -29,10 +29,19 @@ class Known(Struct):
     error: float = 0.0
 
 
+class Stood(Struct):
+    """How the pacer of a budget stood: windows of budget that were left, and the logarithm of the price at none."""
+
+    windows: float = 0.0
+    base: float = 0.0
+
+
 class _File(Struct):
     form: int = FORM
     routes: dict[str, dict[str, Known]] = field(default_factory=dict)
     """By model and path, by candidate."""
+    paces: dict[str, Stood] = field(default_factory=dict)
+    """By model and path."""
 
 
 class Remembered:
@@ -58,6 +67,10 @@ class Remembered:
     def of(self, route: str, candidate: str) -> Known:
         """Return what is known of a candidate of a route, to be changed in place."""
         return self._file.routes.setdefault(route, {}).setdefault(candidate, Known())
+
+    def pace(self, route: str) -> Stood:
+        """Return how the pacer of a route stood, to be changed in place."""
+        return self._file.paces.setdefault(route, Stood())
 
     def changed(self) -> None:
         """Have it written, soon."""

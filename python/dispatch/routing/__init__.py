@@ -276,6 +276,10 @@ class Routing:
         slots = self._slots
         self._board.book(slots.endpoints[endpoint], slots.models[model], slots.keys.get(key), outcome, cost_pico)
 
+    def pacer(self, model: str, rate: float, window: float, *, is_share: bool) -> Pacer:
+        """Make the pacer of a model's budget, one for all workers; see `_core.Pacer`."""
+        return Pacer(rate, window, is_share=is_share, board=self._board, model=self._slots.models[model])
+
     def leave_out(self, endpoint: str, place: int, count: int) -> None:
         """Count what a translation for an endpoint could not say; `place` is one in `LEFT_OUT`."""
         self._board.leave_out(self._slots.endpoints[endpoint], place, count)

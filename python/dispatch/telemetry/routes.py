@@ -67,7 +67,7 @@ TAUGHT = (
         kind="gauge",
         labels=("model", "route"),
         unit="quality",
-        about="What the cost of the dearest candidate counts for, in quality, in this worker.",
+        about="What the cost of the dearest candidate counts for, in quality; where a budget moves it, one for all workers.",
         read=_price,
         only=_ONLY,
     ),

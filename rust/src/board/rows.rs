@@ -289,6 +289,11 @@ impl<'a> ModelRow<'a> {
     pub const fn learned(self) -> &'a AtomicU64 {
         &self.0[13].wide()[3]
     }
+    /// How the budget of its route stands (`judge::shared`).
+    #[must_use]
+    pub const fn pace(self) -> Option<&'a [AtomicU64; 4]> {
+        self.0[13].wide().last_chunk()
+    }
     /// For each flow, the virtual start of its next request.
     #[must_use]
     pub fn turns(self) -> Words<'a> {

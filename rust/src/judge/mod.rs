@@ -6,8 +6,10 @@
 
 pub mod pacer;
 pub mod rules;
+pub mod shared;
 pub mod signals;
 
 pub use pacer::Pacer;
 pub use rules::{Condition, Name, Rules};
+pub use shared::{Budget, Shared};
 pub use signals::{Reader, Signals, Wanted};

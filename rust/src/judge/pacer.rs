@@ -40,13 +40,31 @@ impl Pacer {
         let windows = self.credit / allowed;
         let next = self.base - INTEGRAL * windows * (elapsed / self.window).min(1.0);
         self.base = next.clamp(-MOST, MOST);
-        (self.base - PROPORTIONAL * windows).clamp(-MOST, MOST).exp()
+        self.price()
     }
 
-    /// What is left of the budget, or was spent beyond it.
+    /// One that stands as another one stood.
     #[must_use]
-    pub const fn credit(&self) -> f64 {
-        self.credit
+    pub fn resumed(rate: f64, window: f64, windows: f64, base: f64) -> Self {
+        Self { rate, window, credit: windows * rate * window, base }
+    }
+
+    /// The price as it stands.
+    #[must_use]
+    pub fn price(&self) -> f64 {
+        (self.base - PROPORTIONAL * self.windows()).clamp(-MOST, MOST).exp()
+    }
+
+    /// What is left of the budget, in windows of it; negative: what was spent beyond it.
+    #[must_use]
+    pub fn windows(&self) -> f64 {
+        self.credit / (self.rate * self.window)
+    }
+
+    /// Logarithm of the price at no credit.
+    #[must_use]
+    pub const fn base(&self) -> f64 {
+        self.base
     }
 }
 

@@ -1,12 +1,17 @@
 //! `Judge` and `Signals`: what a request is, and which rule holds for it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use super::board::PyBoard;
 use super::learn::LearnedRouter;
-use crate::judge::{Condition, Name, Pacer, Reader, Rules, Signals, Wanted};
+use super::state;
+use crate::board::Board;
+use crate::judge::shared::WORDS;
+use crate::judge::{Budget, Condition, Name, Reader, Rules, Shared, Signals, Wanted};
 use crate::signal::{MODALITIES, PERSONAL, QUESTIONS, Semantic, Shape, languages};
 
 /// Adds the classes of this module.
@@ -189,26 +194,47 @@ impl PySignals {
     }
 }
 
-/// The one class here that changes: only its owner's thread ticks it.
-#[pyclass(name = "Pacer", module = "dispatch._core")]
-struct PyPacer(Pacer);
+/// A budget's pacer, on a board or alone.
+#[pyclass(frozen, name = "Pacer", module = "dispatch._core")]
+struct PyPacer {
+    board: Option<(Arc<Board>, usize)>,
+    own: [AtomicU64; WORDS],
+    budget: Budget,
+}
+
+impl PyPacer {
+    fn shared(&self) -> Shared<'_> {
+        let words = self.board.as_ref().and_then(|(board, model)| board.model(*model).pace());
+        Shared::new(words.unwrap_or(&self.own), self.budget)
+    }
+}
 
 #[pymethods]
 impl PyPacer {
     #[new]
-    #[pyo3(signature = (rate, window, /))]
-    const fn new(rate: f64, window: f64) -> Self {
-        Self(Pacer::new(rate, window))
+    #[pyo3(signature = (rate, window, *, is_share, board=None, model=0))]
+    fn new(rate: f64, window: f64, is_share: bool, board: Option<&PyBoard>, model: usize) -> PyResult<Self> {
+        let budget = if is_share { Budget::Share { part: rate, window } } else { Budget::Money { rate, window } };
+        if let Some(board) = board {
+            state::check(model, board.0.sizes().models)?;
+        }
+        let board = board.map(|board| (Arc::clone(&board.0), model));
+        Ok(Self { board, own: Default::default(), budget })
     }
 
-    #[pyo3(signature = (elapsed, spent, /))]
-    fn tick(&mut self, elapsed: f64, spent: f64) -> f64 {
-        self.0.tick(elapsed, spent)
+    #[pyo3(signature = (amount, /))]
+    fn spend(&self, amount: u64) {
+        self.shared().spend(amount);
     }
 
-    #[getter]
-    const fn credit(&self) -> f64 {
-        self.0.credit()
+    #[pyo3(signature = (windows, base, /))]
+    fn restore(&self, windows: f64, base: f64) {
+        self.shared().restore(windows, base);
+    }
+
+    #[pyo3(signature = (now_ns, /))]
+    fn standing(&self, now_ns: u64) -> Option<(f64, f64, f64)> {
+        self.shared().standing(now_ns).map(|found| (found.price, found.windows, found.base))
     }
 }
 
