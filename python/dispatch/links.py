@@ -21,7 +21,8 @@ from dispatch.policy.provider_limits import left
 from dispatch.policy.retry_after import retry_after_s
 from dispatch.providers.base import has_capability, target_of
 from dispatch.providers.classify import describe
-from dispatch.translation import Translated, ignore, native_door, translation_of
+from dispatch.translated import Translated
+from dispatch.translation import ignore, native_door, translation_of
 from dispatch.wire import sse
 from dispatch.wire.http1 import COMPLETE, CUT_CALL, ENCODED, JSON_OK, read_answer
 
@@ -42,6 +43,7 @@ DOORS = (
     *("stored", "responses_stored", "responses_compact", "responses_counted", "realtime"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
     *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
+    *("invoke_model", "invoke_model_stream", "titan_embed", "cohere_invoke"),
 )
 DIALECTS = {
     "chat": sse.CHAT,
@@ -73,6 +75,10 @@ DIALECTS = {
     "predict": sse.ANTHROPIC,
     "converse": sse.CONVERSE,
     "converse_stream": sse.CONVERSE,
+    "invoke_model": sse.FRAMED_ANTHROPIC,
+    "invoke_model_stream": sse.FRAMED_ANTHROPIC,
+    "titan_embed": sse.CHAT,
+    "cohere_invoke": sse.CHAT,
     "ollama": sse.OLLAMA,
     "ollama_generate": sse.OLLAMA,
     "ollama_embed": sse.OLLAMA,
@@ -144,6 +150,7 @@ class Link:
         stand_ins = {door: native for door in DOORS if door not in self.heads and (native := native_door(door, self.heads)) is not None}
         if target.body and "converse" in self.heads:
             stand_ins |= {"converse": "converse", "converse_stream": "converse"}
+        stand_ins |= {door: "invoke_model" for door in ("invoke_model", "invoke_model_stream") if door in self.heads}
         for door, native in stand_ins.items():
             self.translations[door] = translation_of(door, native, target, self.endpoint.forward_headers, count)
             self.heads.setdefault(door, self.heads[native])

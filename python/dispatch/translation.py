@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from dispatch.dialects import embeddings, gemini_embeddings
-from dispatch.dialects.form import Unknown
+from dispatch.dialects.form import Unknown, Usage
 from dispatch.dialects.messages.write_request import hosted_body
 from dispatch.dialects.shape import MalformedAnswer
 from dispatch.dialects.table import DIALECTS, HOSTED, Hosted
 from dispatch.dialects.target import Losses
 from dispatch.errors import BadRequest
 from dispatch.routing import LEFT_OUT
+from dispatch.translated import UNPRINTABLE, Headed, Translated, dropped_line
 from dispatch.wire.http1 import COMPLETE, GOOD, JSON_OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dispatch.dialects.form import Event, Usage
+    from dispatch.dialects.form import Event
     from dispatch.dialects.table import Reader, Writer
     from dispatch.dialects.target import Target
     from dispatch.exchange import Answer, Body, Call
@@ -34,10 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "STREAM",
     "Asked",
-    "Headed",
     "LineTranslator",
     "Rewriting",
-    "Translated",
     "Translation",
     "Translator",
     "native_door",
@@ -58,11 +57,12 @@ PREFERRED = {
 }
 """For a door that a provider lacks: those that can stand in, best first; after them what is in `HOSTED`."""
 _OF_GOOGLE = ("gemini_embed_batch", "embed_predict", "gemini_embed")
+_OF_BEDROCK = ("cohere_invoke", "titan_embed")
 _EMBEDDINGS = {
-    "embeddings": ("cohere_embed", "ollama_embed", *_OF_GOOGLE),
-    "ollama_embed": ("embeddings", "cohere_embed", *_OF_GOOGLE),
-    "gemini_embed": ("embed_predict", "embeddings", "cohere_embed", "ollama_embed"),
-    "gemini_embed_batch": ("embed_predict", "gemini_embed", "embeddings", "cohere_embed", "ollama_embed"),
+    "embeddings": ("cohere_embed", "ollama_embed", *_OF_GOOGLE, *_OF_BEDROCK),
+    "ollama_embed": ("embeddings", "cohere_embed", *_OF_GOOGLE, *_OF_BEDROCK),
+    "gemini_embed": ("embed_predict", "embeddings", "cohere_embed", "ollama_embed", *_OF_BEDROCK),
+    "gemini_embed_batch": ("embed_predict", "gemini_embed", "embeddings", "cohere_embed", "ollama_embed", *_OF_BEDROCK),
 }
 """The same for embeddings."""
 _EMBED_DOORS = {**embeddings.DOORS, **gemini_embeddings.DOORS}
@@ -71,11 +71,10 @@ _EMBED_UPSTREAMS = {**embeddings.UPSTREAMS, **gemini_embeddings.UPSTREAMS}
 Count = Callable[[int, int], None]
 """Counts what could not be said: a place in `LEFT_OUT`, how many."""
 _REFUSED, _REQUEST, _ANSWER, STREAM = range(len(LEFT_OUT))
-_UNPRINTABLE = re.compile(r"[^ -~]")
 
 _KEPT = (b"user-agent", b"traceparent", b"tracestate", b"x-request-id", b"idempotency-key")
 """Of a client's header lines, those that mean the same to every provider."""
-_STREAMS = {"generate": "generate_stream", **{name: f"{name}_stream" for name in HOSTED}}
+_STREAMS = {"generate": "generate_stream", "invoke_model": "invoke_model_stream", **{name: f"{name}_stream" for name in HOSTED}}
 """Where streams have a door of their own."""
 _OWN = {
     "messages": (b"anthropic-beta",),
@@ -86,10 +85,11 @@ _OWN = {
 _LINES = {"messages": b"anthropic-version: 2023-06-01\r\n"}
 """What a door wants beside the body."""
 _BETA = re.compile(rb"(?im)^anthropic-beta: *([^\r]*)")
-_TYPE = re.compile(rb"(?im)^content-type: *([^\r;]*)[^\r]*\r\n")
 _NOTHING = (0, 0, 0, 0)
 MOST_TOKENS = 1 << 32
 """As many are counted by the core; no answer has that many."""
+_COUNTS = (b"x-amzn-bedrock-input-token-count", b"x-amzn-bedrock-output-token-count")
+_DIGITS_MOST = 10
 _EVENTS = b"text/event-stream"
 _LINES_TYPE = b"application/x-ndjson"
 
@@ -109,6 +109,8 @@ def translation_of(door: str, native: str, target: Target, forwarded: Iterable[s
     """What is done for `door` where `native` stands in for it; `count` is told of what cannot be said."""
     if door in _EMBEDDINGS:
         return EmbedTranslation(door, native, target, forwarded, count)
+    if native == "invoke_model":
+        return Counting(door, native, target, forwarded, count)
     if door.removesuffix("_stream") == native:
         return Completing(door, native, target, forwarded, count)
     like = HOSTED[native].like if native in HOSTED else ""
@@ -189,7 +191,7 @@ class Translation:
         if call.dropped:
             losses.names = [*call.dropped]
         try:
-            body, usage = self._rewritten(call, answer.body, losses)
+            body, usage = self._rewritten(call, answer, losses)
         except (MalformedAnswer, KeyError, TypeError, AttributeError, ValueError):
             return Translated(answer, answer.body, _NOTHING, b"", COMPLETE)
         if len(losses.names) > len(call.dropped):
@@ -198,8 +200,8 @@ class Translation:
             answer, body, _NOTHING if usage is None else _counts(usage), dropped_line(losses.names), COMPLETE | JSON_OK | GOOD
         )
 
-    def _rewritten(self, call: Asked, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
-        found = self._to.read_answer(body)
+    def _rewritten(self, call: Asked, answer: Answer, losses: Losses) -> tuple[bytes, Usage | None]:
+        found = self._to.read_answer(answer.body)
         found.id = found.id or f"msg_{token_hex(12)}"
         found.model = found.model or self._model(call)
         return self._source.write_answer(found, int(time()), losses), found.usage
@@ -261,6 +263,32 @@ class Completing(Rewriting):
         return self._composed(head, lines, msgspec.json.encode(own | self._target.body))
 
 
+class Counting(Rewriting):
+    """Bedrock's InvokeModel: bodies are those of each model's maker, and pass as they are. What they cost stands in the head."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _sides(door: str, native: str) -> tuple[Any, Any]:
+        """Nothing is translated; streams are Anthropic's."""
+        del door, native
+        return DIALECTS["messages"], HOSTED["invoke"]
+
+    def request(self, call: Asked, head: bytes) -> bytes:
+        """The request as it came."""
+        if call.body is None:
+            raise BadRequest("the request's body is gone", code="upstream_error", status=502)
+        return call.body.compose(head, b"", False)
+
+    def answer(self, call: Asked, answer: Answer) -> Answer:
+        """As it came, with its counts for the books and for the client, which looks for them there."""
+        del call
+        counts = _counted(answer)
+        lines = b"".join(b"%b: %d\r\n" % (name, count) for name, count in zip(_COUNTS, counts, strict=True)) if any(counts) else b""
+        usage = answer.usage or _counts(Usage(input=counts[0], output=counts[1]))
+        return Translated(answer, answer.body, usage, lines, answer.flags)
+
+
 class EmbedTranslation(Translation):
     """The same for embeddings."""
 
@@ -270,14 +298,23 @@ class EmbedTranslation(Translation):
     def _sides(door: str, native: str) -> tuple[Any, Any]:
         return _EMBED_DOORS[door], _EMBED_UPSTREAMS[native]
 
-    def _rewritten(self, call: Asked, body: bytes, losses: Losses) -> tuple[bytes, Usage | None]:
+    def _rewritten(self, call: Asked, answer: Answer, losses: Losses) -> tuple[bytes, Usage | None]:
         """The vectors as the client asked for them."""
         del losses
-        found = self._to.read_answer(body)
+        found = self._to.read_answer(answer.body)
+        if not found.usage.input:
+            found.usage.input = _counted(answer)[0]
         found.model = found.model or self._model(call)
         sent = self._taken(call)[1]
         found.is_base64 = b'"base64"' in sent and self._source.read_request(sent).is_base64
         return self._source.write_answer(found), found.usage
+
+
+def _counted(answer: Answer) -> tuple[int, int]:
+    """Tokens in and out by the head of an answer of Bedrock's; zeros where it has none."""
+    found = [answer.header(name) or b"" for name in _COUNTS]
+    read, written = (int(value) if value.isdigit() and len(value) < _DIGITS_MOST else 0 for value in found)
+    return read, written
 
 
 def _counts(usage: Usage) -> tuple[int, int, int, int]:
@@ -285,14 +322,6 @@ def _counts(usage: Usage) -> tuple[int, int, int, int]:
     counts = (usage.input, usage.output, usage.cached, usage.reasoning)
     is_sound = type(sum(counts)) is int and min(counts) >= 0 and max(counts) < MOST_TOKENS
     return counts if is_sound else _NOTHING
-
-
-def dropped_line(names: Sequence[str]) -> bytes:
-    """The header line that tells what was left out; nothing for nothing."""
-    if not names:
-        return b""
-    listed = _UNPRINTABLE.sub("?", ", ".join(names))
-    return f"x-dispatch-dropped: {listed}\r\n".encode("ascii")
 
 
 class Translator:
@@ -334,7 +363,7 @@ class Translator:
 
     def end(self) -> bytes:
         """What ends a complete stream, with a comment on what could not be told in it."""
-        lost = _UNPRINTABLE.sub("?", ", ".join(self._writer.lost)) if self._has_comments else ""
+        lost = UNPRINTABLE.sub("?", ", ".join(self._writer.lost)) if self._has_comments else ""
         comment = f": x-dispatch-dropped: {lost}\n\n".encode("ascii", "replace") if lost else b""
         return comment + self._writer.end()
 
@@ -347,39 +376,3 @@ class LineTranslator(Translator):
     def feed(self, data: bytes) -> bytes:
         """Translate whole lines, as the core's reader gives them out."""
         return self._writer.write([event for line in data.splitlines() if line for event in self._events(line)])
-
-
-class Translated:
-    """An answer in the client's dialect."""
-
-    __slots__ = ("_answer", "body", "flags", "head", "status", "usage")
-
-    def __init__(self, answer: Answer, body: bytes, usage: tuple[int, int, int, int], lines: bytes, flags: int) -> None:
-        self._answer = answer
-        self.status = answer.status
-        self.head = answer.head + lines
-        self.body = body
-        self.usage: tuple[int, int, int, int] | None = usage
-        self.flags = flags
-
-    def header(self, name: bytes, /) -> bytes | None:
-        """As of the answer that came."""
-        return self._answer.header(name)
-
-    def compose(self, head: bytes, extra: bytes, overhead_us: int, /) -> bytes:
-        """The whole answer for the client."""
-        own = b"x-dispatch-overhead-us: %d\r\ncontent-length: %d\r\n\r\n" % (overhead_us, len(self.body))
-        return b"%b%b%b%b%b" % (head, self.head, extra, own, self.body)
-
-
-class Headed(Translated):
-    """The head of a stream, with what was left out of its request."""
-
-    __slots__ = ()
-
-    def __init__(self, answer: Answer, dropped: Sequence[str], kind: bytes) -> None:
-        super().__init__(answer, b"", (0, 0, 0, 0), dropped_line(dropped), answer.flags)
-        found = _TYPE.search(self.head)
-        if found is None or found[1] != kind:
-            # Frames or lines have become events on the way, or events lines.
-            self.head = b"content-type: %b\r\n%b" % (kind, _TYPE.sub(b"", self.head))

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
 
     from tests.contract.recordings import Answer, Player
 
-__all__ = ["CLIENTS", "HALF_CALLS", "Exchange", "Unequal", "answered", "configuration", "exchanges", "is_broken", "put", "replayed"]
+__all__ = [
+    "CLIENTS",
+    "HALF_CALLS",
+    "Exchange",
+    "Unequal",
+    "answered",
+    "configuration",
+    "exchanges",
+    "is_broken",
+    "maker",
+    "put",
+    "replayed",
+]
 
 DIALECTS = {
     "messages": "messages",

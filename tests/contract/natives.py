@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tests.contract.exchanges import maker
 from tests.contract.recordings import OWN, Player, Recording, ask, cut_randomly, events, frame
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ DOORS: dict[tuple[str, str], tuple[str, str]] = {
     ("gemini", "countTokens"): ("generate", "/v1beta/models/generate:countTokens"),
     ("gemini", "embedContent"): ("generate", "/v1beta/models/generate:batchEmbedContents"),
     ("vertex", "embedContent"): ("vertex", "/v1beta/models/vertex:embedContent"),
+    ("bedrock", "invoke"): ("converse", "/model/converse/invoke"),
 }
 """The model that stands for a provider, and the door."""
 TYPES = {"/api/chat": "application/x-ndjson", "/api/generate": "application/x-ndjson", "/v1/chat": "application/stream+json"}
@@ -52,7 +54,11 @@ def natives() -> tuple[Native, ...]:
     """All of them, in the index's order."""
     folder = Path(os.environ.get("DISPATCH_WIRE_DIR") or OWN)
     rows = [json.loads(line) for line in (folder / "index.jsonl").read_text().splitlines()]
-    found = (_read(row, json.loads((folder / row["file"]).read_text())) for row in rows if (row["provider"], row["endpoint"]) in DOORS)
+    read = ((row, json.loads((folder / row["file"]).read_text())) for row in rows if (row["provider"], row["endpoint"]) in DOORS)
+    # What InvokeModel says in a dialect that is translated is told with that.
+    found = (
+        _read(row, one) for row, one in read if row["endpoint"] != "invoke" or (row["status"] == 200 and not maker(one["request"]["path"]))
+    )
     # One recording is of an older call, which has no door of its own (`vectors`); a stream of Writer's says no end (`LEFT_OUT`).
     return tuple(one for one in found if b'"predictions"' not in one.recording.body and not (one.recording.stream and one.model == "chat"))
 
@@ -78,7 +84,7 @@ async def unchanged(port: int, player: Player, one: Native) -> str:
     recording = one.recording
     chance = random.Random(one.name)
     player.play(cut_randomly(frame(recording, chance, "chunked"), chance))
-    is_named = "/models/" not in recording.path
+    is_named = "/model" not in recording.path
     answer = await ask(port, recording.path, {**one.request, **({"model": one.model} if is_named else {})})
     if recording.status >= 400:
         return "" if answer.status in {recording.status, 502} else f"an error of status {recording.status} became {answer.status}"

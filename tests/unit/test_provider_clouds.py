@@ -38,7 +38,7 @@ def lines(one: Endpoint, door: str, secret: str = "") -> list[str]:
 
 def doors(one: Endpoint) -> set[str]:
     hosted = "converse converse_stream invoke invoke_stream predict predict_stream"
-    known = f"chat messages generate generate_stream {hosted} count_tokens gemini_count gemini_embed"
+    known = f"chat messages generate generate_stream {hosted} count_tokens gemini_count gemini_embed titan_embed cohere_invoke"
     return {door for door in known.split() if find_provider(one.provider).head(one, door, "") is not None}
 
 
@@ -58,6 +58,15 @@ def test_bedrock_asks_every_model_by_converse_and_anthropics_by_invoke_model() -
         lines(bedrock(CLAUDE), "invoke_stream", "ABSK")[0].split()[1] == f"/model/{CLAUDE.replace(':', '%3A')}/invoke-with-response-stream"
     )
     assert "authorization: Bearer ABSK" in lines(bedrock(CLAUDE), "invoke", "ABSK")
+
+
+def test_what_a_model_of_bedrock_can_be_asked_by_its_makers_words() -> None:
+    assert doors(bedrock("amazon.titan-embed-text-v2:0")) == {"titan_embed"}
+    assert doors(bedrock("us.cohere.embed-v4:0")) == {"cohere_invoke"}
+    assert lines(bedrock(NOVA), "invoke_model")[0] == "POST /model/amazon.nova-micro-v1%3A0/invoke HTTP/1.1"
+    # Only of Anthropic's streams is it known where they end.
+    assert find_provider("bedrock").head(bedrock(NOVA), "invoke_model_stream", "") is None
+    assert lines(bedrock(CLAUDE), "invoke_model_stream")[0].endswith("/invoke-with-response-stream HTTP/1.1")
 
 
 def test_the_name_of_a_profile_of_bedrock_is_one_part_of_the_path() -> None:

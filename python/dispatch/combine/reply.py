@@ -30,7 +30,7 @@ from dispatch.dialects.shape import MalformedAnswer
 from dispatch.dialects.table import DIALECTS
 from dispatch.dialects.target import Losses
 from dispatch.errors import PlanFailed
-from dispatch.translation import Translated
+from dispatch.translated import Translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -45,6 +45,7 @@ DoorName = Literal[
     "count_tokens",
     "generate",
     "converse",
+    "invoke_model",
     "moderations",
     "rerank",
     "images",

@@ -184,6 +184,29 @@ def _read_cohere_answer(body: bytes) -> Vectors:
     return Vectors(model="", vectors=vectors, usage=Usage(input=int(billed.get("input_tokens") or 0)))
 
 
+# Bedrock: the path says the model
+
+
+def _write_titan(request: EmbedRequest, target: Target, losses: Losses) -> bytes:
+    if len(request.inputs) != 1:
+        raise BadRequest("input: this model reads one text at a time", code="unsupported_parameter", param="input")
+    tree: Tree = {"inputText": request.inputs[0]}
+    if request.dimensions is not None:
+        tree["dimensions"] = request.dimensions
+    return msgspec.json.encode(tree | losses.rest(request.extra, ("normalize",), WISHES, target.provider))
+
+
+def _read_titan_answer(body: bytes) -> Vectors:
+    tree = answer_tree(body)
+    return Vectors(model="", vectors=_vectors([tree.get("embedding")]), usage=Usage(input=tree.get("inputTextTokenCount") or 0))
+
+
+def _write_cohere_there(request: EmbedRequest, target: Target, losses: Losses) -> bytes:
+    tree: Tree = msgspec.json.decode(_write_cohere(request, target, losses))
+    del tree["model"]
+    return msgspec.json.encode(tree)
+
+
 DOORS: Mapping[str, EmbedDoor] = {
     "embeddings": EmbedDoor(_read_openai, _write_openai_answer),
     "ollama_embed": EmbedDoor(_read_ollama, _write_ollama_answer),
@@ -194,5 +217,7 @@ UPSTREAMS: Mapping[str, EmbedUpstream] = {
     "embeddings": EmbedUpstream(_write_openai, _read_openai_answer),
     "ollama_embed": EmbedUpstream(_write_ollama, _read_ollama_answer),
     "cohere_embed": EmbedUpstream(_write_cohere, _read_cohere_answer),
+    "cohere_invoke": EmbedUpstream(_write_cohere_there, _read_cohere_answer),
+    "titan_embed": EmbedUpstream(_write_titan, _read_titan_answer),
 }
 """By the name of the door at which an endpoint speaks it."""

@@ -32,10 +32,16 @@ _PATHS = {
     "invoke": ("invoke", "/model/{}/invoke"),
     "invoke_stream": ("invoke", "/model/{}/invoke-with-response-stream"),
     "messages": ("messages", "/anthropic/v1/messages"),
+    "titan_embed": ("titan", "/model/{}/invoke"),
+    "cohere_invoke": ("cohere", "/model/{}/invoke"),
+    "invoke_model": ("own", "/model/{}/invoke"),
+    "invoke_model_stream": ("own_stream", "/model/{}/invoke-with-response-stream"),
 }
 """By door: the API and the path."""
 _VERSION = "bedrock-2023-05-31"
 _CLAUDE = re.compile(r"(^|[./])anthropic\.claude")
+_EMBEDDERS = ((re.compile(r"(^|[./])amazon\.titan-embed-text"), "titan"), (re.compile(r"(^|[./])cohere\.embed"), "cohere"))
+"""Models that make vectors, and the dialect of each."""
 
 _EXCEPTIONS = {
     "throttlingexception": Failure.RATE_LIMITED,
@@ -173,10 +179,14 @@ class Bedrock:
 
 
 def _apis(endpoint: Endpoint, options: Options) -> tuple[str, ...]:
-    """The APIs by which a model is asked, best first: a client of Converse is passed through to Anthropic's models too."""
+    """The APIs by which a model is asked: clients of Converse and of InvokeModel are passed through, whatever is best for others."""
+    own = ("own", "own_stream") if _CLAUDE.search(endpoint.model) else ("own",)
     if options.api != "auto":
-        return (options.api,)
-    return ("invoke", "converse") if _CLAUDE.search(endpoint.model) else ("converse",)
+        return options.api, *own
+    for pattern, api in _EMBEDDERS:
+        if pattern.search(endpoint.model):
+            return api, *own
+    return ("invoke", "converse", *own) if _CLAUDE.search(endpoint.model) else ("converse", *own)
 
 
 def _base_url(endpoint: Endpoint, options: Options) -> str:

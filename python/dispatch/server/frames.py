@@ -6,6 +6,7 @@ big-endian (smithy's `eventstream` specification; `rust/src/sse/frames.rs` reads
 
 from __future__ import annotations
 
+from base64 import b64encode
 from struct import Struct
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -15,7 +16,7 @@ from dispatch.server.reframed import Reframed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FrameSink", "event_frame", "exception_frame"]
+__all__ = ["ChunkSink", "FrameSink", "event_frame", "exception_frame"]
 
 _PRELUDE = Struct(">II")
 _NUMBER = Struct(">I")
@@ -42,6 +43,18 @@ def event_frame(name: bytes, payload: bytes) -> bytes:
 def exception_frame(name: str, payload: bytes) -> bytes:
     """An exception: the last frame of a stream that broke."""
     return _frame(_headers(b"exception", ((b":exception-type", name.encode()),)), payload)
+
+
+class ChunkSink(Reframed):
+    """Makes frames of events that stand in base64, as InvokeModel gives those of each model."""
+
+    __slots__ = ()
+    kind = b"content-type: application/vnd.amazon.eventstream\r\nx-amzn-bedrock-content-type: application/json"
+    sign = event_frame(b"keepAlive", b"{}")
+
+    def event(self, data: bytes) -> bytes:
+        """One frame."""
+        return event_frame(b"chunk", b'{"bytes":"%b"}' % b64encode(data))
 
 
 class FrameSink(Reframed):

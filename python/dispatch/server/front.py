@@ -95,7 +95,7 @@ DIALECTS = {
     "generate_array": "gemini_array",
     **dict.fromkeys(("generate", "generate_stream", "gemini_count", "gemini_embed", "gemini_embed_batch"), "gemini"),
     **dict.fromkeys(("ollama", "ollama_generate", "ollama_embed"), "ollama"),
-    **dict.fromkeys(("converse", "converse_stream"), "bedrock"),
+    **dict.fromkeys(("converse", "converse_stream", "invoke_model", "invoke_model_stream"), "bedrock"),
     **dict.fromkeys(("cohere", "cohere_embed", "cohere_v1", "cohere_generate"), "cohere"),
 }
 """In which dialect a door refuses, where that is not OpenAI's."""

@@ -167,9 +167,9 @@ def check_type(inbound: Inbound, accepts: int = JSON) -> None:
 
 
 def _is_untyped(inbound: Inbound) -> bool:
-    """A body without a type, as Ollama takes it and some of its clients send it; a web page's request has an `Origin`."""
-    is_ollamas = inbound.line.startswith(b"POST /api/") and not inbound.flags & HAS_ORIGIN
-    return is_ollamas and inbound.header(b"content-type") is None
+    """A body without a type, as clients of Ollama and of Bedrock send it; a web page's request has an `Origin`."""
+    is_theirs = inbound.line.startswith((b"POST /api/", b"POST /model/")) and not inbound.flags & HAS_ORIGIN
+    return is_theirs and inbound.header(b"content-type") is None
 
 
 def identify(front: Front, inbound: Inbound) -> KeyEntry:
