@@ -12,6 +12,7 @@ from dispatch.simulate.policy import Policy
 from msgspec import Struct
 from msgspec.structs import replace
 
+from benches.simulation.modifiers import modifiers
 from benches.simulation.runs import CONSTANTS, p99_of_as_many, p99_of_both, p99_ratio, p99_s, runs, scenario
 
 __all__ = ["GOALS", "Row"]
@@ -228,6 +229,12 @@ def unseen_seeds(seeds: tuple[int, ...]) -> Iterator[Row]:
         yield replace(row, goal=f"{row.goal}, other seeds")
 
 
+def narrowed(seeds: tuple[int, ...]) -> Iterator[Row]:
+    """Look at what modifiers do."""
+    for goal, value, target, is_most, note in modifiers(seeds):
+        yield Row(goal, value, target, is_most, note)
+
+
 def _range(values: list[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f} by seed"
 
@@ -243,5 +250,5 @@ def _share(outcomes: list[Outcome], begin: int, end: int) -> float:
 
 GOALS: list[Goal] = [
     against_p2c, never_worse, workers, prefixes, known_limits, a_million, all_at_once, hidden_limit, sinkhole, hang, slowdown, outage,
-    other_constants, unseen_seeds,
+    other_constants, unseen_seeds, narrowed,
 ]  # fmt: skip

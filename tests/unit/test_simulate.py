@@ -85,6 +85,8 @@ def test_views_of_their_own_balance_worse_than_a_shared_one() -> None:
         ("strategies: [fastest]", "strategies", "expected one of"),
         ("strategies: ['random:2']", "strategies", "no choices"),
         ("strategies: ['p2c@1.25']", "strategies", "does not hash"),
+        ("strategies: ['p2c+cheapest']", "strategies", "expected modifiers among priority, lowest_cost, lowest_latency, affinity"),
+        ("endpoints: [{price: {inputs: 1}}]\nfaults: []", "endpoints[0].price.inputs", "did you mean 'input'"),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, change: str, path: str, reason: str) -> None:
@@ -95,6 +97,21 @@ def test_a_wrong_file_is_refused_with_the_place(tmp_path: Path, change: str, pat
     with pytest.raises(ConfigError, match=reason) as caught:
         load(str(file))
     assert caught.value.path == path
+
+
+def sent(name: str, policy: str, seconds: float) -> list[int]:
+    """Attempts at each endpoint."""
+    scenario = msgspec.structs.replace(shipped()[name], seconds=seconds, warmup_s=0.0, faults=())
+    return [endpoint.attempts for endpoint in run(compiled(scenario, Policy.parse(policy), seed=1)).endpoints]
+
+
+def test_modifiers_narrow_the_choice() -> None:
+    tiers = sent("s11-tiers", "least_work+priority", 20.0)
+    cheap, fast = sent("s11-prices", "least_work+lowest_cost", 20.0), sent("s11-latency", "p2c+lowest_latency", 60.0)
+
+    assert tiers[4] == 0 < tiers[0]
+    assert sum(cheap[4:]) < 0.05 * sum(cheap)
+    assert sum(fast[:2]) < 0.4 * sum(fast)
 
 
 def test_the_core_refuses_what_is_no_scenario() -> None:
@@ -159,7 +176,7 @@ def test_the_command_names_what_is_shipped(capsys: pytest.CaptureFixture[str]) -
 
     listed = capsys.readouterr().out
     assert all(name in listed for name in shipped())
-    assert {name[:3] for name in shipped()} == {f"s{number:02}" for number in range(1, 11)}
+    assert {name[:3] for name in shipped()} == {f"s{number:02}" for number in range(1, 12)}
 
 
 def test_the_command_refuses_a_name_that_is_not_shipped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["capacity_per_s", "compiled", "load", "rate_per_s", "shipped"]
 
 _MOST_ENDPOINTS = 4096
+PICO_PER_MILLION = 1e6
+"""Picodollars for a token, at a dollar for a million."""
 
 
 def shipped() -> dict[str, Scenario]:
@@ -122,7 +124,10 @@ def _endpoints(groups: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for field in ("first_token_s", "service_s"):
             if field in server:
                 server[field] = _spread(server[field], f"endpoints[{at}].server.{field}")
-        one = {"weight": group["weight"], "limits": group["limits"], "server": server}
+        price = group["price"]
+        dollars = (price["input"], price["input"] if price["cached"] is None else price["cached"], price["output"])
+        rates = [round(per_million * PICO_PER_MILLION) for per_million in dollars]
+        one = {"weight": group["weight"], "limits": group["limits"], "rates": rates, "tier": group["tier"], "server": server}
         yield from [one] * group["count"]
 
 

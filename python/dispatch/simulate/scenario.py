@@ -15,7 +15,21 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-__all__ = ["Arrivals", "Client", "Endpoint", "Fault", "Hosted", "Limits", "Quota", "Replica", "Requests", "Scenario", "Servers", "Tenant"]
+__all__ = [
+    "Arrivals",
+    "Client",
+    "Endpoint",
+    "Fault",
+    "Hosted",
+    "Limits",
+    "Price",
+    "Quota",
+    "Replica",
+    "Requests",
+    "Scenario",
+    "Servers",
+    "Tenant",
+]
 
 Count = Annotated[int, Meta(ge=0, le=2**40)]
 Whole = Annotated[int, Meta(ge=1, le=2**31)]
@@ -127,6 +141,15 @@ class Servers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     service_s: str = "exponential:1"
 
 
+class Price(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Dollars per million tokens."""
+
+    input: Seconds = 0.0
+    output: Seconds = 0.0
+    cached: Seconds | None = None
+    """Of a prompt's tokens that the provider has cached; left out: as `input`."""
+
+
 class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Some endpoints that are alike."""
 
@@ -134,6 +157,10 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     weight: Count = 1
     limits: Limits = Limits()
     """What dispatch is told of it."""
+    price: Price = Price()
+    """What it takes, for policies with `+lowest_cost` or `+affinity`."""
+    tier: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    """Its tier under `+priority`: the lowest that is there is asked."""
     server: Replica | Hosted | Servers = Replica()
     """What it is."""
 

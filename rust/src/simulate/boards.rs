@@ -9,9 +9,12 @@ use crate::engine::{EndpointTable, Engine, GateTable, Pool, PoolTable, Tables};
 use crate::error::TableError;
 use crate::health::Policy;
 use crate::limit::Spec;
-use crate::select::Modifiers;
+use crate::select::{Affinity, Modifiers, Rate};
 use crate::snapshot;
 use crate::units::Nanos;
+
+/// Lines of eight cells in which sessions are remembered.
+const SESSION_LINES: u32 = 1024;
 
 /// See the module.
 pub(super) struct Boards {
@@ -32,7 +35,7 @@ impl Boards {
                 pairs: scenario.endpoints.len() as u32,
                 pools: 1,
                 users: 0,
-                sessions: 0,
+                sessions: if scenario.policy.affinity.is_some() { SESSION_LINES } else { 0 },
             };
             Board::heap(sizes).map(Arc::new).map_err(|error| TableError::new("endpoints", error.to_string()))
         };
@@ -109,8 +112,28 @@ fn tables(scenario: &Scenario) -> Tables {
             retry_percent: scenario.client.retry_percent,
             retry_per_s: scenario.client.retry_per_s,
             health: Policy::default(),
-            modifiers: Modifiers::default(),
+            modifiers: modifiers(scenario),
         }],
+    }
+}
+
+/// What the policy narrows the choice by.
+fn modifiers(scenario: &Scenario) -> Modifiers {
+    let policy = &scenario.policy;
+    let compares = policy.lowest_cost.is_some() || policy.affinity.is_some();
+    let rate = |(input, cached, output)| Rate { input, cached, output };
+    Modifiers {
+        tiers: if policy.priority { scenario.endpoints.iter().map(|one| one.tier).collect() } else { Vec::new() },
+        rates: if compares { scenario.endpoints.iter().map(|one| rate(one.rates)).collect() } else { Vec::new() },
+        sticky_s: 0,
+        affinity: policy.affinity.map(|(ttl_s, kept, least_tokens, second)| Affinity {
+            ttl_s,
+            kept,
+            least_tokens,
+            second,
+        }),
+        lowest_cost: policy.lowest_cost,
+        lowest_latency: policy.lowest_latency,
     }
 }
 

@@ -46,6 +46,14 @@ pub struct Policy {
     pub choices: u32,
     /// Bound of a hash, 0 for none.
     pub bounded_load: f64,
+    /// Whether endpoints have tiers.
+    pub priority: bool,
+    /// How much more than the cheapest an endpoint may cost.
+    pub lowest_cost: Option<f64>,
+    /// How much later than the fastest it may answer.
+    pub lowest_latency: Option<f64>,
+    /// What a warm cache is worth: how long it stays, s; the part of a prompt; the least tokens; a second of waiting, picodollars.
+    pub affinity: Option<(u32, f64, u32, f64)>,
 }
 
 /// Numbers with a distribution, as `dispatch.distribution` reads them.
@@ -168,6 +176,10 @@ pub struct Endpoint {
     pub weight: u32,
     /// What the configuration says of it.
     pub limits: Limits,
+    /// What it takes for a token of the prompt, of a cached one, of the answer, picodollars.
+    pub rates: (u64, u64, u64),
+    /// Its tier, the lowest first.
+    pub tier: u16,
     /// Behind its address.
     pub server: Server,
 }

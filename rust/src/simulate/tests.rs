@@ -40,7 +40,19 @@ const ONE_TOKEN: Requests = Requests {
 };
 
 fn endpoints(count: usize, server: &Server) -> Vec<Endpoint> {
-    vec![Endpoint { weight: 1, limits: NO_LIMITS, server: server.clone() }; count]
+    vec![Endpoint { weight: 1, limits: NO_LIMITS, rates: (0, 0, 0), tier: 0, server: server.clone() }; count]
+}
+
+fn p2c() -> Policy {
+    Policy {
+        strategy: "least_connections".into(),
+        choices: 2,
+        bounded_load: 0.0,
+        priority: false,
+        lowest_cost: None,
+        lowest_latency: None,
+        affinity: None,
+    }
 }
 
 /// One request a token, a plain client, `least_connections` out of two.
@@ -49,7 +61,7 @@ fn scenario(rate_per_s: f64, seconds: f64, endpoints: Vec<Endpoint>) -> Scenario
         seed: 1,
         seconds,
         warmup_s: seconds / 10.0,
-        policy: Policy { strategy: "least_connections".into(), choices: 2, bounded_load: 0.0 },
+        policy: p2c(),
         workers: 1,
         shared: true,
         each: false,
