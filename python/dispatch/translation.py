@@ -27,7 +27,7 @@ from dispatch.wire.http1 import COMPLETE, GOOD, JSON_OK
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dispatch.dialects.form import Event
+    from dispatch.dialects.form import Event, Request
     from dispatch.dialects.table import Reader, Writer
     from dispatch.dialects.target import Target
     from dispatch.exchange import Answer, Body, Call
@@ -155,19 +155,27 @@ class Translation:
             BadRequest: it cannot be said in the endpoint's dialect, or is malformed.
         """
         lines, sent = self._taken(call)
-        request = self._source.read_request(sent)
-        if not self._target.model:
-            request.model = call.upstream_name
         losses = Losses(drops=self._target.drops or call.drops)
         try:
-            written = self._to.write_request(request, self._target, losses)
-        except BadRequest:
-            self.count(_REFUSED, 1)
-            raise
+            request = self._source.read_request(sent)
+            if not self._target.model:
+                request.model = call.upstream_name
+            written = self._written(request, losses)
+        except (KeyError, TypeError, AttributeError, ValueError):
+            # What a reader has not looked at, a writer stumbles over.
+            raise BadRequest("a field of the request has another type than its API says") from None
         call.dropped = losses.names
         if losses.names:
             self.count(_REQUEST, len(losses.names))
         return self._composed(head, lines, written)
+
+    def _written(self, request: Request, losses: Losses) -> bytes:
+        try:
+            body: bytes = self._to.write_request(request, self._target, losses)
+        except BadRequest:
+            self.count(_REFUSED, 1)
+            raise
+        return body
 
     def _taken(self, call: Asked) -> tuple[bytes, bytes]:
         """What the client sent: its header lines, its body."""

@@ -64,6 +64,9 @@ async def failure(port: int, player: Player, one: Exchange) -> str:
     """Why an exchange of a dialect that is translated fails; empty: it does not."""
     chance = random.Random(one.name)
     for client in CLIENTS:
+        if client == one.dialect and "invoke" in one.name:
+            # InvokeModel in the words of Converse is asked for at another door.
+            continue
         pieces = cut_randomly(frame(one.recording, chance, "chunked"), chance)
         if one.said is None:
             answer = await replayed(port, player, one, client, pieces)

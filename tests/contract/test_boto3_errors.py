@@ -188,3 +188,19 @@ async def test_a_silent_stream_says_that_it_is_there_in_frames_that_boto3_passes
     assert [name for one in (told[-1], *told) for name in one][:2] == ["metadata", "messageStart"]
     # What it makes of an event that it does not know is nothing, and that its stream leaves out.
     assert {} in told
+
+
+async def test_a_field_of_another_type_that_no_reader_looks_at_is_400_and_the_next_request_is_served(tmp_path: Path) -> None:
+    marked = {"type": "text", "text": "x", "cache_control": ["no object"]}
+    request: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [marked]}]}
+    said = {"output": {"message": {"role": "assistant", "content": [{"text": "x"}]}}, "stopReason": "end_turn", "usage": {}}
+    async with (
+        Player() as player,
+        sidecar(tmp_path, bedrock(player, model="amazon.nova-lite-v1:0", api_key="env:ITS_KEY"), {"ITS_KEY": "k"}) as port,
+    ):
+        refused = await ask(port, "/v1/messages", request)
+        player.play([head_and_body(json.dumps(said).encode())])
+        marked["cache_control"] = {"type": "ephemeral"}  # type: ignore[assignment]  # as it should be
+        served = await ask(port, "/v1/messages", request)
+
+    assert (refused.status, json.loads(refused.body)["error"]["type"], served.status) == (400, "invalid_request_error", 200)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from contextlib import suppress
 from itertools import pairwise, permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from dispatch.dialects.table import DIALECTS
 from dispatch.dialects.target import Losses
+from dispatch.errors import BadRequest
 from dispatch.links import DIALECTS as STREAM_NUMBERS
 from dispatch.server.frames import event_frame
 from dispatch.translation import LineTranslator, Translator
@@ -18,6 +21,9 @@ from hypothesis import strategies as st
 
 from tests.property import forms
 from tests.property.wishes import BASES, WISHES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FEWER = settings(max_examples=max(10, settings().max_examples // 4))
 """There are many pairs."""
@@ -180,3 +186,34 @@ def test_where_the_network_cuts_a_stream_changes_nothing(here: str, there: str, 
     assert whole
     assert relayed([message[begin:end] for begin, end in pairwise(places)], here, there) == whole
     assert relayed([message[at : at + 1] for at in range(len(message))], here, there) == whole
+
+
+OTHERS: list[Any] = [None, True, 1, 1.5, "x", "", [], {}, [1], ["a"], [{"a": 1}], {"a": 1}, {"text": 1}]
+
+
+def places(tree: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Of all values within a tree."""
+    if way:
+        yield way
+    for key, inside in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        yield from places(inside, (*way, key))
+
+
+def with_other(tree: Any, way: tuple[Any, ...], value: Any) -> Any:
+    tree = copy.deepcopy(tree)
+    inside = tree
+    for key in way[:-1]:
+        inside = inside[key]
+    inside[way[-1]] = value
+    return tree
+
+
+@pytest.mark.parametrize("wish", WISHES["converse"])
+def test_anything_of_another_type_in_a_request_of_converse_is_refused_or_passed_over(wish: str) -> None:
+    tree = BASES["converse"] | WISHES["converse"][wish]
+    for way in places(tree):
+        for value in OTHERS:
+            body = json.dumps(with_other(tree, way, value)).encode()
+            for there in ("chat", "messages", "converse"):
+                with suppress(BadRequest):
+                    DIALECTS[there].write_request(DIALECTS["converse"].read_request(body), forms.target(there), Losses(drops=True))

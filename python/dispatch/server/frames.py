@@ -11,6 +11,9 @@ from struct import Struct
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from msgspec import DecodeError, Raw
+from msgspec.json import Decoder
+
 from dispatch.server.reframed import Reframed
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChunkSink", "FrameSink", "event_frame", "exception_frame"]
 
+_decode = Decoder(dict[str, Raw]).decode
 _PRELUDE = Struct(">II")
 _NUMBER = Struct(">I")
 _STRING = 7
@@ -67,7 +71,8 @@ class FrameSink(Reframed):
 
     def event(self, data: bytes) -> bytes:
         """One frame. What is none of these events is left out."""
-        name, colon, rest = data.partition(b'":')
-        if not colon or not name.startswith(b'{"') or not rest.endswith(b"}"):
+        try:
+            name, payload = next(iter(_decode(data).items()))
+        except (DecodeError, StopIteration, UnicodeDecodeError):
             return b""
-        return event_frame(name[2:], rest[:-1])
+        return event_frame(name.encode(), bytes(payload))

@@ -102,7 +102,7 @@ def _tools(given: list[Any]) -> list[Tool]:
         if spec is not None:
             tools.append(_tool(expect(spec, dict, f"{where}.toolSpec"), f"{where}.toolSpec"))
         elif tree.get("cachePoint") is not None and tools:
-            tools[-1].cache = mark(expect(tree["cachePoint"], dict, f"{where}.cachePoint"))
+            tools[-1].cache = mark(tree["cachePoint"], f"{where}.cachePoint")
         else:
             kind = next(iter(tree), "tool")
             tools.append(Tool(name=kind, raw=Raw(dialect="converse", kind=kind, value=tree)))

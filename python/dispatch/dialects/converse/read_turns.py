@@ -51,15 +51,16 @@ def parts_of(blocks: list[Any], where: str) -> list[Part]:
         block = expect(one, dict, f"{where}[{at}]")
         kind = next((name for name in block if block[name] is not None), "block")
         if kind == "cachePoint" and parts and hasattr(parts[-1], "cache"):
-            parts[-1].cache = mark(expect(block[kind], dict, f"{where}[{at}].{kind}"))
+            parts[-1].cache = mark(block[kind], f"{where}[{at}].{kind}")
         else:
             parts += _READ.get(kind, _raw)(block, f"{where}[{at}].{kind}")
     return parts
 
 
-def mark(point: Tree) -> Tree:
+def mark(point: Any, where: str) -> Tree:
     """A cache point in Anthropic's words."""
-    return {"type": "ephemeral"} | ({"ttl": point["ttl"]} if point.get("ttl") else {})
+    ttl = text(expect(point, dict, where), "ttl", where)
+    return {"type": "ephemeral"} | ({"ttl": ttl} if ttl else {})
 
 
 def _raw(block: Tree, where: str) -> list[Part]:
@@ -141,7 +142,10 @@ def _reasoning(block: Tree, where: str) -> list[Part]:
 def _cited(block: Tree, where: str) -> list[Part]:
     tree = expect(block["citationsContent"], dict, where)
     said = "".join(text(expect(one, dict, where), "text", where) for one in items(tree, "content", where))
-    sources = [citation(expect(one, dict, where)) for one in items(tree, "citations", where)]
+    try:
+        sources = [citation(expect(one, dict, where)) for one in items(tree, "citations", where)]
+    except (AttributeError, TypeError):
+        raise BadRequest(f"{where}.citations: a source is malformed", code="invalid_request", param=f"{where}.citations") from None
     return [Text(text=said, citations=sources)]
 
 

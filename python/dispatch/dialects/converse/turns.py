@@ -48,8 +48,9 @@ def turns_of(messages: Iterable[Message], losses: Losses) -> list[Tree]:
         if turn["role"] == "user":
             _results_first(turn)
         for block in turn["content"]:
-            if "document" in block:
-                _name_apart(block["document"], names)
+            document = block.get("document")
+            if isinstance(document, dict) and isinstance(document.get("name"), str):
+                _name_apart(document, names)
     return turns
 
 
@@ -79,7 +80,7 @@ def cache_point(cache: Tree | None) -> list[Tree]:
     if cache is None:
         return []
     point: Tree = {"type": "default"}
-    if cache.get("ttl") in {"5m", "1h"}:
+    if cache.get("ttl") in ("5m", "1h"):
         point["ttl"] = cache["ttl"]
     return [{"cachePoint": point}]
 
