@@ -1124,7 +1124,10 @@ class Inbound:
 
     @property
     def body(self) -> bytes:
-        """A copy of the body; empty while it is not whole."""
+        """A copy of the body; empty while it is not whole, and of a large form, which comes in pieces."""
+
+    def pieces(self) -> list[bytes]:
+        """The body in pieces, one at least."""
 
     @property
     def content_length(self) -> int:

@@ -23,6 +23,7 @@ from dispatch.replies import refused
 from dispatch.routing import MASK_BITS, Lease, Refusal
 from dispatch.translating import Translating
 from dispatch.wire.http1 import ENCODED, GOOD, NEAR_LIMIT
+from dispatch.wire.rope import InPieces
 
 if TYPE_CHECKING:
     from dispatch.errors import UpstreamError
@@ -126,7 +127,7 @@ class Attempts(Patient):
             return
         if pool.book is not None:
             pool.book.begin(self)
-        self.waiting = link.origin.send(request, self)
+        self.waiting = (link.origin.send_pieces if type(request) is InPieces else link.origin.send)(request, self)
         self.sent_ns = sent_ns = monotonic_ns()
         if call.attempts == 1:
             call.overhead_ns = sent_ns - call.received_ns

@@ -1,7 +1,7 @@
 """OpenAI's doors of images and sound (https://platform.openai.com/docs/api-reference/images, .../audio).
 
-Some of them take forms in place of JSON. A form is held whole, like any other body, so that it can be sent again; what is read of it
-is which model is meant, and only the model's name is ever changed in it.
+Some of them take forms in place of JSON. A form is held, like any other body, so that it can be sent again, but in pieces, which are sent
+as they are; what is read of it is which model is meant, and only the model's name is ever changed in it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dispatch.policy.cost import BYTES_PER_TOKEN
 from dispatch.server.openai_api import Door, check_type
 from dispatch.wire.http1 import MULTIPART
 from dispatch.wire.multipart import Form, boundary_of
+from dispatch.wire.rope import InPieces, Rope
 
 if TYPE_CHECKING:
     from dispatch.server.front import Front
@@ -37,7 +38,7 @@ class FormDoor(Door):
     def __call__(self, front: Front, client: ClientConnection, inbound: Inbound, scan: Scan | None = None) -> None:
         """Take a request in. Raises `BodyError` for what is no form, or names no model."""
         check_type(inbound, MULTIPART)
-        form = Form(inbound.body, boundary_of(inbound.header(b"content-type") or b""))
+        form = Form(Rope(inbound.pieces()), boundary_of(inbound.header(b"content-type") or b""))
         super().__call__(front, client, inbound, cast("Scan", _ScannedForm(inbound, form)))
 
 
@@ -100,7 +101,8 @@ class _ScannedForm:
         """The request with another name of the model."""
         del inject_usage
         name = msgspec.json.decode(model, type=str) if model else self._form.model
-        pieces = self._form.renamed(self._inbound.body, name)
+        pieces = self._form.renamed(name)
         length = b"content-length: %d\r\n\r\n" % sum(map(len, pieces))
-        # A form may be large: it is put together once, and no copy outlives this.
-        return b"".join((prefix, self._inbound.forward, length, *pieces))
+        request = InPieces.of(prefix + self._inbound.forward + length, pieces)
+        # A form may be large: only who asks for its bytes without an endpoint gets them in one.
+        return request if prefix else request.whole()

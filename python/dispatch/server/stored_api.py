@@ -16,6 +16,7 @@ import msgspec
 from dispatch.errors import BadRequest
 from dispatch.server.ids import look
 from dispatch.server.openai_api import Door, check_type, identify
+from dispatch.wire.rope import InPieces, Rope
 
 if TYPE_CHECKING:
     from dispatch.server.front import Front
@@ -93,9 +94,10 @@ class _KeptDoor(Door):
 class _Passed:
     """A request whose line is its content."""
 
-    __slots__ = ("_inbound", "_name")
+    __slots__ = ("_body", "_inbound", "_name")
 
     def __init__(self, inbound: Inbound, name: str) -> None:
+        self._body = Rope(inbound.pieces())
         self._inbound = inbound
         self._name = name
 
@@ -122,9 +124,9 @@ class _Passed:
         path, _, own = line.split(b" ")[1].partition(b"?")
         parts = [part for part in (own, *query.split(b"&")) if part and not part.startswith(b"key=")]
         target = path + found[2] + (b"?" + b"&".join(parts) if parts else b"")
-        body = inbound.body
-        length = b"" if found[1] == b"GET" else b"content-length: %d\r\n" % len(body)
-        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n%b" % (found[1], target, fields, inbound.forward, length, body)
+        length = b"" if found[1] == b"GET" else b"content-length: %d\r\n" % len(self._body)
+        head = b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (found[1], target, fields, inbound.forward, length)
+        return InPieces.of(head, self._body.pieces(0, len(self._body)))
 
 
 _DOOR = StoredDoor("stored")

@@ -14,6 +14,7 @@ from dispatch.errors import Failure
 from dispatch.policy.retry import is_stale
 from dispatch.wire import sse
 from dispatch.wire.http1 import REUSABLE, STREAM, ProtocolError, ResponseReader
+from dispatch.wire.rope import InPieces
 
 if TYPE_CHECKING:
     from dispatch.exchange import Answer
@@ -59,6 +60,9 @@ class Owner(Protocol):
     def send(self, request: bytes, receiver: Receiver) -> Waiting | None:
         """Send now, or as soon as there is a connection; what is returned can be cancelled until then."""
 
+    def send_pieces(self, request: Any, receiver: Receiver) -> Waiting | None:
+        """The same for `InPieces`."""
+
     def on_connected(self, connection: UpstreamConnection) -> None: ...
     def on_lost(self, connection: UpstreamConnection) -> None: ...
     def release(self, connection: UpstreamConnection) -> None: ...
@@ -97,6 +101,9 @@ class UpstreamConnection(asyncio.Protocol):
         receiver.connection = self
         self.reader.expect()
         self.transport.write(request)
+        if type(request) is InPieces:
+            for piece in request.rest:
+                self.transport.write(piece)
 
     def looks_stale(self, sent_ns: int) -> bool:
         """Whether it ended as a connection does that its server had closed while it was idle."""

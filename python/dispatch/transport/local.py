@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from dispatch.transport.connection import Receiver
+    from dispatch.wire.rope import InPieces
 
 __all__ = ["LocalOrigin"]
 
@@ -38,6 +39,10 @@ class LocalOrigin:
         connection = UpstreamConnection(self)
         connection.transport = _Pipe(connection, self._respond)
         connection.start(request, receiver)
+
+    def send_pieces(self, request: InPieces, receiver: Receiver) -> None:
+        """The same for a request that is not in one piece."""
+        self.send(request.whole(), receiver)
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         """There is nothing to connect."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from dispatch.transport.connection import Receiver
+    from dispatch.wire.rope import InPieces
 
 __all__ = ["IDLE_S", "MAX_HANDSHAKES", "SWEEP_S", "NoCredential", "Origin", "Waiting"]
 
@@ -121,6 +122,12 @@ class Origin:
         waiting = Waiting(self, request, receiver)
         self._waiting.append(waiting)
         self._make()
+        return waiting
+
+    def send_pieces(self, request: InPieces, receiver: Receiver) -> Waiting:
+        """The same for a request that is not in one piece."""
+        waiting = Waiting(self, request, receiver)
+        self.resume(waiting)
         return waiting
 
     def resume(self, waiting: Waiting) -> None:

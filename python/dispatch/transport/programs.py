@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dispatch.config import Endpoint
     from dispatch.dialects.form import Event, Part
     from dispatch.transport.connection import Receiver
+    from dispatch.wire.rope import InPieces
 
 __all__ = ["ProgramOrigin", "program_of"]
 
@@ -84,6 +85,10 @@ class ProgramOrigin:
         connection.transport = run
         self._runs.add(run)
         connection.start(request, receiver)
+
+    def send_pieces(self, request: InPieces, receiver: Receiver) -> None:
+        """The same for a request that is not in one piece."""
+        self.send(request.whole(), receiver)
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         """There is nothing to connect."""

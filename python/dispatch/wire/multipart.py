@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from dispatch.wire.http1 import BodyError
+from dispatch.wire.rope import Rope
 
 __all__ = ["Form", "boundary_of"]
 
@@ -31,10 +32,10 @@ def boundary_of(content_type: bytes) -> bytes:
 
 
 class Form:
-    """A form that was read. It keeps where the model's name stands, and not the body.
+    """A form that was read, with its body.
 
     Args:
-        body: the whole of it.
+        body: the whole of it, maybe in pieces.
         boundary: as `boundary_of` finds it.
 
     Raises:
@@ -46,9 +47,10 @@ class Form:
         user: for whom the request is.
     """
 
-    __slots__ = ("_end", "_start", "model", "stream", "user")
+    __slots__ = ("_body", "_end", "_start", "model", "stream", "user")
 
-    def __init__(self, body: bytes, boundary: bytes) -> None:
+    def __init__(self, body: bytes | Rope, boundary: bytes) -> None:
+        self._body = body = body if isinstance(body, Rope) else Rope([body])
         places: dict[bytes, tuple[int, int]] = {}
         for name, start, end in _parts(body, b"--" + boundary):
             if name in _READ:
@@ -64,23 +66,23 @@ class Form:
         if not self.model:
             raise _wrong("missing_parameter", "the form's field 'model' is empty", "model")
 
-    def renamed(self, body: bytes, model: str) -> list[bytes | memoryview]:
+    def renamed(self, model: str) -> list[bytes | memoryview]:
         """The form with another name of the model, in pieces of its body; all else is as it was."""
-        whole = memoryview(body)
-        return [whole[: self._start], model.encode(), whole[self._end :]]
+        body = self._body
+        return [*body.pieces(0, self._start), model.encode(), *body.pieces(self._end, len(body))]
 
 
-def _value(body: bytes, places: dict[bytes, tuple[int, int]], name: bytes) -> str:
+def _value(body: Rope, places: dict[bytes, tuple[int, int]], name: bytes) -> str:
     start, end = places.get(name, (0, 0))
     if end - start > MAX_FIELD:
         raise _wrong("invalid_request", f"the form's field {name.decode()!r} is too long", name.decode())
     try:
-        return body[start:end].decode()
+        return body.slice(start, end).decode()
     except UnicodeDecodeError:
         raise _wrong("invalid_request", f"the form's field {name.decode()!r} is not UTF-8", name.decode()) from None
 
 
-def _parts(body: bytes, delimiter: bytes) -> list[tuple[bytes, int, int]]:
+def _parts(body: Rope, delimiter: bytes) -> list[tuple[bytes, int, int]]:
     """Name, start and end of each part."""
     between = b"\r\n" + delimiter
     at = 0 if body.startswith(delimiter) else body.find(between)
@@ -95,7 +97,7 @@ def _parts(body: bytes, delimiter: bytes) -> list[tuple[bytes, int, int]]:
         end = body.find(between, head_end + 2)
         if end < 0:
             raise _wrong("invalid_request", "the form is cut: its last delimiter is missing")
-        name = _name_of(body[at:head_end])
+        name = _name_of(body.slice(at, head_end))
         # An empty part's delimiter begins with the line end of its head.
         found.append((name, min(head_end + 4, end) if end > head_end + 2 else end, end))
         at = end + len(between)

@@ -17,6 +17,9 @@ const MAX_EXTENSIONS: usize = 16 << 10;
 /// Fields that a trailer section may have.
 const MAX_TRAILERS: usize = 32;
 
+/// Least size of a piece of a body that is kept in pieces, in bytes.
+pub const PIECE: usize = 256 << 10;
+
 /// How the length of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -223,8 +226,11 @@ fn check_size_so_far(line: &[u8]) -> Result<(), Fault> {
 pub struct Collector {
     /// The framing.
     pub decoder: Decoder,
-    /// The payload so far.
+    /// The payload so far, or the last piece of it.
     pub body: Vec<u8>,
+    /// What came before `body`, where a large payload is kept in pieces.
+    pieces: Vec<Vec<u8>>,
+    in_pieces: bool,
     most: usize,
 }
 
@@ -232,7 +238,30 @@ impl Collector {
     /// An empty body of at most `most` bytes.
     #[must_use]
     pub const fn new(framing: Framing, most: usize) -> Self {
-        Self { decoder: Decoder::new(framing), body: Vec::new(), most }
+        Self { decoder: Decoder::new(framing), body: Vec::new(), pieces: Vec::new(), in_pieces: false, most }
+    }
+
+    /// Keeps the payload in pieces of some [`PIECE`] bytes: one that is large is never copied whole.
+    #[must_use]
+    pub const fn in_pieces(mut self, yes: bool) -> Self {
+        self.in_pieces = yes;
+        self
+    }
+
+    /// Bytes of payload so far.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pieces.iter().map(Vec::len).sum::<usize>() + self.body.len()
+    }
+
+    /// Takes the payload out, one piece at least.
+    pub fn take(&mut self) -> Vec<Vec<u8>> {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let last = std::mem::take(&mut self.body);
+        if pieces.is_empty() || !last.is_empty() {
+            pieces.push(last);
+        }
+        pieces
     }
 
     /// Takes what belongs to the body from `input`; returns how much that was.
@@ -242,10 +271,13 @@ impl Collector {
     pub fn feed(&mut self, input: &[u8]) -> Result<usize, Fault> {
         let mut at = 0;
         while let Some(piece) = self.decoder.next(input, &mut at)? {
-            if self.body.len() + piece.len() > self.most {
+            if self.held() + piece.len() > self.most {
                 return Err(too_large());
             }
             self.body.extend_from_slice(&input[piece]);
+            if self.in_pieces && self.body.len() >= PIECE {
+                self.pieces.push(std::mem::take(&mut self.body));
+            }
         }
         Ok(at)
     }

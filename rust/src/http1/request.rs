@@ -65,8 +65,8 @@ pub struct Request<B> {
 pub enum Arrival<B> {
     /// A head; the body is whole iff `COMPLETE` is set.
     Request(Request<B>),
-    /// The body of the request whose head was handed out before.
-    Body(Vec<u8>),
+    /// The body of the request whose head was handed out before: in one piece, but for a large form.
+    Body(Vec<Vec<u8>>),
 }
 
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl RequestReader {
     /// Bytes held: of an unfinished request, and beyond the current one.
     #[must_use]
     pub fn pending(&self) -> usize {
-        let body = if let State::Body(collector) = &self.state { collector.body.len() } else { 0 };
+        let body = if let State::Body(collector) = &self.state { collector.held() } else { 0 };
         self.kept.len() + body
     }
 
@@ -179,14 +179,15 @@ impl RequestReader {
                 return self.complete(request);
             }
         }
-        let mut collector = Collector::new(framing, self.max_body_bytes);
+        let is_form = request.flags & flag::MULTIPART != 0;
+        let mut collector = Collector::new(framing, self.max_body_bytes).in_pieces(is_form);
         if let Framing::Sized(length) = framing {
             collector.body.reserve_exact(usize::try_from(length.min(MAX_RESERVE)).unwrap_or(0));
         }
         let used = collector.feed(&bytes[end..])?;
         if collector.decoder.is_done() {
             self.kept = bytes[end + used..].to_vec();
-            request.message.joined = Some(collector.body);
+            request.message.joined = Some(collector.take().concat());
             return self.complete(request);
         }
         self.state = State::Body(collector);
@@ -206,7 +207,7 @@ impl RequestReader {
         if !collector.decoder.is_done() {
             return Ok(None);
         }
-        let body = std::mem::take(&mut collector.body);
+        let body = collector.take();
         self.kept.extend_from_slice(&data[used..]);
         self.state = State::Busy;
         self.check_pipelined()?;

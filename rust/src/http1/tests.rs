@@ -1,3 +1,4 @@
+use super::body::PIECE;
 use super::request::{Arrival, Request, RequestReader, flag};
 use super::response::{Answer, ResponseReader, flag as answer_flag};
 use super::{Fault, Limits, Names};
@@ -273,4 +274,28 @@ fn answers_tell_what_to_do_with_them() {
         reader.feed(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=65, max=9\r\nContent-Length: 0\r\n\r\n".to_vec()).is_ok()
     );
     assert_eq!(reader.keep_alive_s(), Some(65));
+}
+
+#[test]
+fn a_large_form_is_kept_in_pieces_and_counted_whole() {
+    let size = 3 * PIECE;
+    let head = format!(
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: {size}\r\n\r\n"
+    );
+    for (most, fits) in [(size, true), (size - 1, false)] {
+        let mut reader = RequestReader::new(LIMITS, most);
+        let begun = reader.feed(head.clone().into_bytes());
+        assert_eq!(begun.is_ok(), fits);
+        if !fits {
+            continue;
+        }
+        for sent in 1..30 {
+            assert!(matches!(reader.feed(vec![b'x'; size / 30]), Ok(None)));
+            assert_eq!(reader.pending(), sent * (size / 30));
+        }
+        let rest = size - reader.pending();
+        let Ok(Some(Arrival::Body(body))) = reader.feed(vec![b'x'; rest]) else { panic!("a body") };
+        assert!(body.len() > 1 && body.iter().all(|piece| piece.len() < 2 * PIECE));
+        assert_eq!(body.concat(), vec![b'x'; size]);
+    }
 }

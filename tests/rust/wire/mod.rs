@@ -110,7 +110,7 @@ fn note(seen: &mut Vec<Seen>, arrived: Arrival<Vec<u8>>) -> bool {
         }
         Arrival::Body(body) => {
             let last = seen.last_mut().expect("a body follows its head");
-            last.body = Bytes(body);
+            last.body = Bytes(body.concat());
             last.flags |= request_flag::COMPLETE;
             true
         }

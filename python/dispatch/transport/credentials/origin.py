@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dispatch.transport.pool import NoCredential, Waiting
+from dispatch.wire.rope import InPieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,13 +77,25 @@ class CredentialedOrigin:
         value = self._keeper.value
         if value is not None:
             return self._inner.send(self._put(request, value), receiver)
+        return self._held(request, receiver)
+
+    def send_pieces(self, request: InPieces, receiver: Receiver) -> Waiting:
+        """The same for a request that is not in one piece."""
+        value = self._keeper.value
+        return self._held(request, receiver) if value is None else self._inner.send_pieces(self._put_first(request, value), receiver)
+
+    def _held(self, request: bytes, receiver: Receiver) -> Waiting:
         waiting = Waiting(self._inner, request, receiver)
         self._keeper.hold(waiting, self._go_on)
         return waiting
 
+    def _put_first(self, request: InPieces, value: Any) -> InPieces:
+        return InPieces.of(self._put(request, value), request.rest)
+
     def _go_on(self, waiting: Waiting) -> None:
         if waiting.receiver is not None:
-            waiting.request = self._put(waiting.request, self._keeper.value)
+            request, value = waiting.request, self._keeper.value
+            waiting.request = self._put_first(request, value) if type(request) is InPieces else self._put(request, value)
             self._inner.resume(waiting)
 
     async def dial(self, protocol: asyncio.Protocol, request: bytes) -> bytes:

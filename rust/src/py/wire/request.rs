@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 use sha2::{Digest, Sha256};
 
 use super::scan::Scan;
@@ -56,14 +56,14 @@ impl RequestReader {
             Some(Arrival::Body(body)) => {
                 let inbound = self.unfinished.take();
                 if let Some(inbound) = &inbound {
-                    // The reader hands out one body per request; a second would be ignored here.
-                    let _ = inbound.get().late.set(body);
+                    inbound.get().complete(py, body)?;
                 }
                 Ok(inbound)
             }
             Some(Arrival::Request(request)) => {
                 let is_whole = request.flags & flag::COMPLETE != 0;
-                let inbound = Inbound { request, forward: self.forward.clone(), late: OnceLock::new() };
+                let inbound =
+                    Inbound { request, forward: self.forward.clone(), late: OnceLock::new(), pieces: OnceLock::new() };
                 let inbound = Py::new(py, inbound)?;
                 self.unfinished = (!is_whole).then(|| inbound.clone_ref(py));
                 Ok(Some(inbound))
@@ -79,9 +79,23 @@ pub(in crate::py) struct Inbound {
     forward: Arc<Names>,
     /// The body, where it came after the head was handed out.
     late: OnceLock<Vec<u8>>,
+    /// The same, where it is large: then `late` is empty.
+    pieces: OnceLock<Py<PyList>>,
 }
 
 impl Inbound {
+    /// Takes the body that came after the head. The reader hands out one per request; a second would be ignored here.
+    fn complete(&self, py: Python<'_>, mut body: Vec<Vec<u8>>) -> PyResult<()> {
+        if body.len() > 1 {
+            // Each goes when it was copied: there is never more than one twice.
+            let pieces = PyList::new(py, body.into_iter().map(|piece| PyBytes::new(py, &piece)))?;
+            let _ = self.pieces.set(pieces.unbind());
+            body = Vec::new();
+        }
+        let _ = self.late.set(body.pop().unwrap_or_default());
+        Ok(())
+    }
+
     /// The fields to copy upstream, as lines.
     pub(super) fn forward_lines(&self) -> Vec<u8> {
         self.request.lines(&self.forward)
@@ -148,6 +162,10 @@ impl Inbound {
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.body_bytes())
+    }
+
+    fn pieces<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.pieces.get().map_or_else(|| PyList::new(py, [self.body(py)]), |pieces| Ok(pieces.bind(py).clone()))
     }
 
     #[getter]
