@@ -16,6 +16,7 @@ mod ticket;
 mod trail;
 mod turns;
 mod view;
+mod warmth;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -6,7 +6,7 @@
 //! key      in flight | cells | counters
 //! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | waits x3 | cost, learned, pace | turns x128
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
-//! pool     cursor, retry budget | hedges
+//! pool     cursor, retry budget, cached parts | hedges
 //! user     in flight | cell                            (a user of a key; after them one shared cell for each key)
 //! sessions eight cells                                (where the requests of a session went last)
 //! ```

@@ -338,6 +338,12 @@ impl<'a> PoolRow<'a> {
     pub const fn exhausted(self) -> &'a AtomicU64 {
         &self.0[0].wide()[2]
     }
+    /// The part of prompts that was cached, of those that waited for long: at their key's home, and elsewhere.
+    #[must_use]
+    pub const fn cached(self) -> [&'a AtomicU64; 2] {
+        let words = self.0[0].wide();
+        [&words[3], &words[4]]
+    }
     /// What hedges owe to their share of the requests, in millionths of a hedge.
     #[must_use]
     pub const fn hedge_debt(self) -> &'a AtomicU64 {

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::AcqRel, Order
 
 use super::pool::{Pool, Wish};
 use super::view::bit;
+use super::warmth::{self, Visit};
 use crate::board::EndpointRow;
 use crate::health::breaker::{self, Ended};
 use crate::health::{Failure, Verdict, ewma, outlier};
 use crate::limit::found::{self, Cut};
 use crate::limit::{self, Told, Use, inflight};
+use crate::select::LONG_S;
 use crate::snapshot::{self, DURATION_US, FIRST_TOKEN_US};
 use crate::units::{NS_PER_S, Nanos};
 
@@ -65,6 +67,7 @@ pub struct Lease {
     reserved: Nanos,
     tokens: Use,
     work: f32,
+    visit: Visit,
     phase: AtomicU8,
     retry: AtomicBool,
 }
@@ -84,10 +87,27 @@ impl Lease {
             reserved: wish.now,
             tokens: wish.tokens,
             work,
+            visit: Visit::Unwatched,
             phase: AtomicU8::new(WAITING),
             retry: AtomicBool::new(false),
             pool,
         }
+    }
+
+    /// Whether it will wait for long for its first token, by what stands before it.
+    pub(super) fn is_long(&self) -> bool {
+        let pace = ewma::value(self.pool.endpoint(self.at).pace().load(Relaxed));
+        pace.is_some_and(|pace| f64::from(pace * self.work) >= LONG_S)
+    }
+
+    /// Takes note of whether it is at home.
+    #[cold]
+    pub(super) fn visit(&mut self, home: Option<usize>) {
+        self.visit = match home {
+            None => Visit::Unwatched,
+            Some(at) if at == self.at => Visit::Home,
+            Some(_) => Visit::Elsewhere,
+        };
     }
 
     /// The endpoint's slot on the board.
@@ -181,6 +201,9 @@ impl Lease {
         if is_whole {
             let pair = self.pool.board.pair(self.pool.places[self.at].pair as usize);
             snapshot::observe(pair.duration(), &DURATION_US, ending.now.since(self.reserved));
+            if self.visit != Visit::Unwatched {
+                warmth::learn(self.pool.row(), self.visit, ending.used, ending.now);
+            }
             if self.retry.load(Relaxed) {
                 self.pool.earn_back(ending.now);
             }

@@ -88,11 +88,22 @@ impl Pool {
         let mut rng = Rng::new(wish.draw);
         let found = self.pick(&mut view, &mut rng).or_else(|| self.pick_softly(&mut view, &mut rng, may_panic));
         let (at, trial) = found.ok_or_else(|| view.refusal())?;
-        Ok(self.leased(at, trial, wish))
+        Ok(self.granted(&view, at, trial))
+    }
+
+    /// The lease of a position that a strategy chose.
+    pub(super) fn granted(self: &Arc<Self>, view: &PoolView<'_>, at: usize, trial: Trial) -> Lease {
+        let mut lease = self.leased(at, trial, view.wish);
+        if let Some(key) = view.wish.hash
+            && lease.is_long()
+        {
+            lease.visit(self.strategy.home(view, key));
+        }
+        lease
     }
 
     /// The lease of a position on which a place was taken.
-    pub(super) fn leased(self: &Arc<Self>, at: usize, trial: Trial, wish: &Wish) -> Lease {
+    fn leased(self: &Arc<Self>, at: usize, trial: Trial, wish: &Wish) -> Lease {
         self.budget.deposit(self.row().budget(), wish.now);
         Lease::new(Arc::clone(self), at, trial, wish)
     }

@@ -5,6 +5,7 @@ use std::thread;
 
 mod found;
 mod health;
+mod homes;
 mod laws;
 mod life;
 mod limits;

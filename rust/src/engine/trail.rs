@@ -44,6 +44,7 @@ struct Notes {
     seen: BTreeMap<usize, Facts>,
     turns: Vec<u64>,
     home: Option<Home>,
+    cache_gain: f64,
 }
 
 /// One question to the strategy.
@@ -96,7 +97,7 @@ impl Pool {
             let trial = chosen.and_then(|at| view.reserve(at));
             trail.picks.push(Pick { rng: before, notes, chosen, is_taken: trial.is_some() });
             match (chosen, trial) {
-                (Some(at), Some(trial)) => return (Ok(self.leased(at, trial, wish)), trail),
+                (Some(at), Some(trial)) => return (Ok(self.granted(&view, at, trial)), trail),
                 (Some(at), None) => view.excluded |= bit(at),
                 (None, _) => break,
             }
@@ -180,6 +181,11 @@ impl View for Noting<'_> {
         self.notes.borrow_mut().turns.push(turn);
         turn
     }
+    fn cache_gain(&self) -> f64 {
+        let gain = self.view.cache_gain();
+        self.notes.borrow_mut().cache_gain = gain;
+        gain
+    }
     fn home(&self, key: u64) -> Option<Home> {
         let home = self.view.home(key);
         self.notes.borrow_mut().home = home;
@@ -236,6 +242,9 @@ impl View for Again<'_> {
     fn next_turn(&self) -> u64 {
         let turn = self.turn.replace(self.turn.get() + 1);
         self.notes.turns.get(turn).copied().unwrap_or(0)
+    }
+    fn cache_gain(&self) -> f64 {
+        self.notes.cache_gain
     }
     fn home(&self, _key: u64) -> Option<Home> {
         self.notes.home

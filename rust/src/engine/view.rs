@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::lease::Trial;
 use super::pool::{Pool, Wish};
 use super::refusal::Refusal;
-use super::sessions;
+use super::{sessions, warmth};
 use crate::board::EndpointRow;
 use crate::health::breaker::{self, State};
 use crate::health::{ewma, silence};
@@ -246,6 +246,10 @@ impl View for PoolView<'_> {
 
     fn next_turn(&self) -> u64 {
         self.pool.row().cursor().fetch_add(1, Relaxed)
+    }
+
+    fn cache_gain(&self) -> f64 {
+        warmth::gain(self.pool.row(), self.wish.now)
     }
 
     fn home(&self, key: u64) -> Option<Home> {

@@ -57,6 +57,13 @@ pub fn faded(word: u64, average: Average, now: Nanos) -> Option<f32> {
     Some((value * (-elapsed_s(stamp, now) / average.tau_s).exp()).max(LEAST))
 }
 
+/// The value, unless its last sample is older than `most_s`.
+#[must_use]
+pub fn fresh(word: u64, most_s: f32, now: Nanos) -> Option<f32> {
+    let (value, stamp) = (word != 0).then(|| unpack(word))?;
+    (elapsed_s(stamp, now) <= most_s).then_some(value)
+}
+
 /// Whether its last sample is a second old, or there was none: what is averaged over minutes need not be written more often.
 #[must_use]
 pub fn is_due(word: u64, now: Nanos) -> bool {

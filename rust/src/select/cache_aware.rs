@@ -45,7 +45,7 @@ pub(super) fn build(spec: &Spec<'_>) -> Box<dyn Strategy> {
     Box::new(CacheAware {
         order: Order::new(&nodes, spec.weights),
         weights: spec.weights.into(),
-        keyless: LeastWork::new(spec.weights, KEYLESS_CHOICES),
+        keyless: LeastWork::new(spec.weights, KEYLESS_CHOICES, &[]),
     })
 }
 

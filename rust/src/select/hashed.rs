@@ -49,7 +49,7 @@ pub(super) fn build<H: Homes + 'static>(spec: &Spec<'_>, homes: impl FnOnce(&[u6
         weights: spec.weights.into(),
         #[expect(clippy::cast_sign_loss, reason = "checked: 0, or at least 1")]
         bound_micro: (spec.bounded_load * f64::from(MICRO)).round() as u64,
-        keyless: LeastWork::new(spec.weights, KEYLESS_CHOICES),
+        keyless: LeastWork::new(spec.weights, KEYLESS_CHOICES, &[]),
     })
 }
 

@@ -21,6 +21,8 @@ pub(super) fn build(spec: &Spec<'_>) -> Box<dyn Strategy> {
 impl Strategy for LeastConnections {
     fn select(&self, view: &dyn View, _ask: &Ask, rng: &mut Rng) -> Option<usize> {
         // Division is correctly rounded, so that equal fractions compare equal.
-        self.0.cheapest(view, rng, |_| None, |at, _| f64::from(view.in_flight(at)) / self.0.weight(at))
+        self.0
+            .cheapest(view, rng, |_| None, |at, _| f64::from(view.in_flight(at)) / self.0.weight(at))
+            .map(|(at, _)| at)
     }
 }

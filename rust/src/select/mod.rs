@@ -23,7 +23,7 @@ mod smooth;
 mod weighted;
 mod weighted_random;
 
-pub(crate) use least_work::DECODE_PART;
+pub(crate) use least_work::{DECODE_PART, LONG_S};
 pub use modified::{Affinity, Home, Modifiers, Rate, modified};
 
 use crate::error::TableError;
@@ -70,6 +70,10 @@ pub trait View {
     fn home(&self, _key: u64) -> Option<Home> {
         None
     }
+    /// The part of what has to be read of a prompt that need not be where its key is at home, as far as answers tell; 0: nothing is known.
+    fn cache_gain(&self) -> f64 {
+        0.0
+    }
     /// Remembers where a request with this affinity key and so many tokens goes.
     fn keep(&self, _key: u64, _at: usize, _tokens: u32) {}
 }
@@ -93,6 +97,11 @@ pub trait Strategy: Send + Sync {
     ///
     /// The view has as many positions as the strategy was built with.
     fn select(&self, view: &dyn View, ask: &Ask, rng: &mut Rng) -> Option<usize>;
+
+    /// Where requests with this affinity key rather go while everybody waits; `None` for strategies that do not care.
+    fn home(&self, _view: &dyn View, _key: u64) -> Option<usize> {
+        None
+    }
 }
 
 /// What a strategy is built from: one pool of the configuration, checked by [`build`].

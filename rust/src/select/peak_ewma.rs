@@ -23,7 +23,7 @@ impl Strategy for PeakEwma {
     fn select(&self, view: &dyn View, _ask: &Ask, rng: &mut Rng) -> Option<usize> {
         self.0.explore(view, rng).or_else(|| {
             let cost = |at, latency_s: f64| latency_s * (f64::from(view.in_flight(at)) + 1.0) / self.0.weight(at);
-            self.0.cheapest(view, rng, |at| view.latency_s(at), cost)
+            self.0.cheapest(view, rng, |at| view.latency_s(at), cost).map(|(at, _)| at)
         })
     }
 }

@@ -45,20 +45,22 @@ pub struct Rows {
     pub rows: Vec<Row>,
     /// Turns given out so far.
     pub turns: AtomicU64,
+    /// The part of a prompt that need not be read at its key's home.
+    pub cache_gain: f64,
 }
 
 impl Rows {
     /// A pool of `len` idle, eligible positions.
     #[must_use]
     pub fn idle(len: usize) -> Self {
-        Self { rows: vec![Row::default(); len], turns: AtomicU64::new(0) }
+        Self { rows: vec![Row::default(); len], turns: AtomicU64::new(0), cache_gain: 0.0 }
     }
 
     /// An idle pool in which `is_eligible` tells which positions may be picked.
     #[must_use]
     pub fn only(is_eligible: &[bool]) -> Self {
         let rows = is_eligible.iter().map(|&is_eligible| Row { is_eligible, ..Row::default() }).collect();
-        Self { rows, turns: AtomicU64::new(0) }
+        Self { rows, turns: AtomicU64::new(0), cache_gain: 0.0 }
     }
 }
 
@@ -86,6 +88,9 @@ impl View for Rows {
     }
     fn is_stale(&self, at: usize) -> bool {
         self.rows[at].is_stale
+    }
+    fn cache_gain(&self) -> f64 {
+        self.cache_gain
     }
     fn next_turn(&self) -> u64 {
         self.turns.fetch_add(1, Ordering::Relaxed)

@@ -108,7 +108,7 @@ impl Sampler {
         rng: &mut Rng,
         learned: impl Fn(usize) -> Option<f32>,
         cost: impl Fn(usize, f64) -> f64,
-    ) -> Option<usize> {
+    ) -> Option<(usize, f64)> {
         if self.choices == 0 {
             let unknown = mean((0..self.weights.len()).filter_map(|at| usable(learned(at))));
             return self.cheapest_of_all(view, rng, |at| cost(at, usable(learned(at)).unwrap_or(unknown)));
@@ -130,10 +130,10 @@ impl Sampler {
             best = if found < least { Some(at) } else { best };
             least = if found < least { found } else { least };
         }
-        best.map(usize::from)
+        best.map(|at| (usize::from(at), least))
     }
 
-    fn cheapest_of_all(&self, view: &dyn View, rng: &mut Rng, cost: impl Fn(usize) -> f64) -> Option<usize> {
+    fn cheapest_of_all(&self, view: &dyn View, rng: &mut Rng, cost: impl Fn(usize) -> f64) -> Option<(usize, f64)> {
         let mut best: Option<(usize, f64)> = None;
         let mut tied = 0u64;
         for (at, &weight) in self.weights.iter().enumerate() {
@@ -152,7 +152,7 @@ impl Sampler {
                 }
             }
         }
-        best.map(|(at, _)| at)
+        best
     }
 
     /// Up to `wanted` distinct eligible positions; fewer only when there are no more.

@@ -89,6 +89,9 @@ impl View for Among<'_> {
     fn next_turn(&self) -> u64 {
         self.view.next_turn()
     }
+    fn cache_gain(&self) -> f64 {
+        self.view.cache_gain()
+    }
     fn home(&self, key: u64) -> Option<Home> {
         self.view.home(key)
     }
