@@ -275,7 +275,7 @@ impl Engine {
     }
 
     fn gate<'a>(&self, in_flight: &'a crate::board::Columns, buckets: &'a [AtomicU64; 8]) -> Gate<'a> {
-        Gate { in_flight, buckets, windows: None, workers: self.board.sizes().workers as usize, column: self.column }
+        Gate { in_flight, buckets, minute: None, workers: self.board.sizes().workers as usize, column: self.column }
     }
 }
 

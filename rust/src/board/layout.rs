@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! header   magic, version, sizes | overhead histogram | waiting | blocked
-//! endpoint in flight | prefill | decode | probes | cells x2 | counters | attempts x3 | left out, booked | windows
+//! endpoint in flight | prefill | decode | probes | cells x2 | counters | attempts x3 | left out, booked | spare
 //! key      in flight | cells | counters
 //! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | waits x3 | cost, learned, pace | turns x128
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
 //! pool     cursor, retry budget, cached parts | hedges
 //! user     in flight | cell                            (a user of a key; after them one shared cell for each key)
 //! sessions eight cells                                (where the requests of a session went last)
+//! minute   words | ring x16 for each of four kinds     (what was taken of an endpoint in each half second, `limit::window`)
 //! ```
 //!
 //! Lines up to the first `cells`, and `waiting` and `blocked`, are *held* things: sixteen u32, a column per worker, zeroed when the worker dies. The rest are u64 words
@@ -40,13 +41,17 @@ pub const PAIR_LINES: usize = 6;
 pub const POOL_LINES: usize = 2;
 /// Lines of one user.
 pub const USER_LINES: usize = 2;
+/// Lines of the ring of one kind of tokens: 128 words.
+pub const RING_LINES: usize = 16;
+/// Lines of one endpoint's minute: a word and a ring for each kind of tokens.
+pub const MINUTE_LINES: usize = 1 + 4 * RING_LINES;
 /// Held lines at the start of an endpoint's, a key's, a model's and a user's row.
 pub const HELD: [usize; 4] = [4, 1, 5, 1];
 
 /// First word of every board: `dispatch` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"dispatch");
 /// Grows with every change of what stands where.
-pub const VERSION: u64 = 11;
+pub const VERSION: u64 = 12;
 
 /// How much room a board has. Fixed for its life; a configuration that needs more needs a new board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +91,8 @@ pub struct Starts {
     pub users: usize,
     /// Of the sessions.
     pub sessions: usize,
+    /// Of the rings.
+    pub minutes: usize,
     /// The length of the board.
     pub end: usize,
 }
@@ -141,8 +148,9 @@ impl Sizes {
         let pools = pairs + self.pairs as usize * PAIR_LINES;
         let users = pools + self.pools as usize * POOL_LINES;
         let sessions = users + self.user_rows() * USER_LINES;
-        let end = sessions + self.sessions as usize;
-        Starts { endpoints, keys, models, pairs, pools, users, sessions, end }
+        let minutes = sessions + self.sessions as usize;
+        let end = minutes + self.endpoints as usize * MINUTE_LINES;
+        Starts { endpoints, keys, models, pairs, pools, users, sessions, minutes, end }
     }
 
     /// The held lines of every row and of the header.

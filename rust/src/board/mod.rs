@@ -5,6 +5,7 @@
 
 mod bells;
 pub mod layout;
+mod minute;
 mod reclaim;
 pub mod region;
 mod rows;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 pub use layout::Sizes;
 use layout::Starts;
+pub use minute::MinuteRow;
 use region::{Line, Region};
 pub use rows::{BOOKINGS, EndpointRow, KeyRow, LEFT_OUT, ModelRow, PairRow, PoolRow, TOKEN_KINDS, UserRow, Words};
 
@@ -190,6 +192,13 @@ impl Board {
         line.wide()
     }
 
+    /// What was taken of an endpoint in the last minute.
+    #[must_use]
+    #[inline]
+    pub fn minute(&self, endpoint: usize) -> MinuteRow<'_> {
+        MinuteRow(self.row(self.starts.minutes, endpoint, self.sizes.endpoints))
+    }
+
     /// The words of the overhead histogram.
     #[must_use]
     pub fn overhead(&self) -> Words<'_> {
@@ -249,8 +258,9 @@ mod tests {
         board.pool(1).exhausted().fetch_add(1, Relaxed);
         board.user(6).buckets()[4].fetch_add(1, Relaxed);
         board.sessions(1)[7].fetch_add(1, Relaxed);
+        board.minute(2).ring(4).at(127).fetch_add(1, Relaxed);
         let touched = |line: &Line| line.wide().iter().any(|word| word.load(Relaxed) != 0);
-        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 2 + 1 + 1 + 1 + 1 + 1);
+        assert_eq!(board.lines().iter().filter(|line| touched(line)).count(), 2 + 6 + 1 + 2 + 1 + 1 + 1 + 1 + 1 + 1);
     }
 
     #[test]

@@ -170,11 +170,6 @@ impl<'a> EndpointRow<'a> {
     pub fn renewals(self) -> &'a [AtomicU64] {
         &self.0[10].wide()[6..]
     }
-    /// What was taken of each bucket in the last minute (`limit::window`).
-    #[must_use]
-    pub const fn windows(self) -> &'a [AtomicU64; 8] {
-        self.0[11].wide()
-    }
 }
 
 /// One API key.

@@ -10,7 +10,7 @@ use crate::board::EndpointRow;
 use crate::health::breaker::{self, Ended};
 use crate::health::{Failure, Verdict, ewma, outlier};
 use crate::limit::found::{self, Cut};
-use crate::limit::{self, Told, Use, inflight};
+use crate::limit::{Told, Use, inflight};
 use crate::select::LONG_S;
 use crate::snapshot::{self, DURATION_US, FIRST_TOKEN_US};
 use crate::units::{NS_PER_S, Nanos};
@@ -87,17 +87,16 @@ impl Lease {
             reserved: wish.now,
             tokens: wish.tokens,
             work,
-            visit: Visit::Unwatched,
+            visit: if wish.hash.is_some() && is_long(row, work) { Visit::Elsewhere } else { Visit::Unwatched },
             phase: AtomicU8::new(WAITING),
             retry: AtomicBool::new(false),
             pool,
         }
     }
 
-    /// Whether it will wait for long for its first token, by what stands before it.
-    pub(super) fn is_long(&self) -> bool {
-        let pace = ewma::value(self.pool.endpoint(self.at).pace().load(Relaxed));
-        pace.is_some_and(|pace| f64::from(pace * self.work) >= LONG_S)
+    /// Whether it may wait for long while its prompt is cached somewhere.
+    pub(super) fn is_watched(&self) -> bool {
+        self.visit != Visit::Unwatched
     }
 
     /// Takes note of whether it is at home.
@@ -220,7 +219,7 @@ impl Lease {
         }
         let row = self.pool.endpoint(self.at);
         inflight::sub(row.decode(), self.pool.column, self.tokens.output.min(MOST_DECODE));
-        limit::release(self.pool.gate(self.at));
+        inflight::sub(row.in_flight(), self.pool.column, 1);
     }
 
     fn leave_probe(&self) {
@@ -369,6 +368,11 @@ impl Drop for Lease {
             self.pool.freed(self.at);
         }
     }
+}
+
+/// Whether so much work takes long, by the pace that was learned.
+fn is_long(row: EndpointRow<'_>, work: f32) -> bool {
+    ewma::value(row.pace().load(Relaxed)).is_some_and(|pace| f64::from(pace * work) >= LONG_S)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a duration in seconds has no use for its last bits")]

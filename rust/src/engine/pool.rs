@@ -94,10 +94,8 @@ impl Pool {
     /// The lease of a position that a strategy chose.
     pub(super) fn granted(self: &Arc<Self>, view: &PoolView<'_>, at: usize, trial: Trial) -> Lease {
         let mut lease = self.leased(at, trial, view.wish);
-        if let Some(key) = view.wish.hash
-            && lease.is_long()
-        {
-            lease.visit(self.strategy.home(view, key));
+        if lease.is_watched() {
+            lease.visit(view.wish.hash.and_then(|key| self.strategy.home(view, key)));
         }
         lease
     }
@@ -206,12 +204,14 @@ impl Pool {
     }
 
     pub(super) fn gate(&self, at: usize) -> Gate<'_> {
-        self.gate_of(self.endpoint(at))
+        self.gate_of(at, self.endpoint(at))
     }
 
-    pub(super) fn gate_of<'a>(&self, row: EndpointRow<'a>) -> Gate<'a> {
-        let (in_flight, buckets, windows) = (row.in_flight(), row.buckets(), Some(row.windows()));
-        Gate { in_flight, buckets, windows, workers: self.workers(), column: self.column }
+    pub(super) fn gate_of<'a>(&'a self, at: usize, row: EndpointRow<'a>) -> Gate<'a> {
+        let place = &self.places[at];
+        let minute = place.limits.has_rates().then(|| self.board.minute(place.slot.into()));
+        let (in_flight, buckets) = (row.in_flight(), row.buckets());
+        Gate { in_flight, buckets, minute, workers: self.workers(), column: self.column }
     }
 
     /// A place or units of a position were given back.

@@ -50,7 +50,7 @@ impl<'a> PoolView<'a> {
         let row = pool.endpoint(at);
         let word = row.breaker().load(Relaxed);
         let trial = if breaker::is_plain(word) { Trial::None } else { self.try_on(row, word)? };
-        let reserve = |limits: &Limits| limits.reserve(pool.gate_of(row), &self.units, wish.now);
+        let reserve = |limits: &Limits| limits.reserve(pool.gate_of(at, row), &self.units, wish.now);
         let taken = match pool.found_word(at, row) {
             0 => reserve(&pool.places[at].limits),
             word => pool.found_limits(at, word, wish.now).and_then(|limits| reserve(&limits)),
@@ -129,7 +129,7 @@ impl<'a> PoolView<'a> {
         }
         let not_before = Nanos(row.not_before().load(Relaxed));
         let limits = self.pool.found_limits(at, self.pool.found_word(at, row), now);
-        let limited = limits.and_then(|limits| limits.peek(self.pool.gate_of(row), &self.units, now)).err();
+        let limited = limits.and_then(|limits| limits.peek(self.pool.gate_of(at, row), &self.units, now)).err();
         if not_before > now {
             let pause = not_before.since(now).0;
             let wait = limited.map_or(Some(pause), |block| block.wait.map(|wait| wait.max(pause)));

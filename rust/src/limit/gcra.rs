@@ -178,9 +178,31 @@ pub(super) fn debt(cell: &AtomicU64, now: Nanos) -> u64 {
     ahead(cell.load(Relaxed), now)
 }
 
+/// Takes what costs more than the burst, unless the bucket is in debt beyond it. What has flowed over since it was full pays for `cost`
+/// down to an empty bucket, though of no more than `payable`. Whether any did.
+///
+/// # Errors
+/// The nanoseconds after which it may be taken.
+pub(super) fn take_whole(cell: &AtomicU64, rate: &Rate, cost: u64, payable: u64, now: Nanos) -> Result<bool, u64> {
+    let mut word = cell.load(Relaxed);
+    loop {
+        admit(word, rate, 0, now)?;
+        let (debt, idle) = balance_of(word, now);
+        let paid = idle.min(payable.saturating_sub(rate.burst));
+        match cell.compare_exchange_weak(word, instant(now, debt + cost - paid), Relaxed, Relaxed) {
+            Ok(_) => return Ok(paid > 0),
+            Err(seen) => word = seen,
+        }
+    }
+}
+
 /// Ticks that a bucket owes, and ticks for which it has been full. One of them is 0.
 pub(super) fn balance(cell: &AtomicU64, now: Nanos) -> (u64, u64) {
-    match cell.load(Relaxed) {
+    balance_of(cell.load(Relaxed), now)
+}
+
+fn balance_of(word: u64, now: Nanos) -> (u64, u64) {
+    match word {
         0 => (0, LONGEST),
         word => match ahead(word, now) {
             0 => (0, now.0.wrapping_mul(TICKS).wrapping_sub(word)),

@@ -187,7 +187,7 @@ mod tests {
                 now += step;
                 let cell = find(&board, 1, user, at(now));
                 let row = board.user(cell.row);
-                let gate = Gate { in_flight: row.in_flight(), buckets: row.buckets(), windows: None, workers: 4, column: 0 };
+                let gate = Gate { in_flight: row.in_flight(), buckets: row.buckets(), minute: None, workers: 4, column: 0 };
                 let passed = limits.reserve(gate, &[1, 0, 0, 0, 0], at(now)).is_ok();
                 prop_assert!(is_kept(&board, cell));
                 if passed {
@@ -220,7 +220,7 @@ mod tests {
                         let gate = Gate {
                             in_flight: row.in_flight(),
                             buckets: row.buckets(),
-                            windows: None,
+                            minute: None,
                             workers: 4,
                             column,
                         };

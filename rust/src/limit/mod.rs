@@ -15,8 +15,9 @@ pub mod window;
 use std::sync::atomic::AtomicU64;
 
 use gcra::Rate;
+use window::Window;
 
-use crate::board::Columns;
+use crate::board::{Columns, MinuteRow};
 use crate::units::{NS_PER_S, Nanos};
 
 /// The names of the rates, in the order of their buckets on the board.
@@ -108,8 +109,8 @@ pub struct Gate<'a> {
     pub in_flight: &'a Columns,
     /// The buckets, the first five words.
     pub buckets: &'a [AtomicU64; 8],
-    /// What was taken in the last minute, a word for each bucket, where somebody counts that: a provider.
-    pub windows: Option<&'a [AtomicU64; 8]>,
+    /// Where what was taken in the last minute is counted, where somebody else counts that: a provider.
+    pub minute: Option<MinuteRow<'a>>,
     /// Columns in use.
     pub workers: usize,
     /// The own column.
@@ -118,13 +119,14 @@ pub struct Gate<'a> {
 
 impl<'a> Gate<'a> {
     /// The count of a kind's last minute. Requests have none: they are alike, so a minute that is full holds no more than it may.
-    fn window(&self, kind: usize) -> Option<&'a AtomicU64> {
-        self.windows.filter(|_| kind > 0).map(|windows| &windows[kind])
+    #[inline]
+    fn window(&self, kind: usize) -> Option<Window<'a>> {
+        self.minute.filter(|_| kind > 0).map(|minute| Window::new(minute, kind))
     }
 
     fn peek(&self, kind: usize, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
         match self.window(kind) {
-            Some(word) => window::peek(&self.buckets[kind], word, rate, units, now),
+            Some(window) => window::peek(&self.buckets[kind], window, rate, units, now),
             None => gcra::peek(&self.buckets[kind], rate, units, now),
         }
     }
@@ -132,14 +134,14 @@ impl<'a> Gate<'a> {
     #[inline]
     fn take(&self, kind: usize, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
         match self.window(kind) {
-            Some(word) => window::take(&self.buckets[kind], word, rate, units, now),
+            Some(window) => window::take(&self.buckets[kind], window, rate, units, now),
             None => gcra::take(&self.buckets[kind], rate, units, now),
         }
     }
 
     fn undo(&self, kind: usize, rate: &Rate, units: u64, reserved: Nanos, now: Nanos) {
         let bucket = &self.buckets[kind];
-        self.window(kind).inspect(|word| window::give_back(bucket, word, rate, units, reserved, now));
+        self.window(kind).inspect(|window| window::give_back(*window, rate, units, reserved, now));
         gcra::undo(bucket, rate, units, now.since(reserved), now);
     }
 }
@@ -263,11 +265,11 @@ impl Limits {
             let bucket = &gate.buckets[kind];
             if used[kind] > estimate[kind] {
                 let more = used[kind] - estimate[kind];
-                gate.window(kind).inspect(|word| window::charge(bucket, word, rate, more, now));
+                gate.window(kind).inspect(|window| window::charge(*window, rate, more, now));
                 gcra::charge(bucket, rate, more, now);
             } else if used[kind] < estimate[kind] {
                 let less = estimate[kind] - used[kind];
-                gate.window(kind).inspect(|word| window::give_back(bucket, word, rate, less, reserved, now));
+                gate.window(kind).inspect(|window| window::give_back(*window, rate, less, reserved, now));
                 gcra::give_back(bucket, rate, less, now);
             }
         }

@@ -1,81 +1,119 @@
 //! What was taken in the last minute, for requests larger than a bucket's burst.
 //!
-//! A bucket keeps any 60 s within its limit as long as no request costs more than its burst. A larger one that passes on a full bucket comes
-//! on top of a minute that may have been full: a provider that counts the last 60 s refuses it, and rightly so. So such a request passes only
-//! if the last minute has room for it, debt of the bucket included. What was taken is counted by the minute of the clock, the present one and
-//! the one before; of that one no more counts than a bucket can have let through in the part of it that is less than 60 s ago. That
-//! is never less than the truth, and near it both where the bucket is saturated and where it is not.
+//! A bucket keeps any 60 s within its limit as long as no request costs more than its burst. A larger one comes on top of a minute that may have
+//! been full: a provider that counts the last 60 s refuses it, and rightly so. So such a request passes only if the last minute has room for it.
+//! What was taken is counted in slots of half a second, and a slot counts until the whole of it is a minute old: never less than the
+//! truth, and at most half a second's worth more.
 //!
-//! One word a bucket, 0 until it first meets a large request: who never sends one pays for a load. That first one knows of the past only what
-//! the bucket tells: full since when. Two workers may be wrong by what the other takes in between: some nanoseconds of demand.
+//! While a large request waits for room its bucket is full and would lose what flows over, and lose as much again when that request then leaves
+//! it in debt. So what flowed over pays for it, down to an empty bucket. For a minute after that the bucket alone proves nothing, and small
+//! requests need room in the last minute too.
 //!
-//! Bits: minute 16 | taken in the minute before 24 | taken in this one 24, in parts of the burst and a minute that just fit.
+//! Nothing is counted until a bucket meets its first large request: who never sends one pays for a load. What was taken before is then known
+//! from the bucket: all that it lets through, less the time for which it has been full. Two workers may be wrong by what the other takes in
+//! between: some nanoseconds of demand.
+//!
+//! A slot's bits: round of the ring 16 | taken 48, ns of the bucket. The word: 0 not counted yet; 1 counted; else when something that flowed over was used.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::gcra::{self, Rate, TICKS};
+use crate::board::{MinuteRow, Words};
 use crate::units::{NS_PER_S, Nanos};
 
 const MINUTE: u64 = 60 * NS_PER_S;
-/// Ticks of a minute.
-const WIDTH: u64 = MINUTE * TICKS;
-const COUNT: u64 = (1 << 24) - 1;
+/// Slots of the ring: those of a minute, and the present one.
+const SLOTS: u64 = 128;
+/// Length of a slot, ns.
+const SLOT: u64 = MINUTE.div_ceil(SLOTS - 1);
+const TAKEN_BITS: u32 = 48;
+const MOST_TAKEN: u64 = (1 << TAKEN_BITS) - 1;
+const COUNTED: u64 = 1;
 
-/// The word, read at an instant: what follows is in ticks, rounded against whoever wants more.
+/// The count of one kind of tokens at one endpoint.
 #[derive(Clone, Copy)]
-struct Window {
-    minute: u64,
-    before: u64,
-    taken: u64,
+pub struct Window<'a> {
+    minute: MinuteRow<'a>,
+    kind: usize,
 }
 
-impl Window {
-    /// Reads the word as it is now, whenever it was written. `bucket` is the bucket before anything is taken.
-    fn read(word: u64, bucket: &AtomicU64, rate: &Rate, now: Nanos) -> Self {
-        let (minute, shift) = ((now.0 / MINUTE) & 0xFFFF, shift(rate));
-        let past = Self { minute: word >> 48, before: (word >> 24 & COUNT) << shift, taken: (word & COUNT) << shift };
+impl<'a> Window<'a> {
+    /// That of a kind of [`super::KINDS`], but not of requests.
+    #[must_use]
+    #[inline]
+    pub const fn new(minute: MinuteRow<'a>, kind: usize) -> Self {
+        Self { minute, kind }
+    }
+
+    #[inline]
+    fn word(self) -> &'a AtomicU64 {
+        &self.minute.words()[self.kind & 7]
+    }
+
+    #[inline]
+    fn is_counted(self) -> bool {
+        self.word().load(Relaxed) != 0
+    }
+
+    /// Whether the bucket was given what had flowed over in the last minute.
+    fn is_lenient(self, now: Nanos) -> bool {
+        let word = self.word().load(Relaxed);
+        word > COUNTED && now.since(Nanos(word)).0 <= MINUTE + SLOT
+    }
+
+    fn ring(self) -> Words<'a> {
+        self.minute.ring(self.kind)
+    }
+
+    /// Begins to count.
+    fn begin(self, bucket: &AtomicU64, now: Nanos) {
+        if self.word().compare_exchange(0, COUNTED, Relaxed, Relaxed).is_err() {
+            return;
+        }
         let (debt, idle) = gcra::balance(bucket, now);
-        if word == 0 {
-            // All that a bucket lets through in a minute, less the time for which it has been full.
-            let most = (WIDTH + debt).saturating_sub(idle);
-            let taken = most.min(since(now));
-            return Self { minute, before: most - taken, taken };
+        // It has been full since then, and nothing was taken.
+        let until = now.0.saturating_sub(idle / TICKS);
+        let present = now.0 / SLOT;
+        for slot in present.saturating_sub(SLOTS - 1)..=present {
+            let (from, to) = (slot * SLOT, ((slot + 1) * SLOT).min(now.0).min(until));
+            self.add(slot, to.saturating_sub(from));
         }
-        if past.minute == minute {
-            return past;
-        }
-        let before = if past.minute == minute.wrapping_sub(1) & 0xFFFF { past.taken } else { 0 };
-        // What it owed beyond its burst when the minute began counts as taken now: the end of the minute before held so much more.
-        let owed = (debt + since(now)).saturating_sub(idle);
-        Self { minute, before, taken: owed.saturating_sub(rate.burst()) }
+        self.add(present, debt.div_ceil(TICKS));
     }
 
-    fn word(self, rate: &Rate) -> u64 {
-        let shift = shift(rate);
-        let part = |ticks: u64| ticks.div_ceil(1 << shift).min(COUNT);
-        // Never 0, which is "not counted yet".
-        self.minute << 48 | part(self.before) << 24 | part(self.taken).max(1)
+    fn add(self, slot: u64, taken: u64) {
+        self.change(slot, |before| before.saturating_add(taken).min(MOST_TAKEN));
     }
 
-    /// Most that was taken in the 60 s up to an instant of the present minute, if nothing is taken until then.
-    fn used(self, rate: &Rate, since: u64) -> u64 {
-        self.taken + self.before.min(rate.allowance().saturating_sub(since))
+    /// Changes a slot, which counts from 0 in each round of the ring.
+    fn change(self, slot: u64, next: impl Fn(u64) -> u64) {
+        let round = round(slot);
+        let step = |word: u64| {
+            Some(round << TAKEN_BITS | next(if word >> TAKEN_BITS == round { word & MOST_TAKEN } else { 0 }))
+        };
+        let _always = self.ring().at((slot % SLOTS) as usize).fetch_update(Relaxed, Relaxed, step);
     }
 
-    /// Ticks until `cost` fits.
+    fn taken(self, slot: u64) -> u64 {
+        let word = self.ring().at((slot % SLOTS) as usize).load(Relaxed);
+        if word >> TAKEN_BITS == round(slot) { word & MOST_TAKEN } else { 0 }
+    }
+
+    /// Nanoseconds until `cost` fits into the last minute, if nobody else takes any.
     fn wait(self, rate: &Rate, cost: u64, now: Nanos) -> u64 {
-        let (room, since) = (rate.allowance(), since(now));
+        let present = now.0 / SLOT;
+        let slots = present.saturating_sub(SLOTS - 1)..=present;
         // More than a minute's worth passes alone.
-        let cost = cost.min(WIDTH);
-        if self.used(rate, since) + cost <= room {
+        let room = (rate.allowance() / TICKS).saturating_sub(cost.div_ceil(TICKS).min(MINUTE));
+        let mut used = slots.clone().fold(0u64, |sum, slot| sum.saturating_add(self.taken(slot)));
+        if used <= room {
             return 0;
         }
-        // The minute before goes by as the present one does; then the present one is the one before.
-        let later = self.taken + cost;
-        if later < WIDTH {
-            return later - since;
-        }
-        WIDTH - since + if later <= room { 0 } else { cost }
+        let last = slots.into_iter().find(|slot| {
+            used -= self.taken(*slot).min(used);
+            used <= room
+        });
+        (last.unwrap_or(present) + SLOTS) * SLOT - now.0
     }
 }
 
@@ -84,26 +122,28 @@ impl Window {
 /// # Errors
 /// The nanoseconds after which they fit, if nobody else takes any. Nothing was taken.
 #[inline]
-pub fn take(bucket: &AtomicU64, word: &AtomicU64, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
+pub fn take(bucket: &AtomicU64, window: Window<'_>, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
     let cost = rate.cost(units);
-    if word.load(Relaxed) == 0 && cost <= rate.burst() {
+    if !window.is_counted() && cost <= rate.burst() {
         return gcra::take_cost(bucket, rate, cost, now);
     }
-    take_counted(bucket, word, rate, cost, now)
+    take_counted(bucket, window, rate, cost, now)
 }
 
 #[cold]
-fn take_counted(bucket: &AtomicU64, word: &AtomicU64, rate: &Rate, cost: u64, now: Nanos) -> Result<(), u64> {
-    let window = Window::read(word.load(Relaxed), bucket, rate, now);
+fn take_counted(bucket: &AtomicU64, window: Window<'_>, rate: &Rate, cost: u64, now: Nanos) -> Result<(), u64> {
+    window.begin(bucket, now);
+    look(bucket, window, rate, cost, now)?;
     if cost > rate.burst() {
-        let wait = window.wait(rate, cost, now);
-        if wait > 0 {
-            return Err(wait.div_ceil(TICKS).max(gcra::peek_cost(bucket, rate, cost, now).err().unwrap_or(0)));
+        // What is more than a minute's worth pays for itself.
+        let payable = if cost > MINUTE * TICKS { 0 } else { cost };
+        if gcra::take_whole(bucket, rate, cost, payable, now)? {
+            window.word().store(now.0, Relaxed);
         }
+    } else {
+        gcra::take_cost(bucket, rate, cost, now)?;
     }
-    let before = bucket.load(Relaxed);
-    gcra::take_cost(bucket, rate, cost, now)?;
-    change(word, &AtomicU64::new(before), rate, now, |window| Window { taken: window.taken + cost, ..window });
+    window.add(now.0 / SLOT, cost.div_ceil(TICKS));
     Ok(())
 }
 
@@ -111,52 +151,44 @@ fn take_counted(bucket: &AtomicU64, word: &AtomicU64, rate: &Rate, cost: u64, no
 ///
 /// # Errors
 /// The nanoseconds after which they fit, if nobody else takes any.
-pub fn peek(bucket: &AtomicU64, word: &AtomicU64, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
+pub fn peek(bucket: &AtomicU64, window: Window<'_>, rate: &Rate, units: u64, now: Nanos) -> Result<(), u64> {
     let cost = rate.cost(units);
-    let full = gcra::peek_cost(bucket, rate, cost, now);
-    if cost <= rate.burst() {
-        return full;
+    if cost > rate.burst() {
+        window.begin(bucket, now);
     }
-    let window = Window::read(word.load(Relaxed), bucket, rate, now);
-    match window.wait(rate, cost, now).div_ceil(TICKS).max(full.err().unwrap_or(0)) {
+    look(bucket, window, rate, cost, now)
+}
+
+fn look(bucket: &AtomicU64, window: Window<'_>, rate: &Rate, cost: u64, now: Nanos) -> Result<(), u64> {
+    let is_large = cost > rate.burst();
+    // A large one may find the bucket empty, but not in debt.
+    let full = gcra::peek_cost(bucket, rate, if is_large { 0 } else { cost }, now).err().unwrap_or(0);
+    let room = if is_large || window.is_lenient(now) { window.wait(rate, cost, now) } else { 0 };
+    match full.max(room) {
         0 => Ok(()),
         wait => Err(wait),
     }
 }
 
 /// Counts units that are charged to the bucket by [`gcra::charge`].
-pub fn charge(bucket: &AtomicU64, word: &AtomicU64, rate: &Rate, units: u64, now: Nanos) {
-    if word.load(Relaxed) != 0 {
-        change(word, bucket, rate, now, |window| Window { taken: window.taken + rate.cost(units), ..window });
+pub fn charge(window: Window<'_>, rate: &Rate, units: u64, now: Nanos) {
+    if window.is_counted() {
+        window.add(now.0 / SLOT, rate.cost(units).div_ceil(TICKS));
     }
 }
 
 /// Does not count units any more that were taken at `reserved`.
-pub fn give_back(bucket: &AtomicU64, word: &AtomicU64, rate: &Rate, units: u64, reserved: Nanos, now: Nanos) {
-    if word.load(Relaxed) == 0 {
-        return;
+pub fn give_back(window: Window<'_>, rate: &Rate, units: u64, reserved: Nanos, now: Nanos) {
+    let slot = reserved.0 / SLOT;
+    if window.is_counted() && (now.0 / SLOT).saturating_sub(slot) < SLOTS {
+        let given = rate.cost(units) / TICKS;
+        window.change(slot, |before| before.saturating_sub(given));
     }
-    let (cost, age) = (rate.cost(units), now.0 / MINUTE - (reserved.0 / MINUTE).min(now.0 / MINUTE));
-    change(word, bucket, rate, now, |window| match age {
-        0 => Window { taken: window.taken.saturating_sub(cost), ..window },
-        1 => Window { before: window.before.saturating_sub(cost), ..window },
-        _ => window,
-    });
 }
 
-fn change(word: &AtomicU64, bucket: &AtomicU64, rate: &Rate, now: Nanos, next: impl Fn(Window) -> Window) {
-    let step = |seen| Some(next(Window::read(seen, bucket, rate, now)).word(rate));
-    let _always = word.fetch_update(Relaxed, Relaxed, step);
-}
-
-/// Ticks since the minute began.
-const fn since(now: Nanos) -> u64 {
-    now.0 % MINUTE * TICKS
-}
-
-/// Bits of a tick count that a count of 24 bits leaves out.
-const fn shift(rate: &Rate) -> u32 {
-    (64 - rate.allowance().leading_zeros()).saturating_sub(23)
+/// The round of the ring that a slot belongs to, as far as it is kept: 45 days.
+const fn round(slot: u64) -> u64 {
+    (slot / SLOTS) & 0xFFFF
 }
 
 #[cfg(test)]
