@@ -10,6 +10,7 @@ mod laws;
 mod life;
 mod limits;
 mod modifiers;
+mod refunds;
 mod trail;
 
 use super::*;
