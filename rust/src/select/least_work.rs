@@ -27,7 +27,7 @@
 //!
 //! A prompt that need not be read makes the line shorter for all who stand behind it, so its own wait is not the measure; `gain * P` is what they
 //! save where prompts are alike. The pace is one per token whether cached or not, and `gain` is a part of what has to be read at it. Without this, replicas that could bear the load with warm caches are overloaded for ever once their caches are cold:
-//! in simulation 200 conversations over eight replicas had half of their requests unanswered, and have all answered, with p99 of 1.2 s for 130 s.
+//! in simulation 200 conversations over eight replicas had half of their requests unanswered, and have all answered, with p99 of 1.4 s for 130 s.
 //! As long as nobody waits nothing changes: then a home that fails fast attracts no more than any other position of a sample.
 //!
 //! Cost: three board lines for each of four draws, no allocation, whatever the size of the pool; while everybody waits, a hash for each position.
