@@ -4,5 +4,5 @@ from __future__ import annotations
 
 __all__ = ["SUPPORT"]
 
-SUPPORT = ("base", "chat", "classify", "echo_answers", "identity", "openai_like")
+SUPPORT = ("base", "chat", "classify", "echo_answers", "echo_request", "identity", "openai_like")
 """Modules of this folder that are no providers."""

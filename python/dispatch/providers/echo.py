@@ -13,7 +13,8 @@ import msgspec
 
 from dispatch.providers.base import DOORS, PATHS, NoOptions, build_head, options_of
 from dispatch.providers.classify import classify
-from dispatch.providers.echo_answers import ANSWERS, STREAMS, Ask
+from dispatch.providers.echo_answers import ANSWERS, STREAMS
+from dispatch.providers.echo_request import Ask
 from dispatch.schema import Origin
 
 if TYPE_CHECKING:
