@@ -92,15 +92,13 @@ async def test_nothing_is_hedged_after_commit() -> None:
         await more.wait()
         await line.send(delta(None, "stop") + DONE)
 
-    # Long enough for the first words to come before it on a busy machine.
-    late = SOON | {"after": 1.0}
+    late = SOON | {"after": 1.0}  # the first words come before it on a busy machine, too
     async with Upstream(slowly) as first, Upstream(GOOD) as second, Hosted(hedged(first.base_url, second.base_url, hedge=late)) as hosted:
         peer = await hosted.peer()
         await peer.send(chat(stream=True))
         await peer.until(b"first words")
         await asyncio.sleep(late["after"] * 1.5)
         more.set()
-
         assert (await peer.reply()).is_whole
         assert not second.requests
         assert await hedges(hosted) == {}
