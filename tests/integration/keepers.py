@@ -12,7 +12,11 @@ from aiohttp import web
 if TYPE_CHECKING:
     from aiohttp.web import Request, StreamResponse
 
-__all__ = ["Keeper"]
+__all__ = ["AT_LENGTH", "Keeper"]
+
+AT_LENGTH = "at length"
+"""The input that is answered with as much as a picture has."""
+LONG = 2_000_000
 
 USAGE = {
     "input_tokens": 3,
@@ -76,7 +80,8 @@ class Keeper:
         for name in _named(asked):
             self._knows(name)
         message = self._made("msg_", type="message", role="assistant", status="completed")
-        message["content"] = [{"type": "output_text", "text": self.name, "annotations": []}]
+        said = self.name * (LONG if asked.get("input") == AT_LENGTH else 1)
+        message["content"] = [{"type": "output_text", "text": said, "annotations": []}]
         fields = {"object": "response", "model": "x", "output": [message], "status": "completed", "usage": USAGE, "metadata": {}}
         whole = self._made("resp_", **fields, parallel_tool_calls=True, tool_choice="auto", tools=[])
         if not asked.get("stream"):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.fleet import TWO
 from tests.integration.hosted import Hosted
-from tests.integration.keepers import Keeper
+from tests.integration.keepers import AT_LENGTH, Keeper
 from tests.integration.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -188,6 +188,15 @@ async def test_what_is_not_stored_is_not_remembered() -> None:
         ids = hosted.dispatcher.generation.homes.ids
         assert ids is not None
         assert ids.endpoints([response.id]) == {}
+
+
+async def test_an_answer_as_long_as_a_picture_is_gone_on_with() -> None:
+    async with two() as (a, b), Hosted(config(a, b), KEYS) as hosted, client(hosted.port) as one:
+        response = await one.responses.create(model="m", input=AT_LENGTH)
+        for _ in range(OFTEN):
+            await one.responses.create(model="m", input="x", previous_response_id=response.id)
+
+    assert not a.missed + b.missed
 
 
 async def test_two_endpoints_of_one_account_stay_on_the_lane() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from dispatch.dialects.form import Event
 
-__all__ = ["FirstChoiceWriter", "StreamWriter", "Writes"]
+__all__ = ["BlockWriter", "FirstChoiceWriter", "StreamWriter", "Writes"]
 
 Writes = Mapping[type, Callable[[Any, Any, list[bytes]], None]]
 """How each kind of event is written."""
@@ -77,3 +77,39 @@ class FirstChoiceWriter(StreamWriter):
             else:
                 writes[type(event)](self, event, out)
         return b"".join(out)
+
+
+class BlockWriter(FirstChoiceWriter):
+    """The same where an answer is a row of blocks, of which one is open at a time.
+
+    Args:
+        now_s: no event of such a dialect says when.
+        wants_usage: usage is always told.
+
+    Attributes:
+        block_end: the event that ends a block, with `%d` for its number.
+    """
+
+    __slots__ = ("_calls", "_index", "_kind", "_started")
+
+    block_end: ClassVar[bytes]
+
+    def __init__(self, now_s: int, *, wants_usage: bool) -> None:
+        del now_s, wants_usage
+        super().__init__()
+        self._index = -1
+        self._kind = ""
+        """Of the open block; empty: none."""
+        self._calls: dict[int, int] = {}
+        """By the number of a call, its block."""
+        self._started = False
+
+    def _close(self, out: list[bytes]) -> None:
+        if self._kind:
+            out.append(self.block_end % self._index)
+            self._kind = ""
+
+    def _next(self, kind: str, out: list[bytes]) -> None:
+        self._close(out)
+        self._index += 1
+        self._kind = kind

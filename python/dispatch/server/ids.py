@@ -26,7 +26,7 @@ __all__ = ["PINNED", "Remembering", "look", "pin"]
 MOST_IDS = 1_000
 """More of one answer are not remembered."""
 MOST_BYTES = 1 << 20
-"""Of an answer that is looked through: a larger one is somebody's file."""
+"""Of an answer that is looked through: what follows is a picture or somebody's file, and the answer's own id stands before it."""
 MOST_DEPTH = 64
 _FIELDS = frozenset(
     (
@@ -122,9 +122,9 @@ class Remembering:
         self._sink.on_error(call, error)
 
     def _look(self, call: Call, data: bytes) -> None:
-        if b'id"' not in data or len(data) > MOST_BYTES or len(self._seen) > MOST_IDS:
+        if b'id"' not in data or len(self._seen) > MOST_IDS:
             return
-        fresh = {*_GIVEN.findall(data)} - self._seen
+        fresh = {*_GIVEN.findall(data, 0, MOST_BYTES)} - self._seen
         if fresh:
             self._seen |= fresh
             self._homes.remember([name.decode("ascii") for name in sorted(fresh)[:MOST_IDS]], call.endpoint)

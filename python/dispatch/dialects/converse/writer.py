@@ -23,7 +23,7 @@ from dispatch.dialects.form import (
     ToolDelta,
     Usage,
 )
-from dispatch.dialects.writer import FirstChoiceWriter
+from dispatch.dialects.writer import BlockWriter
 
 if TYPE_CHECKING:
     from dispatch.dialects import Tree
@@ -35,25 +35,11 @@ _encode = msgspec.json.encode
 _STARTED = b'event: messageStart\ndata: {"messageStart":{"role":"assistant"}}\n\n'
 
 
-class ConverseWriter(FirstChoiceWriter):
-    """Events of the form in, Bedrock's out.
+class ConverseWriter(BlockWriter):
+    """Events of the form in, Bedrock's out."""
 
-    Args:
-        now_s: nothing here says when.
-        wants_usage: usage is always told.
-    """
-
-    __slots__ = ("_calls", "_index", "_kind", "_started")
-
-    def __init__(self, now_s: int, *, wants_usage: bool) -> None:
-        del now_s, wants_usage
-        super().__init__()
-        self._index = -1
-        self._kind = ""
-        """Of the open block; empty: none."""
-        self._calls: dict[int, int] = {}
-        """By the number of a call, its block."""
-        self._started = False
+    __slots__ = ()
+    block_end = b'event: contentBlockStop\ndata: {"contentBlockStop":{"contentBlockIndex":%d}}\n\n'
 
     def end(self) -> bytes:
         """Write what ends a complete stream."""
@@ -77,17 +63,10 @@ class ConverseWriter(FirstChoiceWriter):
             self._started = True
             out.append(_STARTED)
 
-    def _close(self, out: list[bytes]) -> None:
-        if self._kind:
-            out.append(b'event: contentBlockStop\ndata: {"contentBlockStop":{"contentBlockIndex":%d}}\n\n' % self._index)
-            self._kind = ""
-
     def _open(self, kind: str, out: list[bytes]) -> None:
         """Only blocks of calls have an event for their beginning."""
         self._start(None, out)
-        self._close(out)
-        self._index += 1
-        self._kind = kind
+        self._next(kind, out)
 
     def _put(self, kind: str, delta: bytes, out: list[bytes]) -> None:
         if self._kind != kind:
@@ -128,7 +107,7 @@ class ConverseWriter(FirstChoiceWriter):
         self._put("text", b'{"citation":%b}' % _encode(write_citation(event.citation)), out)
 
     writes: ClassVar[Writes] = {
-        **FirstChoiceWriter.writes,
+        **BlockWriter.writes,
         Start: _start,
         TextDelta: _text,
         RefusalDelta: _text,

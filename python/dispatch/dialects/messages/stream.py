@@ -26,7 +26,7 @@ from dispatch.dialects.form import (
     UsageReport,
 )
 from dispatch.dialects.messages.answers import REASONS, STOPS, add_usage, tool_id, write_usage
-from dispatch.dialects.writer import FirstChoiceWriter
+from dispatch.dialects.writer import BlockWriter
 
 if TYPE_CHECKING:
     from dispatch.dialects import Tree
@@ -152,24 +152,11 @@ class MessagesReader:
         return events
 
 
-class MessagesWriter(FirstChoiceWriter):
-    """Events of the form in, Anthropic's out.
+class MessagesWriter(BlockWriter):
+    """Events of the form in, Anthropic's out."""
 
-    Args:
-        now_s: nothing here says when.
-        wants_usage: usage is always told.
-    """
-
-    __slots__ = ("_calls", "_index", "_kind", "_started")
-
-    def __init__(self, now_s: int, *, wants_usage: bool) -> None:
-        del now_s, wants_usage
-        super().__init__()
-        self._index = -1
-        self._kind = ""
-        """Of the open block; empty: none."""
-        self._calls: dict[int, int] = {}
-        self._started = False
+    __slots__ = ()
+    block_end = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
 
     def end(self) -> bytes:
         """Write what ends a complete stream."""
@@ -203,16 +190,9 @@ class MessagesWriter(FirstChoiceWriter):
         if not self._started:
             self._start(Start("", ""), out)
 
-    def _close(self, out: list[bytes]) -> None:
-        if self._kind:
-            out.append(b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index)
-            self._kind = ""
-
     def _open(self, kind: str, block: bytes, out: list[bytes]) -> None:
         self._begin(out)
-        self._close(out)
-        self._index += 1
-        self._kind = kind
+        self._next(kind, out)
         out.append(
             b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n' % (self._index, block)
         )
@@ -262,7 +242,7 @@ class MessagesWriter(FirstChoiceWriter):
         self._put(b'{"type":"citations_delta","citation":%b}' % _encode(event.citation), out)
 
     writes: ClassVar[Writes] = {
-        **FirstChoiceWriter.writes,
+        **BlockWriter.writes,
         Start: _start,
         TextDelta: _text,
         RefusalDelta: _text,
