@@ -136,6 +136,21 @@ def test_what_a_living_process_has_under_way_is_left_to_it(tmp_path: Path) -> No
     assert [line.get("killed", False) for line in lines(tmp_path)] == [False]
 
 
+def test_a_line_that_its_death_cut_is_written_whole_by_the_next_worker(tmp_path: Path) -> None:
+    """Linux looks for fatal signals between two pages of a write."""
+    pid = os.fork()
+    if not pid:
+        books = ledger(tmp_path)
+        books.begin(cast("Any", Try("r")))
+        with (tmp_path / "ledger.0").open("ab", buffering=0) as file:
+            file.write(b'{"time":"2026-11-22T14:06:52.538034Z","id":"r","attempt":1,"model":"m",')
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    ledger(tmp_path)
+
+    assert [(line["id"], line["attempt"], line["killed"]) for line in lines(tmp_path)] == [("r", 1, True)]
+
+
 def has(mock: MockProvider, requests: int) -> bool:
     return len(mock.journal) >= requests
 

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from dispatch.telemetry.appended import append, open_appended
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -169,9 +171,9 @@ def _append(ledger: Path, fd: int, line: Callable[[Sent, int], bytes]) -> None:
         known.add(number)
         out += line(sent, number)
     if out:
-        to = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        to = open_appended(str(ledger))
         try:
-            os.write(to, out)
+            append(to, out)
         finally:
             os.close(to)
 

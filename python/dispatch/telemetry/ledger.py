@@ -1,9 +1,8 @@
 """The ledger: one line for every attempt that is over, with who pays for it.
 
-JSON lines in a file per worker, `PATH.N`, each written by one call to a descriptor in append mode: a process that is killed leaves whole
-lines. The attempts that it had under way, which their providers may have executed, are booked as `unknown` by the next worker that opens
-the ledger (`telemetry.begun`). A reload opens the file anew, so that it can be rotated. Lines that the disk does not take are counted;
-their number precedes the next one.
+JSON lines in a file per worker, `PATH.N`, each of them whole or absent (`telemetry.appended`). The attempts that a killed process had
+under way, which their providers may have executed, are booked as `unknown` by the next worker that opens the ledger (`telemetry.begun`).
+A reload opens the file anew, so that it can be rotated. Lines that the disk does not take are counted; their number precedes the next one.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from dispatch.errors import ConfigError, Failure
 from dispatch.policy.booking import BOOKED, Booking, book_as
 from dispatch.policy.cost import audio_pico, cost_pico
 from dispatch.schema import Usage
+from dispatch.telemetry.appended import append, open_appended
 from dispatch.telemetry.begun import Begun, Sent, book_left_behind
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from dispatch.policy.cost import Rates
 
 __all__ = ["Attempt", "Entry", "Ledger", "Named"]
-
-_MODE = 0o640
 
 
 class Entry(Struct, omit_defaults=True, kw_only=True):
@@ -132,7 +130,7 @@ class Ledger:
         self.lost = 0
         """Lines that were not written since the last one that was."""
         try:
-            self._fd = os.open(f"{path}.{worker}", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            self._fd = open_appended(f"{path}.{worker}")
             self._begun = Begun(f"{path}.{worker}")
         except OSError as error:
             raise ConfigError("server.ledger", f"cannot open {path}.{worker}: {error.strerror}") from error
@@ -237,7 +235,7 @@ class Ledger:
         if self.lost:
             line = self._encode(_Lost(time=datetime.now(UTC), lost=self.lost)) + b"\n" + line
         try:
-            os.write(self._fd, line)
+            append(self._fd, line)
         except OSError:
             # The disk is full, or the file system gone: requests go on, and the gap is told once it can be.
             self.lost += 1
