@@ -56,6 +56,7 @@ __all__ = [
     "__version__",
     "affinity",
     "read_answer",
+    "read_question",
     "sign_rs256",
     "simulate",
     "simulated_retry",
@@ -1522,6 +1523,9 @@ QUESTIONS: Final[list[str]]
 LANGUAGES: Final[list[str]]
 """Languages that are told apart, ISO 639-1."""
 
+def read_question(body: bytes, /) -> str:
+    """The text of the last turn of the user, which is what a `Judge` reads; empty: there is none, or `body` is no JSON."""
+
 @final
 class Judge:
     """What a route asks of each request. Frozen; a call reads everything it wants in one pass."""
@@ -1560,6 +1564,9 @@ class Signals:
     @staticmethod
     def recorded(facts: dict[str, Any], /) -> Signals:
         """The signals whose `facts` were recorded. Raises `TypeError` for others."""
+
+    def near(self, route: int, similarity: float, /) -> Signals:
+        """The same with another nearest route, found by other means."""
 
     @property
     def facts(self) -> dict[str, Any]:

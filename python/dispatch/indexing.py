@@ -14,6 +14,7 @@ from dispatch.config.secrets import read_secret
 from dispatch.errors import ConfigError, DispatchError
 from dispatch.retrieve.passages import cut
 from dispatch.retrieve.qdrant import connect
+from dispatch.retrieve.static import load
 from dispatch.retrieve.store import Passage, write
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--qdrant-key", metavar="REF", default="", help="its API key, as env:NAME or file:/path")
     parser.add_argument("--chars", type=int, default=1200, metavar="N", help="longest passage (default: 1200)")
     parser.add_argument("--embed", metavar="MODEL", help="a model of the configuration that gives vectors, to find by meaning as well")
+    parser.add_argument("--embed-folder", metavar="FOLDER", help="a static model on disk that gives vectors, in the place of --embed")
     parser.add_argument("--config", metavar="FILE", help="where that model is configured (default: as of `serve`)")
 
 
@@ -47,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         files = [*_files(arguments.files)]
         passages = [Passage(_name(path), piece) for path in files for piece in cut(path.read_text(encoding="utf-8"), arguments.chars)]
-        vectors = asyncio.run(_embedded(arguments, [passage.text for passage in passages])) if arguments.embed else [None] * len(passages)
+        vectors = _vectors(arguments, [passage.text for passage in passages])
         rows = zip(passages, vectors, strict=True)
         count = _add(arguments, [*rows]) if arguments.qdrant else write(arguments.out, rows)
     except (OSError, UnicodeDecodeError, ValueError, LookupError, DispatchError) as error:
@@ -67,8 +69,10 @@ def _wrong(arguments: argparse.Namespace) -> str | None:
         return f"--chars: found {arguments.chars}, expected at least 100"
     if (arguments.out is None) == (arguments.qdrant is None):
         return "--out FILE or --qdrant URL, one of them says where the index goes"
-    if arguments.qdrant and not (arguments.embed and arguments.collection):
-        return "--qdrant needs --collection NAME, and --embed MODEL: its passages are found by vectors"
+    if arguments.embed and arguments.embed_folder:
+        return "--embed MODEL or --embed-folder FOLDER, one of them gives the vectors"
+    if arguments.qdrant and not ((arguments.embed or arguments.embed_folder) and arguments.collection):
+        return "--qdrant needs --collection NAME, and --embed MODEL or --embed-folder FOLDER: its passages are found by vectors"
     return None
 
 
@@ -89,6 +93,12 @@ def _files(given: Sequence[Path]) -> list[Path]:
 
 def _name(path: Path) -> str:
     return str(path).removeprefix("./")
+
+
+def _vectors(arguments: argparse.Namespace, texts: list[str]) -> Sequence[list[float] | None]:
+    if arguments.embed_folder:
+        return load(arguments.embed_folder, "--embed-folder").vectors(texts)
+    return asyncio.run(_embedded(arguments, texts)) if arguments.embed else [None] * len(texts)
 
 
 async def _embedded(arguments: argparse.Namespace, texts: list[str]) -> list[list[float]]:

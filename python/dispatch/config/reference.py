@@ -20,6 +20,7 @@ from dispatch.config.decode import core
 from dispatch.config.plans import ALIASES, KINDS, STRATEGIES, Affinity, Budget, Cascade, Chain, Ensemble, Fanout, Pool, Retrieve, Sticky
 from dispatch.config.plans.cascade import Doubt, Verify
 from dispatch.config.plans.chain import Words
+from dispatch.config.plans.embedder import Embedder, Folder
 from dispatch.config.plans.ensemble import Rule
 from dispatch.config.plans.fanout import Manner
 from dispatch.config.plans.retrieve import Passages, Qdrant
@@ -126,8 +127,10 @@ _PLANS: tuple[tuple[str, type[Struct]], ...] = (
     ("`retrieve`", Retrieve),
     ("The passages of `retrieve`", Passages),
     ("`index` of `retrieve`: a Qdrant", Qdrant),
+    ("`embed` of `retrieve`: a static model", Folder),
     ("`budget` (of a plan over several models)", Budget),
     ("`route`", RouteForm),
+    ("`embedder` (of a `route`)", Embedder),
     ("`rules` (of a `route`)", RuleForm),
     ("`routes` (of a `route`)", UtterancesForm),
     ("`budget` (of a `route`)", RouteBudget),

@@ -21,6 +21,7 @@ from dispatch.config.plans.retrieve import Qdrant
 from dispatch.config.secrets import read_secret
 from dispatch.errors import ConfigError, DispatchError
 from dispatch.retrieve.qdrant import Collection, connect
+from dispatch.retrieve.static import load
 from dispatch.retrieve.store import Index
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dispatch.config import Retrieve as Config
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Site, Start
+    from dispatch.retrieve.static import Static
     from dispatch.retrieve.store import Passage
 
 __all__ = ["Retrieve", "build"]
@@ -37,20 +39,21 @@ __all__ = ["Retrieve", "build"]
 class Retrieve:
     """See the module."""
 
-    __slots__ = ("_config", "_index", "_parts", "_site")
+    __slots__ = ("_config", "_index", "_parts", "_site", "_static")
 
-    def __init__(self, config: Config, parts: Sequence[Start], site: Site, index: Index | Collection) -> None:
+    def __init__(self, config: Config, parts: Sequence[Start], site: Site, index: Index | Collection, static: Static | None) -> None:
         self._config = config
         self._parts = parts
         self._site = site
         self._index = index
+        self._static = static
 
     def run(self, call: Call, failed: Failed) -> None:
         Course(call, failed, play=self._play, parts=self._parts, site=self._site, budget=self._config.budget).start()
 
     async def _play(self, course: Course) -> None:
         rule, words = self._config.passages, course.question.last_words()
-        vector = None if self._config.embed is None else await self._vector(course, words)
+        vector = await self._vector(course, words)
         try:
             found = await anyio.to_thread.run_sync(self._index.search, words, vector, rule.most)
         except LookupError as error:
@@ -68,6 +71,10 @@ class Retrieve:
         await course.relay(0, course.question.prefaced(filled(rule.prompt, passages=listed)))
 
     async def _vector(self, course: Course, words: str) -> list[float] | None:
+        if self._static is not None:
+            return self._static.vectors([words])[0]
+        if self._config.embed is None:
+            return None
         try:
             reply = await course.ask(1, Question("embeddings", {"model": course.call.model, "input": words}))
             vector = _embedding(reply.answer.body)
@@ -82,17 +89,21 @@ class Retrieve:
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Retrieve:
     """Make the plan. Raises `ConfigError`: there is no index, or it has no vectors to compare with."""
     path = f"models.{site.model}.{site.path}"
+    static = None if plan.static is None else load(plan.static.folder, f"{path}.embed.folder")
     if isinstance(plan.passages.index, Qdrant):
         here = f"{path}.index"
         secret = read_secret(plan.passages.index.api_key, os.environ, f"{here}.api_key", f"model {site.model!r}")
-        return Retrieve(plan, parts, site, connect(plan.passages.index, secret, here))
+        return Retrieve(plan, parts, site, connect(plan.passages.index, secret, here), static)
     try:
         index = Index(Path(plan.passages.index))
     except ValueError as error:
         raise ConfigError(f"{path}.index", str(error)) from None
     if plan.embed is not None and not index.dims:
         raise ConfigError(f"{path}.embed", f"{plan.passages.index} has no vectors: make it with `dispatch index --embed`")
-    return Retrieve(plan, parts, site, index)
+    if static is not None and static.dims != index.dims:
+        reason = f"{static.folder} gives {static.dims} dimensions, and {plan.passages.index} was made with {index.dims}"
+        raise ConfigError(f"{path}.embed.folder", reason)
+    return Retrieve(plan, parts, site, index, static)
 
 
 def _told(found: Sequence[Passage], max_chars: int) -> list[Passage]:

@@ -19,6 +19,7 @@ from dispatch.decisions import Step
 from dispatch.errors import DispatchError
 from dispatch.plans import choices
 from dispatch.plans.learning import Learning
+from dispatch.plans.similar import Similar
 from dispatch.routing import Judge, Signals, read_router
 from dispatch.wire.http1 import Scan
 
@@ -58,7 +59,9 @@ class Route:
             wanted.add("personal")
         difficulty = read_router("") if "difficulty" in wanted else None
         rules = [[msgspec.structs.astuple(condition) for condition in rule] for rule in config.rules]
-        self._judge = Judge(sorted(wanted), rules, difficulty, topic, learned, config.utterances)
+        self._judge = judge = Judge(sorted(wanted), rules, difficulty, topic, learned, () if config.embedder else config.utterances)
+        path = f"models.{site.model}.{site.path}.embedder"
+        self._read = judge.read if config.embedder is None else Similar(judge, config.embedder, config.utterances, path).read
         self._rows = tuple(learned.models.index(label) for label in config.labels) if learned is not None else ()
         self._candidates = [site.pools[place] for place in config.places] if config.by in {"profile", "learned"} else []
         self.learning = Learning(config, site) if config.by == "learned" else None
@@ -75,7 +78,7 @@ class Route:
         self._parts[place](call, failed)
 
     def _decide(self, call: Call) -> int:
-        signals = self._judge.read(body_of(call), call.root.declared)
+        signals = self._read(body_of(call), call.root.declared)
         board = self._board(monotonic_ns())
         seed = getrandbits(64)
         place, why, seen = self.choose(signals, board, seed)
@@ -152,7 +155,7 @@ class Route:
 
     def explain(self, body: bytes, declared: list[tuple[str, str]]) -> Step:
         """Choose for a body without sending it. Raises `BadRequest`."""
-        signals = self._judge.read(body, declared)
+        signals = self._read(body, declared)
         board = self._board(monotonic_ns())
         place, why, seen = self.choose(signals, board, 0)
         return Step(self._site.path, "route", self.config.by, self.config.names[place], why, 0, signals, board, seen)

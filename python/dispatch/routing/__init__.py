@@ -49,6 +49,7 @@ from dispatch._core import (
     Trail,
     Turns,
     Vectors,
+    read_question,
 )
 from dispatch.config import pools
 from dispatch.routing.learned import read_router
@@ -100,6 +101,7 @@ __all__ = [
     "Trail",
     "Turns",
     "Vectors",
+    "read_question",
     "read_router",
 ]
 

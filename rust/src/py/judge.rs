@@ -12,7 +12,7 @@ use super::state;
 use crate::board::Board;
 use crate::judge::shared::WORDS;
 use crate::judge::{Budget, Condition, Name, Reader, Rules, Shared, Signals, Wanted};
-use crate::signal::{MODALITIES, PERSONAL, QUESTIONS, Semantic, Shape, languages};
+use crate::signal::{MODALITIES, PERSONAL, Prompt, QUESTIONS, Semantic, Shape, languages};
 
 /// Adds the classes of this module.
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -20,9 +20,17 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("PERSONAL", PERSONAL.to_vec())?;
     module.add("QUESTIONS", QUESTIONS.to_vec())?;
     module.add("LANGUAGES", languages())?;
+    module.add_function(wrap_pyfunction!(read_question, module)?)?;
     module.add_class::<Judge>()?;
     module.add_class::<PyPacer>()?;
     module.add_class::<PySignals>()
+}
+
+/// The text that a route reads of a body; empty if there is none.
+#[pyfunction]
+#[pyo3(signature = (body, /))]
+fn read_question(body: &[u8]) -> String {
+    Prompt::read(body, false).map(|prompt| prompt.question).unwrap_or_default()
 }
 
 type ConditionIn = (String, f64, f64, Vec<String>, bool);
@@ -113,6 +121,11 @@ impl PySignals {
             nearest: get("nearest")?.extract()?,
             declared: get("declared")?.extract()?,
         }))
+    }
+
+    #[pyo3(signature = (route, similarity, /))]
+    fn near(&self, route: usize, similarity: f32) -> Self {
+        Self(Signals { nearest: Some((route, similarity)), ..self.0.clone() })
     }
 
     #[getter]

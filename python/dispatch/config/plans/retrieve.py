@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from dispatch.config import plans
 from dispatch.config.decode import decode, join
 from dispatch.config.plans.asking import Budget, budget_of, check_keys
+from dispatch.config.plans.embedder import Folder
 from dispatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Retrieve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     """Which passages: its keys stand here themselves."""
     embed: plans.Plan | None = None
     """Gives the vector of the question, by the model that the index was made with. Left out: passages are found by their words alone."""
+    static: Folder | None = None
+    """A model on disk in the place of that plan; written as `embed: {folder: PATH}`."""
     budget: Budget | None = None
     """What it may spend on a request."""
 
@@ -95,5 +98,13 @@ def build(builder: Builder, form: object, path: str) -> Retrieve:
         if passages.index.api_key and not passages.index.api_key.startswith(("env:", "file:")):
             # What stands there may be the key itself, and is not shown.
             raise ConfigError(join(join(path, "index"), "api_key"), "expected env:NAME or file:/path")
-    embed = builder.plan(found["embed"], join(path, "embed")) if "embed" in found else None
-    return Retrieve(then=builder.plan(found["plan"], join(path, "plan")), passages=passages, embed=embed, budget=budget_of(found, path))
+    then, budget, form, here = (
+        builder.plan(found["plan"], join(path, "plan")),
+        budget_of(found, path),
+        found.get("embed"),
+        join(path, "embed"),
+    )
+    if isinstance(form, dict) and "folder" in form:
+        return Retrieve(then=then, passages=passages, static=decode(form, Folder, here), budget=budget)
+    embed = builder.plan(form, here) if "embed" in found else None
+    return Retrieve(then=then, passages=passages, embed=embed, budget=budget)

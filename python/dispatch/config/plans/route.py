@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from dispatch.config import plans
 from dispatch.config.decode import decode, join, nearest, shown
 from dispatch.config.plans.conditions import Condition, conditions, first_dead
+from dispatch.config.plans.embedder import Embedder
 from dispatch.config.plans.profiles import profile_of, read_profiles
 from dispatch.errors import ConfigError
 
@@ -75,8 +76,10 @@ class RouteForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of `classifier`: the plan of each class."""
     routes: dict[str, UtterancesForm] = {}
     """Of `semantic`: routes by name."""
+    embedder: Embedder | None = None
+    """Of `semantic`: compares texts by what they mean. Left out: by hashed words and word pairs."""
     threshold: Annotated[float, Meta(ge=0, le=1)] = 0.15
-    """Of `semantic` and `classifier`: where the best is less similar, or less likely, the default is taken."""
+    """Of `semantic` and `classifier`: where the best is less similar, or less likely, the default is taken. An `embedder` has its own."""
     cost_weight: Annotated[float, Meta(ge=0)] = 0.3
     """Of `learned`: expected quality that the dearest candidate's cost is worth: a cheaper one that is not worse by more is taken."""
     costs: dict[str, Annotated[float, Meta(ge=0)]] = {}
@@ -105,6 +108,7 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
     labels: tuple[str, ...] = ()
     """The name of each class, route or candidate."""
     utterances: tuple[tuple[str, ...], ...] = ()
+    embedder: Embedder | None = None
     prefer: dict[str, float] = {}
     axes: tuple[str, ...] = ()
     profiles: tuple[dict[str, float], ...] = ()
@@ -171,7 +175,7 @@ _KEYS = {
     "rules": {"rules"},
     "profile": {"among", "prefer", "profiles"},
     "classifier": {"router", "classes", "threshold"},
-    "semantic": {"routes", "threshold"},
+    "semantic": {"routes", "threshold", "embedder"},
     "learned": {"router", "among", "cost_weight", "costs", "budget"},
 }
 _COMMON = {"by", "default", "private", "personal", "router"}
@@ -242,7 +246,8 @@ def _semantic(_: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[st
         "places": places,
         "labels": tuple(given.routes),
         "utterances": tuple(route.utterances for route in given.routes.values()),
-        "threshold": given.threshold,
+        "embedder": given.embedder,
+        "threshold": given.threshold if given.embedder is None else given.embedder.threshold,
     }
 
 

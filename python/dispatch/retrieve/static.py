@@ -1,0 +1,79 @@
+"""Static embeddings: a table with a vector for each token of a vocabulary; a text is the mean of its tokens' (`dispatch-llm[embed]`).
+
+The package model2vec reads and applies the table; no network is asked for anything. A prompt of 400 characters takes some 100 us, most
+of them to cut it into tokens; of a long one only as much is read as the model's own limit allows (512 tokens if it names none).
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dispatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Static", "load"]
+
+_BATCH = 1024
+
+
+def load(folder: str, path: str) -> Static:
+    """Read the model in `folder`; one that was read before, and has not changed since, is the same.
+
+    Raises:
+        ConfigError: at `path`; the extra is not installed, or there is no such model.
+    """
+    # With several of them, threads of tokenizers are no help to one short text, and they do not survive a fork.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        package = import_module("model2vec")
+    except ModuleNotFoundError:
+        raise ConfigError(path, "needs the package model2vec: pip install 'dispatch-llm[embed]'") from None
+    place = Path(folder)
+    if not place.is_dir():
+        # The package would take what is no folder for the name of a model on a hub.
+        raise ConfigError(path, f"found {folder!r}, expected a folder with a static model (config.json, tokenizer.json, model.safetensors)")
+    try:
+        age_ns = max((file.stat().st_mtime_ns for file in place.iterdir()), default=0)
+        return _read(package, str(place.resolve()), age_ns)
+    except Exception as error:  # noqa: BLE001  # whatever the readers of its three files raise: there is no model to use
+        raise ConfigError(path, f"no static model in {folder}: {error}") from None
+
+
+@lru_cache(maxsize=8)
+def _read(package: Any, folder: str, age_ns: int) -> Static:  # noqa: ANN401  # of a package that may not be there
+    del age_ns  # A part of the key.
+    # Of its `force_download`: there is nothing to download, and nothing may be.
+    return Static(folder, package.StaticModel.from_pretrained(folder, force_download=False))
+
+
+class Static:
+    """A model. Used by one thread at a time.
+
+    Attributes:
+        folder: where it stands.
+        dims: of its vectors.
+    """
+
+    __slots__ = ("_model", "dims", "folder")
+
+    def __init__(self, folder: str, model: Any) -> None:  # noqa: ANN401  # as above
+        self._model = model
+        self.folder = folder
+        self.dims = int(model.dim)
+
+    def rows(self, texts: Sequence[str]) -> bytes:
+        """Return the vectors of texts as little-endian float32, one after the other. A text without a known token has zeros."""
+        found = self._model.encode([*texts], batch_size=_BATCH, use_multiprocessing=False)
+        return bytes(found.astype("<f4", copy=False).tobytes())
+
+    def vectors(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return the vectors of texts."""
+        flat = array("f", self.rows(texts))
+        return [flat[at : at + self.dims].tolist() for at in range(0, len(flat), self.dims)]
