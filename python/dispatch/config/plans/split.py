@@ -47,7 +47,7 @@ class ShadowForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     plan: Any
     """Answers the client."""
     mirror: Any
-    """Is asked the same; its answer is compared, noted in the decision's record and thrown away."""
+    """Is asked the same; its answer, also a streamed one, is compared, noted in the decision's record and thrown away."""
     share: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Of the requests that are mirrored."""
 
