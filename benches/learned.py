@@ -16,9 +16,9 @@ import statistics
 from pathlib import Path
 from time import perf_counter
 
-from dispatch.learn.measures import Point, aiq, choices, hull
+from dispatch.learn.measures import SWEEP, Point, aiq, hull
 from dispatch.learn.table import Table, read
-from dispatch.routing import LearnedRouter
+from dispatch.routing import LearnedRouter, priced_points
 
 COSTS = {
     "gemini-1.5-pro-002": 1.25,
@@ -86,12 +86,7 @@ def measured(table: Table, seed: int) -> tuple[tuple[float, float, float, float]
 
 def points(expected: list[list[float]], test: Table) -> list[Point]:
     """Cost and quality at each price."""
-    costs = list(COSTS.values())
-    rows = len(test.scores)
-    return [
-        (sum(costs[at] for at in made) / rows, sum(row[at] for row, at in zip(test.scores, made, strict=True)) / rows)
-        for made in choices(expected, costs)
-    ]
+    return priced_points(expected, test.scores, list(COSTS.values()), SWEEP, 0, 0)[0]
 
 
 def area(found: list[Point]) -> float:
@@ -113,15 +108,8 @@ def reach(found: list[Point], test: Table) -> float:
 
 def interval(expected: list[list[float]], test: Table, seed: int) -> tuple[float, float]:
     """The middle 95 % of AIQ over resampled prompts of one split."""
-    costs = list(COSTS.values())
-    rows = [[(costs[at], row[at]) for row, at in zip(test.scores, made, strict=True)] for made in choices(expected, costs)]
-    chance = random.Random(seed)
-    every = range(len(test.scores))
-    found = []
-    for _ in range(RESAMPLES):
-        drawn = chance.choices(every, k=len(every))
-        sums = [(sum(row[at][0] for at in drawn) / len(drawn), sum(row[at][1] for at in drawn) / len(drawn)) for row in rows]
-        found.append(area(sums))
+    _, *drawn = priced_points(expected, test.scores, list(COSTS.values()), SWEEP, RESAMPLES, seed)
+    found = [area(drawn_points) for drawn_points in drawn]
     found.sort()
     return found[int(0.025 * RESAMPLES)], found[int(0.975 * RESAMPLES) - 1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import TYPE_CHECKING, Any, Self
 
 import anthropic
@@ -13,6 +15,9 @@ from dispatch.combine.reply import events_of
 from dispatch.dialects.form import Answer, Choice, Text, Usage
 from dispatch.dialects.table import DIALECTS
 from dispatch.dialects.target import Losses
+from dispatch.server.frames import event_frame
+
+from tests.contract.boto import made
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -50,14 +55,24 @@ class Native:
         path, body = request.path, await request.json()
         self.asked.append((path, body))
         door = next(name for end, name in _ENDS.items() if path.endswith(end))
-        model = path.rpartition("/")[2].partition(":")[0] if door == "generate" else body["model"]
+        model = (
+            path.rpartition("/")[2].partition(":")[0]
+            if door == "generate"
+            else path.split("/")[-2]
+            if door == "converse"
+            else body["model"]
+        )
         choice = Choice(parts=[Text(text=self._says(model, body))], finish="stop")
         form = Answer(id="r1", model=model, choices=[choice], usage=Usage(input=100, output=10))
-        is_stream = ":stream" in path or (body.get("stream", door.startswith("ollama")) is True)
+        is_stream = ":stream" in path or path.endswith("-stream") or (body.get("stream", door.startswith("ollama")) is True)
         dialect = DIALECTS[door]
         if not is_stream:
             return web.Response(body=dialect.write_answer(form, 1, Losses(drops=True)), content_type="application/json")
         writer = dialect.writer(1, wants_usage=True)
+        if door == "converse":
+            told = (json.loads(line[6:]) for line in (writer.write(events_of(form)) + writer.end()).splitlines() if line[:6] == b"data: ")
+            frames = [event_frame(name.encode(), json.dumps(value).encode()) for event in told for name, value in event.items()]
+            return web.Response(body=b"".join(frames), content_type="application/vnd.amazon.eventstream")
         kind = "application/x-ndjson" if dialect.is_lines else "text/event-stream"
         return web.Response(body=writer.write(events_of(form)) + writer.end(), content_type=kind)
 
@@ -69,6 +84,8 @@ _ENDS = {
     "/v1/messages": "messages",
     ":generateContent": "generate",
     ":streamGenerateContent": "generate",
+    "/converse": "converse",
+    "/converse-stream": "converse",
     "/api/chat": "ollama",
     "/api/generate": "ollama_generate",
 }
@@ -162,6 +179,19 @@ async def _ollama_generate(root: str, models: Sequence[str], stream: bool) -> li
         await sdk._client.aclose()
 
 
+async def _converse(root: str, models: Sequence[str], stream: bool) -> list[str]:
+    def one(model: str) -> str:
+        turns = [{"role": "user", "content": [{"text": WORDS}]}]
+        if not stream:
+            said = made(root, lambda sdk: sdk.converse(modelId=model, messages=turns))
+            return str(said["output"]["message"]["content"][0]["text"])
+        events = made(root, lambda sdk: [*sdk.converse_stream(modelId=model, messages=turns)["stream"]])
+        deltas = [event["contentBlockDelta"]["delta"] for event in events if "contentBlockDelta" in event]
+        return "".join(delta.get("text", "") for delta in deltas)
+
+    return [await asyncio.to_thread(one, model) for model in models]
+
+
 SPEAKERS: dict[str, Callable[[str, Sequence[str], bool], Awaitable[list[str]]]] = {
     "chat": _chat,
     "responses": _responses,
@@ -170,5 +200,6 @@ SPEAKERS: dict[str, Callable[[str, Sequence[str], bool], Awaitable[list[str]]]] 
     "ollama": _ollama,
     "completions": _completions,
     "ollama_generate": _ollama_generate,
+    "converse": _converse,
 }
 """By dialect: asks models `WORDS`, whole or as streams, and returns the texts of their answers."""

@@ -11,6 +11,7 @@ import google.genai.errors
 import ollama
 import openai
 import pytest
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # botocore has no types
 
 from tests.contract.inside import sidecar
 from tests.contract.recordings import ask
@@ -37,6 +38,7 @@ PROVIDERS = {
     "ollama": "ollama",
     "completions": "openai_compatible",
     "ollama_generate": "ollama",
+    "converse": "bedrock",
 }
 PLANS: dict[str, Any] = {
     "corrected": {"cascade": {"steps": ["a", "b"], "hand_on": "Mend it.", "escalate_if": {"verify": {"regex": "nothing like it"}}}},
@@ -93,7 +95,7 @@ async def test_each_plan_answers_at_each_door(door: str, is_native: bool, stream
 def check_bodies(door: str, native: Native) -> None:
     """What plans change is said in the dialect's own words, and what a path says is not said again."""
     for _, body in native.asked:
-        assert door != "generate" or not {"model", "stream"} & body.keys()
+        assert door not in ("generate", "converse") or not {"model", "stream"} & body.keys()
         assert not door.startswith("ollama") or isinstance(body["stream"], bool)
     corrected = next(said for _, body in native.asked if "Mend it." in (said := json.dumps(body)))
     answer = corrected.index("\\n\\na\\n\\n") if door in ("completions", "ollama_generate") else corrected.index('"a"')
@@ -124,6 +126,7 @@ async def test_a_plan_without_an_answer_is_an_error_of_each_dialect(native: Nati
         "ollama": ollama.ResponseError,
         "completions": openai.InternalServerError,
         "ollama_generate": ollama.ResponseError,
+        "converse": ClientError,
     }
     async with sidecar(tmp_path, setting, {"UP": "sk-up-0123456789"}) as port:
         for door, error in errors.items():

@@ -128,6 +128,8 @@ ROWS = ['{"p": "one \\u2028 \\ud83c\\udf89", "s": [1, 0], "cost": [3, 4]}', '{"p
         ('{"models": ["a", "b"], "costs": {"a": 1, "b": 2.5}, "meta": {"label": "a word"}}', {"a": 1.0, "b": 2.5}),
         ('{"models": ["a", "b"], "costs": [1, 2.5]}', {"a": 1.0, "b": 2.5}),
         ('\ufeff{"meta": "x", "models": ["a", "b"]}', {}),
+        ('{"models": ["a", "b"], "costs": null}', {}),
+        ('{"models": ["a", "b"], "costs": {"a": 1, "of nobody here": 9}}', {"a": 1.0}),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
@@ -159,3 +161,49 @@ def test_what_is_wrong_with_a_table_is_said_with_its_line(tmp_path: Path, lines:
     path.write_text("\n".join(lines))
     with pytest.raises(ConfigError, match=re.escape(reason)):
         read(path)
+
+
+@pytest.mark.parametrize(("kinds", "groups"), [(("x", "y"), ["x", "y"]), ((1, 2), ["1", "2"]), ((None, 2), []), ((None, None), [])])
+def test_kinds_may_be_numbers_and_may_be_missing(tmp_path: Path, kinds: tuple[object, object], groups: list[str]) -> None:
+    path = tmp_path / "table"
+    path.write_text("\n".join(map(json.dumps, [{"models": ["a", "b"]}, *({"p": "x", "s": [0, 1], "g": kind} for kind in kinds)])))
+    assert read(path).groups == groups
+
+
+def evaluated(table: Path, router: Path, *flags: str) -> int:
+    page = str(router.with_name("page.html"))
+    return main(["evaluate", str(table), "--router", str(router), "--report", page, "--resamples", "5", *flags])
+
+
+def test_a_router_that_never_saw_the_pair_still_knows_which_prompts_are_hard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train, test = table_file(tmp_path, "train.jsonl.gz", 120, 1), table_file(tmp_path, "test.jsonl", 60, 2)
+    test.write_bytes(gzip.decompress(test.read_bytes()).replace(b'"weak", "strong"', b'"small", "large"'))
+    router = tmp_path / "router.bin"
+    assert main(["train", str(train), "--out", str(router)]) == 0
+    capsys.readouterr()
+
+    assert evaluated(test, router, "--weak", "small", "--strong", "large", "--json") == 0
+
+    told = capsys.readouterr()
+    assert json.loads(told.out)["apgr"] > 0.7
+    assert "not trained on small, large" in told.err
+
+
+def test_tables_that_nothing_can_be_measured_on_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    router = tmp_path / "router.bin"
+    assert main(["train", str(table_file(tmp_path, "train.jsonl.gz", 40, 1)), "--out", str(router)]) == 0
+
+    for rows in (0, 1):
+        assert evaluated(table_file(tmp_path, "few.jsonl.gz", rows, 2), router, "--weak", "weak", "--strong", "strong") == 2
+        assert f"found {rows} prompts, expected two or more" in capsys.readouterr().err
+    assert evaluated(table_file(tmp_path, "two.jsonl.gz", 2, 2), router, "--weak", "weak", "--strong", "strong") == 0
+    assert evaluated(table_file(tmp_path, "two.jsonl.gz", 2, 2), router, "--weak", "weak", "--strong", "weak") == 2
+    assert "expected two models" in capsys.readouterr().err
+
+
+def test_models_without_a_cost_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, router = table_file(tmp_path, "train.jsonl.gz", 40, 1), tmp_path / "router.bin"
+    assert main(["train", str(table), "--out", str(router)]) == 0
+
+    assert evaluated(table, router, "--weak", "weak", "--strong", "strong", "--cost", "weak=1", "--cost", "strong=2") == 0
+    assert "1 of 3 models have no cost" in capsys.readouterr().err

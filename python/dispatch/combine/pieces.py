@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Input", "Piece", "merged", "pieces_of"]
 
-_KINDS = {"image": "image", "image_url": "image", "input_image": "image", "input_audio": "audio", "document": "file", "file": "file"}
+_KINDS = {
+    "image": "image",
+    "image_url": "image",
+    "input_image": "image",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "video_url": "video",
+    "document": "file",
+    "file": "file",
+}
+"""By the type of a part."""
+_MEMBERS = {"image": "image", "video": "video", "audio": "audio", "document": "file"}
+"""By its only member, as Converse has it."""
 _MEDIA = frozenset(("image", "audio", "video"))
 
 
@@ -88,7 +100,9 @@ def _kind(part: Tree) -> str:
         if isinstance(part.get(key), dict):
             word = str(part[key].get("mimeType") or part[key].get("mime_type") or "").partition("/")[0]
             return word if word in _MEDIA else "file"
-    return _KINDS.get(str(part.get("type")), "file")
+    if "type" not in part:
+        return next((kind for name, kind in _MEMBERS.items() if name in part), "file")
+    return _KINDS.get(str(part["type"]), "file")
 
 
 def _parted(texts: list[str]) -> tuple[str, str]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DOORS", "Question", "door_of", "filled"]
 
-DOORS = frozenset((*TONGUES, "generate_stream"))
+DOORS = frozenset((*TONGUES, "generate_stream", "converse_stream"))
 """Doors whose requests can be asked of several models."""
 
 

@@ -180,6 +180,41 @@ class _Generate(Tongue):
         return _whole(config.get("maxOutputTokens")) * (_whole(config.get("candidateCount")) or 1)
 
 
+class _Converse(Tongue):
+    """Bedrock's Converse. A part is told by its only member; whether it is a stream stands in the path."""
+
+    def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
+        del with_usage
+        return tree | {"stream": True}
+
+    def sampled(self, tree: Tree, changes: Tree) -> Tree:
+        # A seed has no place beside these.
+        own = {key: value for key, value in changes.items() if key != "seed"}
+        return tree | {"inferenceConfig": (tree.get("inferenceConfig") or {}) | own}
+
+    def with_logprobs(self, tree: Tree) -> Tree:
+        """The dialect has no word for it."""
+        return tree
+
+    def turn(self, role: str, text: str) -> Tree:
+        return {"role": role, "content": [self.text_part(text)]}
+
+    def with_parts(self, turn: Tree, parts: list[Tree]) -> Tree:
+        return turn | {"content": parts}
+
+    def text_part(self, text: str) -> Tree:
+        return {"text": text}
+
+    def prefaced(self, tree: Tree, text: str) -> Tree:
+        return tree | {"system": [self.text_part(text), *(tree.get("system") or ())]}
+
+    def limited(self, tree: Tree, max_tokens: int | None) -> Tree:
+        return {"inferenceConfig": {"maxTokens": max_tokens}} if max_tokens else {}
+
+    def longest(self, tree: Tree) -> int:
+        return _whole((tree.get("inferenceConfig") or {}).get("maxTokens"))
+
+
 class _Responses(Tongue):
     """OpenAI's responses."""
 
@@ -311,6 +346,7 @@ TONGUES: Mapping[str, Tongue] = {
     "chat": Tongue(),
     "messages": _Messages(),
     "generate": _Generate(),
+    "converse": _Converse(),
     "responses": _Responses(),
     "ollama": _Ollama(),
     "completions": _Completions(),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from dispatch.learn.measures import Curve, Point, aiq, apgr, choices, cpt, curve, interval, shares
+from dispatch.learn.measures import SWEEP, Curve, Point, aiq, apgr, cpt, curve, interval, shares
 from dispatch.learn.nearest import Nearest
+from dispatch.routing import priced_points, resampled_gaps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Study", "Value"]
 
 _SEED = 20_240_626
-_AIQ_RESAMPLES = 60
-"""A resample of AIQ sums up every price of the sweep: fewer of them do."""
 
 
 def _half(found: Curve) -> float:
@@ -88,8 +87,7 @@ class Study:
     def rows(self, router: LearnedRouter, trained: Table | None) -> list[Row]:
         """Measure the router, which comes first, and the baselines."""
         prompts = self.table.prompts
-        places = [router.models.index(name) if name in router.models else -1 for name in self.table.models]
-        expected = [[scores[at] if at >= 0 else 0.0 for at in places] for scores in map(router.scores, prompts)]
+        expected = self._expected(router)
         chance = Random(_SEED)
         coins = [chance.random() for _ in prompts]
         always = self._means(self.table)
@@ -103,6 +101,27 @@ class Study:
             self._row("nearest prompts", self._learned(lambda table: Nearest(table).scores, trained)),
             self._row("oracle", self.table.scores),
         ]
+
+    def unknown(self, router: LearnedRouter) -> list[str]:
+        """Models that the router never saw."""
+        return [name for name in self.table.models if name not in router.models]
+
+    def _expected(self, router: LearnedRouter) -> list[list[float]]:
+        """What the router expects of each model.
+
+        Of a pair that it does not know both of, it still knows how hard a prompt is: the strong model is expected to be right, the others
+        as often as those that it knows are in the mean. So a strong call gains the more, the harder the prompt.
+        """
+        places = [router.models.index(name) if name in router.models else -1 for name in self.table.models]
+        by_hardness = bool({self.weak, self.strong} & {*self.unknown(router)})
+        rows = []
+        for scores in map(router.scores, self.table.prompts):
+            mean = sum(scores) / len(scores)
+            row = [scores[at] if at >= 0 and not by_hardness else mean for at in places]
+            if by_hardness:
+                row[self._dear] = 1.0
+            rows.append(row)
+        return rows
 
     @property
     def _dear(self) -> int:
@@ -138,35 +157,18 @@ class Study:
         gains = [row[dear] - row[weak] for row in expected]
         found = curve(gains, self._weak, self._strong)
         area, half, most = (
-            Value(measure(found), *interval(sample)) for measure, sample in zip(_MEASURES, self._resample(gains), strict=True)
+            Value(measure(found), *interval(sample)) for measure, sample in zip(_MEASURES, self._resample(found), strict=True)
         )
         points, quality = self._quality(expected)
         return Row(name, area, half, most, quality, shares(found), points)
 
-    def _resample(self, gains: Sequence[float]) -> list[list[float]]:
-        chance = Random(_SEED)
-        values: list[list[float]] = [[] for _ in _MEASURES]
-        for _ in range(self._resamples):
-            drawn = chance.choices(range(len(gains)), k=len(gains))
-            one = curve([gains[at] for at in drawn], [self._weak[at] for at in drawn], [self._strong[at] for at in drawn])
-            for sample, measure in zip(values, _MEASURES, strict=True):
-                sample.append(measure(one))
-        return values
+    def _resample(self, found: Curve) -> list[list[float]]:
+        """APGR, CPT50 and CPT80 of each resample, in a list for each of the three."""
+        gaps = resampled_gaps(found.weak, found.strong, self._resamples, _SEED)
+        return [[gap[at] for gap in gaps] for at in range(len(_MEASURES))]
 
     def _quality(self, expected: Sequence[Sequence[float]]) -> tuple[list[Point], Value]:
         """Cost and quality at each price of the sweep, and the area under them."""
         low, high = min(self.costs), max(self.costs)
-        picked = choices(expected, self.costs)
-        scores = [[row[at] for row, at in zip(self.table.scores, made, strict=True)] for made in picked]
-        costs = [[self.costs[at] for at in made] for made in picked]
-
-        def points(drawn: Sequence[int]) -> list[Point]:
-            return [
-                (sum(cost[at] for at in drawn) / len(drawn), sum(score[at] for at in drawn) / len(drawn))
-                for cost, score in zip(costs, scores, strict=True)
-            ]
-
-        chance, every = Random(_SEED), range(len(self.table.prompts))
-        samples = [aiq(points(chance.choices(every, k=len(every))), low, high) for _ in range(min(_AIQ_RESAMPLES, self._resamples))]
-        whole = points(every)
-        return whole, Value(aiq(whole, low, high), *interval(samples))
+        whole, *drawn = priced_points(expected, self.table.scores, self.costs, SWEEP, self._resamples, _SEED)
+        return whole, Value(aiq(whole, low, high), *interval([aiq(points, low, high) for points in drawn]))

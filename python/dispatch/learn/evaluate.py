@@ -40,22 +40,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate, print, write the page."""
-    table = read(arguments.table)
+    table = _prompts(arguments.table)
     router = _router(arguments.router)
     costs = _costs(arguments, table)
     study = Study(table.only(tuple(costs)), costs, (arguments.weak, arguments.strong), max(0, arguments.resamples))
-    trained = read(arguments.train).only(tuple(costs)) if arguments.train else None
+    trained = _prompts(arguments.train).only(tuple(costs)) if arguments.train else None
     rows = study.rows(router, trained)
+    for note in _notes(study, router, table):
+        print(f"note: {note}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(_numbers(rows), indent=1))
     else:
         print(_text(study, rows, without_train=trained is None))
     try:
-        arguments.report.write_text(page_of(study, rows, str(arguments.table)))
+        arguments.report.write_text(page_of(study, rows, str(arguments.table)), encoding="utf-8")
     except OSError as error:
         print(f"dispatch: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _prompts(path: Path) -> Table:
+    """Read a table with enough in it for the baselines that learn from the half which they are not measured on."""
+    table = read(path)
+    if len(table.prompts) < 2:
+        raise ConfigError(str(path), f"found {len(table.prompts)} prompts, expected two or more")
+    return table
+
+
+def _notes(study: Study, router: LearnedRouter, table: Table) -> list[str]:
+    """What a reader of the numbers has to know of the models."""
+    notes = []
+    unknown = study.unknown(router)
+    if study.weak in unknown or study.strong in unknown:
+        notes.append(f"the router was not trained on {', '.join(unknown)}: it chooses by how hard a prompt is for the models that it knows")
+    elif unknown:
+        notes.append(f"the router was not trained on {', '.join(unknown)}: it expects what the models that it knows reach in the mean")
+    left = len(table.models) - len(study.table.models)
+    if left:
+        notes.append(f"{left} of {len(table.models)} models have no cost and are left out; AIQ is over {', '.join(study.table.models)}")
+    return notes
 
 
 def _router(path: Path) -> LearnedRouter:
@@ -67,6 +91,8 @@ def _router(path: Path) -> LearnedRouter:
 
 def _costs(arguments: argparse.Namespace, table: Table) -> dict[str, float]:
     """Cost by model, the pair among them. With none told, a call to the strong model costs one and the weak one nothing."""
+    if arguments.weak == arguments.strong:
+        raise ConfigError("--strong", f"found {arguments.strong!r} for both, expected two models")
     costs = dict(table.costs)
     for text in arguments.cost:
         name, _, number = text.rpartition("=")

@@ -17,7 +17,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SWEEP", "Curve", "Point", "aiq", "apgr", "choices", "cpt", "curve", "hull", "interval"]
+__all__ = ["SWEEP", "Curve", "Point", "aiq", "apgr", "cpt", "curve", "hull", "interval"]
 
 Point = tuple[float, float]
 
@@ -59,20 +59,6 @@ def cpt(found: Curve, reach: float) -> float:
     """Smallest share of strong calls with a PGR of `reach`; nan if none has it."""
     values = shares(found)
     return next((at / (len(values) - 1) for at, value in enumerate(values) if value >= reach), math.nan)
-
-
-def choices(expected: Sequence[Sequence[float]], costs: Sequence[float]) -> list[list[int]]:
-    """For each price of `SWEEP`, the model that each prompt goes to: the one with the most quality less cost."""
-    dearest = max(costs) or 1.0
-    cheapest = min(range(len(costs)), key=lambda at: (costs[at], at))
-    made = []
-    for price in SWEEP:
-        if math.isinf(price):
-            made.append([cheapest] * len(expected))
-            continue
-        toll = [price * cost / dearest for cost in costs]
-        made.append([max(range(len(row)), key=lambda at, row=row, toll=toll: row[at] - toll[at]) for row in expected])  # type: ignore[misc]
-    return made
 
 
 def hull(points: Sequence[Point]) -> list[Point]:

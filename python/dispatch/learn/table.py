@@ -1,7 +1,8 @@
 """Tables of prompts with the scores of models: JSON lines, gzip'd or not.
 
 The first line is `{"models": [...]}`, maybe with `"costs": {...}` and notes; each other one `{"p": prompt, "s": [score, ...]}` in the
-order of the models, maybe with `"g"`, the kind of the prompt. Costs may also be a list in that order, and scores `true` and `false`.
+order of the models, maybe with `"g"`, the kind of the prompt (a text or a number). Costs may also be a list in that order, and scores
+`true` and `false`.
 Further keys are left alone. Examples of classes have no such head: each line is `{"p": prompt, "label": class}`.
 """
 
@@ -32,13 +33,13 @@ _Cost = Annotated[float, Meta(ge=0)]
 
 class _Head(Struct):
     models: Annotated[tuple[str, ...], Meta(min_length=2)]
-    costs: dict[str, _Cost] | tuple[_Cost, ...] = {}
+    costs: dict[str, _Cost] | tuple[_Cost, ...] | None = None
 
 
 class _Line(Struct):
     p: str
     s: tuple[float | bool, ...]
-    g: str = ""
+    g: str | int | None = None
 
 
 class _Label(Struct):
@@ -97,12 +98,14 @@ def read(path: Path) -> Table:
         raise ConfigError(f"{path}:1", f"found the model {twice!r} twice")
     if isinstance(head.costs, tuple) and len(head.costs) != len(head.models):
         raise ConfigError(f"{path}:1", f"found {len(head.costs)} costs, expected {len(head.models)}, one for each model")
-    costs = dict(zip(head.models, head.costs, strict=True)) if isinstance(head.costs, tuple) else head.costs
+    told = dict(zip(head.models, head.costs, strict=True)) if isinstance(head.costs, tuple) else head.costs or {}
+    # Others sell models that this table has no scores of: their list of prices may be longer.
+    costs = {name: cost for name, cost in told.items() if name in head.models}
     found = [_decode(path, number, line, _Line) for number, line in enumerate(lines[1:], 2) if line.strip()]
     for number, line in enumerate(found, 2):
         if len(line.s) != len(head.models):
             raise ConfigError(f"{path}:{number}", f"found {len(line.s)} scores, expected {len(head.models)}, one for each model")
-    groups = [line.g for line in found]
+    groups = ["" if line.g is None else str(line.g) for line in found]
     return Table(
         head.models, [line.p for line in found], [tuple(map(float, line.s)) for line in found], groups if all(groups) else [], costs
     )

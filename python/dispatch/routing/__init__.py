@@ -49,7 +49,9 @@ from dispatch._core import (
     Trail,
     Turns,
     Vectors,
+    priced_points,
     read_question,
+    resampled_gaps,
 )
 from dispatch.config import pools
 from dispatch.routing.learned import read_router
@@ -101,8 +103,10 @@ __all__ = [
     "Trail",
     "Turns",
     "Vectors",
+    "priced_points",
     "read_question",
     "read_router",
+    "resampled_gaps",
 ]
 
 REFUSED = len(FAILURES)

@@ -5,6 +5,7 @@
 mod artefact;
 mod calibrate;
 mod examples;
+mod measure;
 mod ridge;
 mod router;
 #[cfg(test)]
@@ -12,5 +13,6 @@ mod tests;
 mod train;
 
 pub use artefact::ArtefactError;
+pub use measure::{Gap, Pair, Sweep};
 pub use router::Router;
 pub use train::{Table, TrainError, train};

@@ -9,6 +9,10 @@ const SHARPNESS: f32 = 12.0;
 /// How much of a score comes from the groups' means where groups were given, the rest from the prompt's own words: before curves are fitted.
 const GROUP_PART: f32 = 0.5;
 
+/// Of rows of buckets in a file, with what each bucket weighs: 44 models and groups have all buckets, more have those that say the most.
+/// Names, means and bits come on top; the whole stays below 3 MB.
+pub(super) const MOST_BYTES: usize = 2_800_000;
+
 /// What was learned. Weights are whole numbers from -127 to 127, times their head's scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Router {
@@ -42,11 +46,12 @@ impl Router {
     pub(super) fn pack(parts: Parts, columns: &[Vec<f32>]) -> Self {
         let Parts { models, groups, means, group_means, group_shares, mut scales, curves } = parts;
         let heads: Vec<f32> = columns.iter().map(|weights| scale_of(weights)).collect();
+        let kept = kept_buckets(columns);
         let mut places = vec![UNSEEN; COLUMNS];
         let mut packed = Vec::new();
         let mut rows = 0;
         for (at, place) in places.iter_mut().enumerate() {
-            if at < BUCKETS && columns.iter().all(|weights| weights[at] == 0.0) {
+            if at < BUCKETS && !kept[at] {
                 scales.idf[at] = UNKNOWN_IDF;
                 continue;
             }
@@ -152,6 +157,22 @@ fn softmax(scores: &[f32], means: &[f32]) -> Vec<f32> {
     let weights: Vec<f32> = sharp.iter().map(|score| (score - most).exp()).collect();
     let sum: f32 = weights.iter().sum();
     weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// The buckets that training saw; where a row for each would be too much, those whose weights are the largest together.
+fn kept_buckets(columns: &[Vec<f32>]) -> Vec<bool> {
+    let size = |at: usize| columns.iter().map(|weights| weights[at].abs()).sum::<f32>();
+    let mut seen: Vec<(usize, f32)> = (0..BUCKETS).map(|at| (at, size(at))).filter(|(_, size)| *size > 0.0).collect();
+    let most = MOST_BYTES / (columns.len() + size_of::<f32>());
+    if seen.len() > most {
+        seen.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
+        seen.truncate(most);
+    }
+    let mut kept = vec![false; BUCKETS];
+    for (at, _) in seen {
+        kept[at] = true;
+    }
+    kept
 }
 
 fn scale_of(weights: &[f32]) -> f32 {

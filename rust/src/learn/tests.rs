@@ -1,5 +1,8 @@
+use super::examples::COLUMNS;
+use super::router::{Parts, UNSEEN};
 use super::{Router, Table, train};
 use crate::rng::Rng;
+use crate::signal::BUCKETS;
 
 const EASY: [&str; 4] = ["apple", "banana", "cherry", "plum"];
 const HARD: [&str; 4] = ["integral", "manifold", "tensor", "lemma"];
@@ -89,4 +92,30 @@ fn scores_with_other_bounds_have_no_curves() {
 
     assert!(router.curves.is_empty());
     assert!(router.scores("a banana and a plum")[1] > 5.0);
+}
+
+#[test]
+fn a_file_of_many_models_stays_below_three_megabytes_and_keeps_the_words_that_say_the_most() {
+    let names: Vec<String> = (0..60).map(|at| format!("model-{at}")).collect();
+    let mut parts = train(&table(60)).expect("a good table");
+    parts.scales.idf.fill(1.0);
+    let columns: Vec<Vec<f32>> = (0..=60)
+        .map(|head: usize| (0..COLUMNS).map(|at| if (at + head) % 7 == 0 || at % 2 == 0 { 0.5 } else { 0.1 }).collect())
+        .collect();
+    let parts = Parts {
+        models: names,
+        groups: Vec::new(),
+        means: vec![0.5; 60],
+        group_means: Vec::new(),
+        group_shares: Vec::new(),
+        scales: parts.scales,
+        curves: Vec::new(),
+    };
+    let router = Router::pack(parts, &columns);
+
+    let bytes = router.encode();
+    assert!(bytes.len() < 3_000_000, "{}", bytes.len());
+    assert!((0..BUCKETS).step_by(2).all(|at| router.places[at] != UNSEEN));
+    assert!(router.scales.idf.iter().zip(&router.places).all(|(idf, place)| (*idf > 0.0) == (*place != UNSEEN)));
+    assert_eq!(Router::decode(&bytes).expect("what encode wrote"), router);
 }
