@@ -9,14 +9,27 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.metadata import EntryPoint
+    from types import ModuleType
 
-__all__ = ["load", "names", "offers"]
+__all__ = ["imported", "load", "names", "offers"]
+
+
+def imported(module: str) -> ModuleType:
+    """Import a user's own module by its name; the working directory is looked in as well, whatever command was started.
+
+    Raises whatever the import does.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    return importlib.import_module(module)
 
 
 def offers(group: str, name: str) -> bool:

@@ -257,6 +257,8 @@ async def test_cascades_nest_in_fallbacks_and_cascades() -> None:
         (cascade("a", "b", escalate_if={"logprob_below": 1}), "models.m.cascade.escalate_if.logprob_below", "<= 0"),
         (cascade("a", "m"), "models.m.cascade.steps[1]", "lead back to itself"),
         (cascade("a", "b", escalate_if={"verify": {"plan": "zz"}}), "models.m.cascade.escalate_if.verify.plan", "name of an endpoint"),
+        (cascade("a", "b", escalate_if={"agreement": 0.5}), "models.m.cascade.escalate_if.agreement", "nothing is compared"),
+        (cascade("a", "b", budget={}), "models.m.cascade.budget", "expected dollars, tokens or seconds"),
         (cascade("a", "b", budgett={}), "models.m.cascade.budgett", "did you mean 'budget'"),
     ],
 )

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from dispatch.config.plans.conditions import Condition, conditions, first_dead
 from dispatch.routing import Judge, Signals, read_router
 from hypothesis import given
@@ -66,3 +67,22 @@ def test_whatever_the_body_is_it_is_read_or_said_not_to_be(body: bytes) -> None:
     assert signals.is_read in (True, False)
     if not signals.is_read:
         assert signals.facts["is_read"] is False
+
+
+@pytest.mark.parametrize(
+    ("whens", "dead"),
+    [
+        (({"tokens": "<=100"}, {"tokens": ">100"}, {"modality": "image"}), (2, (0, 1))),
+        (({"tokens": "<100"}, {"tokens": ">100"}, {"modality": "image"}), None),
+        (({"turns": "<=2"}, {"turns": ">=3"}, {}), (2, (0, 1))),
+        (({"tools": True}, {"tools": False}, {"modality": "image"}), (2, (0, 1))),
+        (({"language": "de"}, {"language": "fr"}, {"language": ["fr", "de"]}), (2, (0, 1))),
+        (({"language": "de"}, {"language": "!de"}, {"modality": "image"}), (2, (0, 1))),
+        (({"difficulty": "<0.5"}, {"difficulty": ">=0.5", "modality": "image"}, {"modality": "image"}), (2, (0, 1))),
+        (({"difficulty": "<0.5"}, {"difficulty": ">=0.5", "modality": "image"}, {"modality": "text"}), None),
+        (({"score": "<3"}, {"score": ">=3"}, {"modality": "image"}), None),  # it need not be declared
+        (({"score": "<3"}, {"score": ">=3"}, {"score": "1..5"}), (2, (0, 1))),
+    ],
+)
+def test_rules_that_together_leave_nothing_are_seen(whens: tuple[dict[str, Any], ...], dead: tuple[int, tuple[int, ...]] | None) -> None:
+    assert first_dead([conditions(when, "") for when in whens]) == dead

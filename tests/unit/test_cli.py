@@ -64,6 +64,17 @@ def test_check_finds_what_a_worker_would_fail_at(file: Path, capsys: pytest.Capt
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
+def test_check_finds_a_function_in_the_working_directory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the workers do, which are started from there."""
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", str(file.parent))])
+    (file.parent / "judges_of_mine.py").write_text("def short(question, answer):\n    return len(answer) < 9\n")
+    file.write_text(
+        "endpoints: [{name: a, provider: echo}, {name: b, provider: echo}]\n"
+        "models: {m: {cascade: {steps: [a, b], escalate_if: {verify: {function: 'judges_of_mine:short'}}}}}\n"
+    )
+    assert main(["check"]) == 0
+
+
 @pytest.mark.usefixtures("file")
 def test_a_flag_is_checked_like_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--check", "--host", "0.0.0.0"]) == 2

@@ -15,6 +15,7 @@ from dispatch.combine.aside import Aside
 from dispatch.combine.compare import unfenced
 from dispatch.combine.question import filled
 from dispatch.errors import ConfigError, DispatchError
+from dispatch.extensions import imported
 from dispatch.routing import Pattern
 
 if TYPE_CHECKING:
@@ -152,9 +153,9 @@ def _keyword(validator: object, pattern: str, instance: object, schema: object) 
 def _function(name: str, path: str) -> Callable[[str, str], object]:
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(path, f"cannot load {name!r}: {error}; expected module:function") from None
+        found = getattr(imported(module), attribute)
+    except Exception as error:  # what a module of somebody else raises when it is imported
+        raise ConfigError(path, f"cannot load {name!r}: {error}; expected module:function") from error
     if not callable(found):
         raise ConfigError(path, f"{name!r} is no function")
     function: Callable[[str, str], object] = found

@@ -15,15 +15,13 @@ server: another endpoint is asked. Programs belong to whoever writes the configu
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
 
 from dispatch.errors import BadRequest, ConfigError
+from dispatch.extensions import imported
 from dispatch.providers.base import build_head, options_of, plain_target, split_url
 from dispatch.providers.classify import classify
 from dispatch.schema import Origin
@@ -156,10 +154,8 @@ def load_handler(name: str) -> Callable[[Ask], Any]:
         ConfigError: it cannot be imported, or cannot be called.
     """
     module, _, path = name.partition(":")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
     try:
-        found: Any = importlib.import_module(module)
+        found: Any = imported(module)
         for part in path.split("."):
             found = getattr(found, part)
     except Exception as error:  # what a module of somebody else raises when it is imported

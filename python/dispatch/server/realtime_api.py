@@ -55,11 +55,9 @@ def realtime(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     if dispatcher.draining:
         raise BadRequest("this worker is about to stop", code="draining", status=503)
     pool = model.pool
-    if pool is None:
-        reason = f"the model {name!r} stands for a plan over several parts, and {DOOR} goes to a pool of endpoints"
-        raise BadRequest(reason, code="unsupported_parameter", param="model")
-    if DOOR not in pool.cannot:
-        raise BadRequest(f"no endpoint of {name!r} offers {DOOR}", code="unsupported_parameter", param="model")
+    if pool is None or DOOR not in pool.cannot:
+        why = f"the model {name!r} is no pool of endpoints" if pool is None else f"no endpoint of {name!r} offers {DOOR}"
+        raise BadRequest(why, code="unsupported_parameter", param="model")
     received_ns = client.received_ns
     call = Call(client, name, DOOR, _Nothing(), received_ns, received_ns + model.deadline_ns)
     call.upstream_name = upstream_name

@@ -51,7 +51,10 @@ def budget_of(form: dict[str, Any], path: str) -> Budget | None:
     """Read the key `budget`. Raises `ConfigError`."""
     if "budget" not in form:
         return None
-    return decode(form["budget"], Budget, join(path, "budget"))
+    budget = decode(form["budget"], Budget, join(path, "budget"))
+    if budget == Budget():
+        raise ConfigError(join(path, "budget"), "found nothing that is limited, expected dollars, tokens or seconds")
+    return budget
 
 
 def plans_of(builder: Builder, form: dict[str, Any], key: str, path: str, least: int = 1) -> tuple[plans.Plan, ...]:

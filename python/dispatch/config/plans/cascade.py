@@ -104,6 +104,10 @@ def build(builder: Builder, form: object, path: str) -> Cascade:
     if len(steps[-1]) > 1:
         raise ConfigError(f"{path}.steps[{len(steps) - 1}]", "found several plans, expected one: nothing follows the last step")
     doubt, verifier = _doubt(builder, found.get("escalate_if", {}), join(path, "escalate_if"))
+    if doubt.samples == 1 and all(len(step) == 1 for step in steps):
+        for key in ("agreement", "compare"):
+            if key in found.get("escalate_if", {}):
+                raise ConfigError(f"{path}.escalate_if.{key}", "nothing is compared: no step has several plans, and `samples` is 1")
     return Cascade(
         steps=steps, escalate_if=doubt, verifier=verifier, hand_on=_hand_on(found, join(path, "hand_on")), budget=budget_of(found, path)
     )

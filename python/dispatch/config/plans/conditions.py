@@ -57,6 +57,9 @@ SIGNALS = frozenset((*CLOSED, *NUMBERS))
 SWITCHES = frozenset(("tools", "form", "personal"))
 """Signals that are there or not: `true` or `false`."""
 
+_WHOLE = SWITCHES | {"turns"}
+"""Numbers without fractions; tokens are estimated."""
+
 _COMPARISON = re.compile(r"\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)\s*")
 _RANGE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*\.\.\s*(-?\d+(?:\.\d+)?)\s*")
 
@@ -87,13 +90,44 @@ def conditions(form: object, path: str) -> tuple[Condition, ...]:
     return tuple(_condition(str(name), value, join(path, str(name))) for name, value in form.items())
 
 
-def first_dead(rules: Sequence[tuple[Condition, ...]]) -> tuple[int, int] | None:
-    """Find a rule that can never fire, because an earlier one holds wherever it does: the place of each."""
-    for later, conditions_of in enumerate(rules):
-        for earlier in range(later):
-            if all(any(one.implies(other) for one in conditions_of) for other in rules[earlier]):
-                return later, earlier
+def first_dead(rules: Sequence[tuple[Condition, ...]]) -> tuple[int, tuple[int, ...]] | None:
+    """Find a rule that can never fire, because earlier ones hold wherever it does: its place and theirs."""
+    for later, own in enumerate(rules):
+        before = [(place, _left(rules[place], own)) for place in range(later)]
+        for place, left in before:
+            if not left:
+                return later, (place,)
+        for name in dict.fromkeys(left[0].name for _, left in before if len(left) == 1):
+            some = {place: left[0] for place, left in before if len(left) == 1 and left[0].name == name}
+            if _cover([*some.values()], next((one for one in own if one.name == name), None)):
+                return later, (*some,)
     return None
+
+
+def _left(earlier: tuple[Condition, ...], later: tuple[Condition, ...]) -> list[Condition]:
+    """What an earlier rule asks for beyond what holds wherever a later one does."""
+    return [other for other in earlier if not any(one.implies(other) for one in later)]
+
+
+def _cover(earlier: list[Condition], own: Condition | None) -> bool:
+    """Whether one of `earlier`, all of one signal, holds for each value that `own` lets through; without it, for each that there is."""
+    named = {text for one in earlier if not one.is_negated for text in one.texts}
+    if any(one.is_negated and {*one.texts} <= named for one in earlier):
+        return True
+    if own is not None and own.texts:
+        return not own.is_negated and {*own.texts} <= named
+    name = earlier[0].name
+    if own is None and name not in NUMBERS:
+        return False
+    reached, most = (own.low, own.high) if own is not None else (0.0, NUMBERS[name])
+    step = 1.0 if name in _WHOLE else 0.0
+    below = max(reached, 0.0) if name in NUMBERS else reached
+    for one in sorted((one for one in earlier if not one.texts), key=lambda one: one.low):
+        if one.low > below:
+            break
+        if one.high >= below:
+            below = math.floor(one.high) + step if step and one.high < math.inf else math.nextafter(one.high, math.inf)
+    return below > min(most, NUMBERS.get(name, math.inf)) or below == math.inf
 
 
 def _condition(name: str, value: object, path: str) -> Condition:

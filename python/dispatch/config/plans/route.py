@@ -194,7 +194,9 @@ def _rules(_: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[str, 
     found = tuple(conditions(rule.when, f"{path}.rules[{at}].when") for at, rule in enumerate(given.rules))
     dead = first_dead(found)
     if dead is not None:
-        raise ConfigError(f"{path}.rules[{dead[0]}]", f"can never fire: rules[{dead[1]}] holds wherever it does")
+        place, others = dead
+        names, verb = " or ".join(f"rules[{other}]" for other in others), "holds" if len(others) == 1 else "hold"
+        raise ConfigError(f"{path}.rules[{place}]", f"can never fire: {names} {verb} wherever it does")
     for at, rule in enumerate(found):
         if any(condition.name == "similarity" for condition in rule):
             raise ConfigError(f"{path}.rules[{at}].when.similarity", "is a signal of `by: semantic`")
