@@ -43,7 +43,7 @@ DOORS = (
     *("stored", "responses_stored", "responses_compact", "responses_counted", "realtime"),
     *(place for name in HOSTED for place in (name, f"{name}_stream")),
     *("ollama", "ollama_generate", "ollama_embed", "cohere_v1", "cohere_generate", "cohere_embed"),
-    *("invoke_model", "invoke_model_stream", "titan_embed", "cohere_invoke"),
+    *("invoke_model", "invoke_model_stream", "invoke_model_stream_others", "titan_embed", "cohere_invoke"),
 )
 DIALECTS = {
     "chat": sse.CHAT,
@@ -77,6 +77,7 @@ DIALECTS = {
     "converse_stream": sse.CONVERSE,
     "invoke_model": sse.FRAMED_ANTHROPIC,
     "invoke_model_stream": sse.FRAMED_ANTHROPIC,
+    "invoke_model_stream_others": sse.FRAMED,
     "titan_embed": sse.CHAT,
     "cohere_invoke": sse.CHAT,
     "ollama": sse.OLLAMA,
@@ -151,6 +152,8 @@ class Link:
         if target.body and "converse" in self.heads:
             stand_ins |= {"converse": "converse", "converse_stream": "converse"}
         stand_ins |= {door: "invoke_model" for door in ("invoke_model", "invoke_model_stream") if door in self.heads}
+        if "invoke_model_stream_others" in self.heads:
+            stand_ins["invoke_model_stream"] = "invoke_model_stream_others"
         for door, native in stand_ins.items():
             self.translations[door] = translation_of(door, native, target, self.endpoint.forward_headers, count)
             self.heads.setdefault(door, self.heads[native])
@@ -280,7 +283,7 @@ class Link:
 
 def _family(door: str) -> str:
     """A door without the ways to use it."""
-    return door.removesuffix("_stream").removesuffix("_stored").removesuffix("_compact").removesuffix("_counted")
+    return door.removesuffix("_others").removesuffix("_stream").removesuffix("_stored").removesuffix("_compact").removesuffix("_counted")
 
 
 def endpoint_lines(name: str, attempts: int) -> bytes:

@@ -109,7 +109,7 @@ def translation_of(door: str, native: str, target: Target, forwarded: Iterable[s
     """What is done for `door` where `native` stands in for it; `count` is told of what cannot be said."""
     if door in _EMBEDDINGS:
         return EmbedTranslation(door, native, target, forwarded, count)
-    if native == "invoke_model":
+    if native.startswith("invoke_model"):
         return Counting(door, native, target, forwarded, count)
     if door.removesuffix("_stream") == native:
         return Completing(door, native, target, forwarded, count)

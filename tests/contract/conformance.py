@@ -166,8 +166,6 @@ def _reason(name: str, endpoint: str, provider: str, found: dict[str, str]) -> s
         return found[name]
     if name in LEFT_OUT:
         return LEFT_OUT[name]
-    if endpoint in {"invoke", "invoke-stream"}:
-        return "a stream of InvokeModel in its maker's own dialect: such models are asked by ConverseStream"
     if endpoint == "models":
         return "a page of the hub about a model, which no inference API has"
     if (provider, endpoint) in NOT_CHAT or endpoint not in {**DIALECTS, **DOORS}:

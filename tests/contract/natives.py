@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.contract.exchanges import maker
+from tests.contract.exchanges import FRAMES, maker
+from tests.contract.facts import payloads
 from tests.contract.recordings import OWN, Player, Recording, ask, cut_randomly, events, frame
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ DOORS: dict[tuple[str, str], tuple[str, str]] = {
     ("gemini", "embedContent"): ("generate", "/v1beta/models/generate:batchEmbedContents"),
     ("vertex", "embedContent"): ("vertex", "/v1beta/models/vertex:embedContent"),
     ("bedrock", "invoke"): ("converse", "/model/converse/invoke"),
+    ("bedrock", "invoke-stream"): ("converse", "/model/converse/invoke-with-response-stream"),
 }
 """The model that stands for a provider, and the door."""
 TYPES = {"/api/chat": "application/x-ndjson", "/api/generate": "application/x-ndjson", "/v1/chat": "application/stream+json"}
@@ -57,7 +59,9 @@ def natives() -> tuple[Native, ...]:
     read = ((row, json.loads((folder / row["file"]).read_text())) for row in rows if (row["provider"], row["endpoint"]) in DOORS)
     # What InvokeModel says in a dialect that is translated is told with that.
     found = (
-        _read(row, one) for row, one in read if row["endpoint"] != "invoke" or (row["status"] == 200 and not maker(one["request"]["path"]))
+        _read(row, one)
+        for row, one in read
+        if not row["endpoint"].startswith("invoke") or (row["status"] == 200 and not maker(one["request"]["path"]))
     )
     # One recording is of an older call, which has no door of its own (`vectors`); a stream of Writer's says no end (`LEFT_OUT`).
     return tuple(one for one in found if b'"predictions"' not in one.recording.body and not (one.recording.stream and one.model == "chat"))
@@ -68,13 +72,15 @@ def _read(row: dict[str, Any], found: dict[str, Any]) -> Native:
     model, path = DOORS[row["provider"], row["endpoint"]]
     body = answer["body"]
     raw = (body if isinstance(body, str) else json.dumps(body)).encode()
-    if answer.get("body_base64"):
-        raw = base64.b64decode(answer["body_base64"])
+    if answer.get("body_base64") or answer["body_form"] == "base64":
+        raw = base64.b64decode(answer.get("body_base64") or body)
     stream = bool(row["stream"]) and row["status"] == 200
     kind = TYPES.get(path, "text/event-stream") if stream else answer["content_type"] or "application/json"
+    if path.endswith("-stream"):
+        kind = FRAMES
     recording = Recording(row["file"], path, {}, row["status"], kind, {}, raw, stream, bool(row.get("core")))
     asked = dict((found["request"] or {}).get("json") or {})
-    if "stream" in asked or stream:
+    if "stream" in asked or (stream and not path.startswith("/model")):
         asked["stream"] = stream
     return Native(row["file"].removesuffix(".json"), model, asked, recording)
 
@@ -100,6 +106,8 @@ async def unchanged(port: int, player: Player, one: Native) -> str:
 def _told(one: Answer | Recording, recording: Recording) -> object:
     if not recording.stream:
         return json.loads(one.body)
+    if recording.content_type == FRAMES:
+        return payloads(one.body)
     if recording.content_type == "text/event-stream":
         return events(one.body)
     return [json.loads(line) for line in one.body.split(b"\n") if line.strip()]

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError, EventStreamError  # type: ignore[im
 from tests.contract.boto import CLAUDE, anyio_backend, asked, bedrock
 from tests.contract.exchanges import FRAMES, frame_of
 from tests.contract.inside import sidecar
-from tests.contract.natives import natives
+from tests.contract.natives import natives, unchanged
 from tests.contract.recordings import Player, ask, cut_everywhere, head_and_body
 
 if TYPE_CHECKING:
@@ -103,12 +103,40 @@ async def test_a_stream_of_anthropics_passes_in_frames_and_never_ends_cleanly_in
     assert whole == SAID
 
 
-async def test_a_stream_of_another_maker_is_refused_by_name(tmp_path: Path) -> None:
-    async with Player() as player, sidecar(tmp_path, bedrock(player, model=TITAN, api_key="env:ITS_KEY"), KEY) as port:
-        with pytest.raises(ClientError, match="invoke_model_stream") as refused:
-            await asked(port, invoked_as_stream)
+OTHERS: list[dict[str, Any]] = [
+    {"generation": "h\u00e9", "prompt_token_count": 10, "generation_token_count": 1, "stop_reason": None},
+    {"generation": ".", "generation_token_count": 2, "stop_reason": "stop"},
+    {"generation": "", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 10, "outputTokenCount": 2}},
+]
 
-    assert refused.value.response["Error"]["Code"] == "ValidationException"
+
+async def test_a_stream_of_another_maker_passes_as_it_is_and_ends_with_the_counts_of_bedrock(tmp_path: Path) -> None:
+    server = {"server": {"ledger": str(tmp_path / "l")}}
+    async with Player() as player, sidecar(tmp_path, bedrock(player, model=TITAN, api_key="env:ITS_KEY") | server, KEY) as port:
+        player.play(cut_everywhere(in_chunks(OTHERS)))
+        whole = await asked(port, invoked_as_stream)
+        assert player.received[-1][0].startswith(f"post /model/{TITAN}/invoke-with-response-stream".encode())
+        player.play([in_chunks(OTHERS[:2])])
+        with pytest.raises(EventStreamError, match=r"cut|without a finish"):
+            await asked(port, invoked_as_stream)
+    entries = [json.loads(line) for line in (tmp_path / "l.0").read_text().splitlines()]
+
+    assert whole == OTHERS
+    assert [(one["outcome"], one["tokens_in"], one["tokens_out"]) for one in entries if one["outcome"] == "delivered"] == [
+        ("delivered", 10, 2)
+    ]
+
+
+async def test_recorded_streams_of_other_makers_pass_unchanged(tmp_path: Path) -> None:
+    spoken = [one for one in natives() if one.recording.path.endswith("-stream")]
+    wrong = {}
+    async with Player() as player, sidecar(tmp_path, bedrock(player, model=TITAN, api_key="env:ITS_KEY"), KEY) as port:
+        for one in spoken:
+            wrong[one.name] = await unchanged(
+                port, player, one._replace(recording=one.recording._replace(path="/model/m/invoke-with-response-stream"))
+            )
+
+    assert not {name: why for name, why in wrong.items() if why}
 
 
 async def test_an_endpoints_guardrail_has_none_beside_it(tmp_path: Path) -> None:

@@ -201,7 +201,9 @@ def far(url: str) -> dict[str, Any]:
     return kept(url, cache={"redis": "env:REDIS_URL"})
 
 
-async def test_sidecars_share_answers_through_redis() -> None:
+async def test_sidecars_share_answers_through_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a busy machine a look takes longer than one may, and Redis would be left alone.
+    monkeypatch.setattr("dispatch.cache.redis.LOOK_S", 20.0)
     async with RedisDouble() as redis, MockProvider() as mock:
         environ = {"REDIS_URL": redis.url}
         async with Hosted(far(mock.base_url), environ) as first, Hosted(far(mock.base_url), environ) as second:

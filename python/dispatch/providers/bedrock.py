@@ -36,6 +36,7 @@ _PATHS = {
     "cohere_invoke": ("cohere", "/model/{}/invoke"),
     "invoke_model": ("own", "/model/{}/invoke"),
     "invoke_model_stream": ("own_stream", "/model/{}/invoke-with-response-stream"),
+    "invoke_model_stream_others": ("others_stream", "/model/{}/invoke-with-response-stream"),
 }
 """By door: the API and the path."""
 _VERSION = "bedrock-2023-05-31"
@@ -180,7 +181,7 @@ class Bedrock:
 
 def _apis(endpoint: Endpoint, options: Options) -> tuple[str, ...]:
     """The APIs by which a model is asked: clients of Converse and of InvokeModel are passed through, whatever is best for others."""
-    own = ("own", "own_stream") if _CLAUDE.search(endpoint.model) else ("own",)
+    own = ("own", "own_stream" if _CLAUDE.search(endpoint.model) else "others_stream")
     if options.api != "auto":
         return options.api, *own
     for pattern, api in _EMBEDDERS:

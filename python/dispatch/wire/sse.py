@@ -22,6 +22,7 @@ __all__ = [
     "ENDED",
     "ERROR",
     "FINISHED",
+    "FRAMED",
     "FRAMED_ANTHROPIC",
     "LAST_CHUNK",
     "MEDIA",
@@ -52,6 +53,8 @@ FRAMED_ANTHROPIC: Final = 7
 """Anthropic messages in the frames of Bedrock's InvokeModelWithResponseStream; given out as at Anthropic."""
 MEDIA: Final = 8
 """OpenAI's streams of images, speech and transcripts."""
+FRAMED: Final = 9
+"""Other makers' models in the frames of InvokeModelWithResponseStream: events in their own words, Bedrock's counts in the last one."""
 
 # Bits of ResponseReader.state; the core has them in sse::state.
 COMMITTED: Final = 1

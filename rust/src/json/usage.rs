@@ -49,11 +49,15 @@ enum Count {
 /// The names, data-like: `OpenAI` chat, `OpenAI` Responses, Anthropic, `DeepSeek`, Gemini, Bedrock.
 fn count(name: &[u8]) -> Count {
     match name {
-        b"prompt_tokens" | b"input_tokens" | b"promptTokenCount" | b"inputTokens" => Count::Input,
+        b"prompt_tokens" | b"input_tokens" | b"promptTokenCount" | b"inputTokens" | b"inputTokenCount" => {
+            Count::Input
+        }
         b"cache_creation_input_tokens" | b"cacheWriteInputTokens" => Count::Written,
         b"cache_read_input_tokens" | b"cacheReadInputTokens" => Count::Read,
         b"cached_tokens" | b"prompt_cache_hit_tokens" | b"cachedContentTokenCount" => Count::Cached,
-        b"completion_tokens" | b"output_tokens" | b"candidatesTokenCount" | b"outputTokens" => Count::Output,
+        b"completion_tokens" | b"output_tokens" | b"candidatesTokenCount" | b"outputTokens" | b"outputTokenCount" => {
+            Count::Output
+        }
         b"reasoning_tokens" | b"thinking_tokens" => Count::Reasoning,
         b"thoughtsTokenCount" => Count::Thought,
         b"toolUsePromptTokenCount" => Count::Tool,

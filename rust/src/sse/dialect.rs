@@ -31,7 +31,7 @@ pub mod effect {
 
 use effect::{ARGUMENTS, CLOSE, DELTA, ERROR, FINISH, FINISH_IF_STOPPED, LIMITED, TERMINATOR, USAGE, WHOLE};
 
-/// One row: types that equal `name`, or end in it where it begins with a dot.
+/// One row: types that equal `name`, or end in it where it begins with a dot; all where it is empty.
 #[derive(Debug)]
 pub struct Rule {
     name: &'static str,
@@ -136,6 +136,15 @@ pub static CONVERSE: Dialect = Dialect {
     ],
 };
 
+/// Other makers' models behind the same operation: each event is a part of the answer in the maker's own words, and the last one has
+/// Bedrock's own counts in it (`amazon-bedrock-invocationMetrics`).
+pub static FRAMED: Dialect = Dialect {
+    has_choices: false,
+    max_held: MAX_HELD,
+    framing: Framing::Frames,
+    rules: &[Rule { name: "error", effects: ERROR }, Rule { name: "", effects: DELTA }],
+};
+
 /// What the core only takes the HTTP framing off.
 pub static RAW: Dialect = Dialect { has_choices: false, max_held: MAX_HELD, framing: Framing::Raw, rules: &[] };
 
@@ -176,7 +185,7 @@ impl Dialect {
     pub fn effects(&self, kind: &[u8]) -> u32 {
         let applies = |rule: &&Rule| {
             let name = rule.name.as_bytes();
-            if name.starts_with(b".") { kind.ends_with(name) } else { kind == name }
+            name.is_empty() || if name.starts_with(b".") { kind.ends_with(name) } else { kind == name }
         };
         self.rules.iter().find(applies).map_or(0, |rule| rule.effects)
     }

@@ -1,6 +1,8 @@
 //! What one event's JSON says, read without a tree and without knowing the dialect: the members of all dialects have
 //! different names, so one reader serves all of them, and [`super::dialect`] says what they mean.
 
+use super::dialect::effect;
+use super::members::{Member, is_substance, member};
 use super::tools::{Place, limits};
 use crate::json::{Cursor, Span, Text, Usage, usage::read_usage};
 
@@ -45,65 +47,6 @@ pub struct Facts {
     pub piece: Option<Text>,
     /// Bytes of the answer's substance in it, as they are written in JSON.
     pub text: usize,
-}
-
-/// The members that are read.
-enum Member {
-    Kind,
-    Object,
-    Error,
-    Usage,
-    /// An object that may hold `usage`.
-    Envelope,
-    Choices,
-    Delta,
-    /// Arguments of a call, all of them.
-    Arguments,
-    Index,
-    /// Gemini's word on a prompt that it refuses.
-    PromptFeedback,
-    /// What an event with usage may tell beside it, about the same tokens.
-    Statistics,
-    /// Bedrock's events, each in a member of its name: a piece of a block, and why the message ended.
-    BlockDelta,
-    MessageStop,
-    Other,
-}
-
-fn member(name: &[u8]) -> Member {
-    match name {
-        b"choices" | b"candidates" => Member::Choices,
-        b"usage" | b"usageMetadata" => Member::Usage,
-        b"promptFeedback" => Member::PromptFeedback,
-        b"object" => Member::Object,
-        b"type" => Member::Kind,
-        b"delta" => Member::Delta,
-        b"error" => Member::Error,
-        b"arguments" => Member::Arguments,
-        b"index" | b"output_index" => Member::Index,
-        // Anthropic, `OpenAI` Responses, Groq, Bedrock.
-        b"message" | b"response" | b"x_groq" | b"metadata" => Member::Envelope,
-        // llama.cpp's server: how long the tokens of `usage` took.
-        b"timings" => Member::Statistics,
-        b"contentBlockDelta" => Member::BlockDelta,
-        b"messageStop" => Member::MessageStop,
-        _ => Member::Other,
-    }
-}
-
-/// Members of a choice, or of its delta, that are an answer's substance when they are not empty.
-fn is_substance(name: &[u8]) -> bool {
-    matches!(
-        name,
-        b"content"
-            | b"reasoning_content"
-            | b"reasoning"
-            | b"tool_calls"
-            | b"function_call"
-            | b"refusal"
-            | b"audio"
-            | b"text"
-    )
 }
 
 impl Facts {
@@ -166,10 +109,24 @@ impl Facts {
             Member::Statistics => drop(cursor.skip()?),
             Member::BlockDelta if cursor.peek()? == b'{' => self.block_delta(cursor)?,
             Member::MessageStop if cursor.peek()? == b'{' => self.message_stop(cursor)?,
+            Member::Metrics => self.metrics(cursor)?,
+            Member::Blocked => self.blocked(cursor)?,
             _ => {
                 let value = cursor.skip()?;
                 self.has_payload |= is_filled_container(value.of(cursor.text()));
             }
+        }
+        Ok(())
+    }
+
+    fn metrics(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        self.end |= effect::FINISH | effect::USAGE;
+        self.usage(cursor)
+    }
+
+    fn blocked(&mut self, cursor: &mut Cursor<'_>) -> Result<()> {
+        if cursor.skip()?.of(cursor.text()) != b"null" {
+            self.end |= effect::FINISH;
         }
         Ok(())
     }

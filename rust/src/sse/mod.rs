@@ -6,7 +6,8 @@
 //! - [`tools`]: whether the arguments of tool calls came whole;
 //! - [`lines`]: what a line of a stream of JSON lines says;
 //! - [`frames`]: AWS event streams, as the events that they hold;
-//! - [`split`]: where events end (WHATWG HTML, 9.2 "Server-sent events"); [`event`]: what one says; [`dialect`]: what that means.
+//! - [`split`]: where events end (WHATWG HTML, 9.2 "Server-sent events"); [`event`]: what one says, by the names of
+//!   `members`; [`dialect`]: what that means.
 //!
 //! Where the network cuts the bytes never matters: the concatenation of all output and the final state are the same.
 
@@ -16,6 +17,7 @@ pub mod frames;
 #[cfg(test)]
 mod frames_tests;
 pub mod lines;
+mod members;
 mod out;
 pub mod piece;
 pub mod relay;
@@ -30,7 +32,9 @@ pub mod tools;
 #[cfg(test)]
 mod tools_tests;
 
-pub use dialect::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED_ANTHROPIC, MEDIA, OLLAMA, RAW, RESPONSES};
+pub use dialect::{
+    ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED, FRAMED_ANTHROPIC, MEDIA, OLLAMA, RAW, RESPONSES,
+};
 pub use relay::{Output, Relay};
 pub use stream::{Stream, state};
 pub use told::Told;

@@ -289,7 +289,7 @@ impl Stream {
             self.chunk_effects(facts)
         } else {
             let kind = facts.kind.and_then(|kind| kind.decode(data));
-            self.dialect.effects(kind.as_deref().unwrap_or(name))
+            self.dialect.effects(kind.as_deref().unwrap_or(name)) | facts.end
         };
         if facts.has_error || name == b"error" {
             effects |= effect::ERROR;

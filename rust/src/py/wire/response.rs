@@ -11,7 +11,9 @@ use crate::http1::Names;
 use crate::http1::response as http1;
 use crate::json::{self, Usage};
 use crate::limit::Use;
-use crate::sse::{ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED_ANTHROPIC, MEDIA, OLLAMA, Output, RAW, RESPONSES};
+use crate::sse::{
+    ANTHROPIC, CHAT, COHERE, CONVERSE, Dialect, FRAMED, FRAMED_ANTHROPIC, MEDIA, OLLAMA, Output, RAW, RESPONSES,
+};
 
 /// Input, output, cached and reasoning tokens.
 type Tokens = (u64, u64, u64, u64);
@@ -141,6 +143,7 @@ pub(super) fn named(dialect: u8) -> PyResult<&'static Dialect> {
         6 => Ok(&CONVERSE),
         7 => Ok(&FRAMED_ANTHROPIC),
         8 => Ok(&MEDIA),
+        9 => Ok(&FRAMED),
         other => Err(pyo3::exceptions::PyValueError::new_err(format!("no dialect has the number {other}"))),
     }
 }
