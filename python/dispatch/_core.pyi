@@ -53,6 +53,7 @@ __all__ = [
     "Trail",
     "Turns",
     "Vectors",
+    "Weights",
     "__version__",
     "affinity",
     "priced_points",
@@ -1614,7 +1615,7 @@ class Signals:
 class Pacer:
     """Spends a budget evenly by moving the price of quality: one price for all workers of a board."""
 
-    def __new__(cls, rate: float, window: float, *, is_share: bool, board: Board | None = None, model: int = 0) -> Pacer:
+    def __new__(cls, rate: float, window: float, *, is_share: bool, board: Board | None = None, row: int = 0) -> Pacer:
         """Make one.
 
         Args:
@@ -1622,7 +1623,7 @@ class Pacer:
             window: seconds, or calls, over which deviations are made good.
             is_share: of calls.
             board: where it stands; None: it is this worker's alone.
-            model: the slot whose row has it.
+            row: of the pools' rows, the one that it has instead of a pool.
 
         Raises:
             IndexError: there is no such slot.
@@ -1636,6 +1637,27 @@ class Pacer:
 
     def standing(self, now_ns: int, /) -> tuple[float, float, float] | None:
         """Return the price, the windows of budget that are left, and the logarithm of the price at none; None before anything is known."""
+
+@final
+class Weights:
+    """Candidates of a learned route, weighed: expected quality less the price of cost. Frozen."""
+
+    def __new__(cls, rows: Sequence[int], costs: Sequence[float], /) -> Weights:
+        """Take of each candidate its place in the router, and what a call of it costs, in any unit.
+
+        Raises:
+            ValueError: there are not as many of both, or none.
+        """
+
+    def weigh(self, signals: Signals, price: float, bias: Sequence[float], is_there: Sequence[bool], /) -> tuple[int, list[float]] | None:
+        """Return the best candidate, the first of equals, and what each is worth; None: the prompt has no text.
+
+        Args:
+            signals: with the expected score of each model.
+            price: what the cost of the dearest candidate counts for in quality.
+            bias: of each candidate, how far its score lies above the router's.
+            is_there: of each; who is not is passed over, unless nobody is.
+        """
 
 @final
 class Vectors:

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from dispatch.plans.base import Failed, Start
     from dispatch.pools import Book
 
-__all__ = ["RING", "Candidate", "Decision", "Decisions", "Step", "Try"]
+__all__ = ["AWAY", "RING", "Candidate", "Decision", "Decisions", "Step", "Try"]
 
 RING = 4096
 """Decisions that a worker remembers (CONTRACT section 6)."""
 
 
 _LINE = b"x-dispatch-decision: %b\r\n"
+
+
+AWAY = "its breakers are open"
+"""Why a candidate is passed over that has no endpoint with a closed breaker."""
 
 
 class Candidate(Struct, omit_defaults=True):
@@ -57,12 +61,21 @@ class Step(Struct, omit_defaults=True):
     board: dict[str, Any] = {}
     """What was read of the world: latencies, errors, prices, times."""
     candidates: list[Candidate] = []
+    worth: list[float] = []
+    """Of a learned route, what each of `names` was worth: `candidates` in what is shown."""
     details: dict[str, Any] = {}
     """What else a kind has to say, such as its branches."""
     trail: Any = None
     """Of a pool, `_core.Trail` while it stands in the ring, what it read in what is shown."""
     names: tuple[str, ...] = ()
-    """The endpoints of a pool, by position."""
+    """The endpoints of a pool, by position, or those that `worth` is of."""
+
+    def weighed(self) -> list[Candidate]:
+        """The candidates, also where only their worth was kept."""
+        there = [fact["is_there"] for fact in self.board.get("candidates", ())] if self.worth else []
+        nobody = not any(there)
+        made = zip(self.names, self.worth, there, strict=True) if self.worth else ()
+        return [Candidate(name, worth, "" if is_there or nobody else AWAY) for name, worth, is_there in made] or self.candidates
 
 
 class Try(Struct, omit_defaults=True):

@@ -34,7 +34,7 @@ from dispatch.plans.single import Single
 from dispatch.plans.table import make
 from dispatch.policy.cost import OUTPUT_TOKENS, estimate_tokens, expect_output_tokens, rates
 from dispatch.pools import Pool
-from dispatch.routing import SHARED, Hedges, Pacer, Routing
+from dispatch.routing import SHARED, Hedges, Routing
 from dispatch.telemetry.ledger import Ledger
 from dispatch.telemetry.renewals import Renewals
 from dispatch.trails import ToldPool
@@ -114,12 +114,10 @@ class Generation:
         "models",
         "nobody",
         "origins",
-        "paced",
         "remembered",
         "replayed",
         "routes",
         "routing",
-        "workers",
     )
 
     homes: Homes
@@ -139,9 +137,7 @@ class Generation:
         self.live = Live(routing.snapshot)
         self.routes: dict[str, RoutePlan] = {}
         self.replayed: dict[str, Replayed] = {}
-        self.workers = 1
         self.remembered = Remembered(None)
-        self.paced: dict[str, str] = {}
         self.mishaps: Counter[tuple[str, str, str]] = Counter()
         self.nobody = NOBODY
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
@@ -159,12 +155,6 @@ class Generation:
         if key.models is not None and name not in key.models and model.name not in key.models:
             raise ModelNotAllowed(f"key {key.name!r} may not use the model {name[:200]!r}", param="model")
         return model, upstream_name
-
-    def pacer(self, model: str, path: str, rate: float, window: float, *, is_share: bool) -> Pacer:
-        """Make the pacer of a route's budget. A model's row has room for one; a further route shares its budget out among workers."""
-        if self.paced.setdefault(model, path) == path:
-            return self.routing.pacer(model, rate, window, is_share=is_share)
-        return Pacer(rate if is_share else rate / self.workers, window, is_share=is_share)
 
     def expect(self, model: Model, text_bytes: int, max_tokens: int, n: int) -> tuple[int, int]:
         """Estimate the tokens of a prompt and of its answers, by what was learned of the model; see `policy.cost`."""
@@ -186,7 +176,6 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     """
     routing = Routing(board, worker, config := with_prices(config), slots)
     generation = Generation(config, routing)
-    generation.workers = slots.sizes.workers
     before = dispatcher.generation
     generation.remembered = Remembered.beside(config.server.ledger, worker, None if before is None else before.remembered)
     if before is not None:
@@ -342,9 +331,8 @@ class _PlanBuilder:
             live=self._generation.live,
             routes=self._generation.routes,
             replayed=self._generation.replayed,
-            workers=self._generation.workers,
             remembered=self._generation.remembered,
-            pacer=partial(self._generation.pacer, model.name),
+            pacer=partial(self._generation.routing.pacer, model.name),
             mishaps=self._generation.mishaps,
         )
         return make(plan, parts, site)

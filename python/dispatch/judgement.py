@@ -9,7 +9,7 @@ import msgspec
 from dispatch.routing import Signals, Trail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dispatch.decisions import Decision, Step
     from dispatch.plans.base import Replayed
@@ -26,7 +26,7 @@ def shown(decision: Decision, plans: Mapping[str, Replayed]) -> dict[str, Any]:
 
     A plan that a reload has changed since is not made again: `replayed` is null. A pool's choice is, by what was kept of it.
     """
-    tree: dict[str, Any] = msgspec.to_builtins(decision, enc_hook=_facts)
+    tree: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(decision, steps=_whole(decision.steps)), enc_hook=_facts)
     for step, told in zip(decision.steps, tree.get("steps", []), strict=True):
         if isinstance(step.trail, Trail):
             told.update(_told(step, step.trail))
@@ -69,8 +69,14 @@ def explain(routes: Mapping[str, Route], model: str, body: bytes, declared: list
         steps.append(step)
         chosen = route.config.names.index(step.chosen)
         closed += [f"{name}[{place}]." for place in range(len(route.config.parts)) if place != chosen]
-    built: list[dict[str, Any]] = msgspec.to_builtins(steps, enc_hook=_facts)
+    built: list[dict[str, Any]] = msgspec.to_builtins(_whole(steps), enc_hook=_facts)
     return built
+
+
+def _whole(steps: Sequence[Step]) -> list[Step]:
+    """Steps with their candidates, where only what these are worth was kept."""
+    made = msgspec.structs.replace
+    return [made(step, candidates=step.weighed(), worth=[], names=()) if step.worth else step for step in steps]
 
 
 def learn(decision: Decision, score: float, routes: Mapping[str, Route]) -> None:

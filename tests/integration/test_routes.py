@@ -181,7 +181,13 @@ async def test_a_learned_route_asks_the_cheap_model_where_it_is_good_enough(tmp_
     async with Hosted(config(plan)) as hosted:
         assert await went(hosted, "add 3 and 4 please") == "a"
         assert await went(hosted, "prove the theorem number 7 rigorously") == "b"
-        assert await went(hosted, "prove the theorem number 7 rigorously") == "b"
+        async with Peer(hosted.port) as peer:
+            reply = await peer.ask(chat("m", "prove the theorem number 7 rigorously"))
+        step = (await why(hosted, reply))["steps"][0]
+    assert (step["chosen"], step["why"], step["replayed"]) == ("b", "most quality at price 0.3", True)
+    weak, strong = step["candidates"]
+    assert (weak["name"], strong["name"]) == ("weak", "strong")
+    assert weak["score"] < strong["score"] == pytest.approx(step["signals"]["scores"][1] - 0.3)
 
 
 async def test_feedback_moves_a_learned_route_and_stands_in_the_record(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from dispatch.config import Route
+from dispatch.config import Route, Secret, Secrets, build
 from dispatch.config.plans.route import RouteBudget
 from dispatch.decisions import Decisions
+from dispatch.dispatcher import Dispatcher
 from dispatch.exchange import Call
+from dispatch.generation import build as generate
 from dispatch.plans.learning import Learning
 from dispatch.plans.remembered import Remembered
-from dispatch.routing import Board, Pacer, Sizes
+from dispatch.routing import Board, LearnedRouter, Pacer, Sizes, Slots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +75,7 @@ def test_a_days_budget_is_spent_to_two_percent(dollars_per_hour: float, seed: in
 def site(remembered: Remembered, board: Board, worker: int) -> Any:
     def pacer(path: str, rate: float, window: float, *, is_share: bool) -> Pacer:
         del path
-        return Pacer(rate, window, is_share=is_share, board=board, model=0)
+        return Pacer(rate, window, is_share=is_share, board=board, row=0)
 
     return SimpleNamespace(decisions=Decisions(worker), model="m", path="route", remembered=remembered, pacer=pacer)
 
@@ -106,6 +108,49 @@ def test_workers_hold_one_share_of_strong_calls_together() -> None:
         learning.chose(Call(anything, "m", "chat", anything, 0, 0), place, anything, {})
 
     assert strong / 2000 == pytest.approx(0.25, abs=0.03)
+
+
+NAMES = ("weak", "strong")
+BUDGETS = {"code": 1.0, "prose": 2.0}
+"""Dollars an hour of two routes of one model."""
+
+
+def workers_of(folder: Path, workers: int) -> list[tuple[Decisions, list[Learning]]]:
+    """Of each worker its records, and what the two budgeted routes of its model learn; built as a worker builds them, over one board."""
+    prompts = [f"{kind} number {at}" for at in range(20) for kind in ("add", "prove")]
+    (folder / "router.bin").write_bytes(LearnedRouter.train([*NAMES], prompts, [[0.0, 1.0], [1.0, 1.0]] * 20, []).encode())
+    learned = {"by": "learned", "router": str(folder / "router.bin"), "among": [*NAMES], "costs": {"weak": 1, "strong": 10}}
+    of = {name: {"route": {**learned, "budget": {"dollars_per_hour": dollars}}} for name, dollars in BUDGETS.items()}
+    plan = {"by": "rules", "rules": [{"when": {"code": ">0.5"}, "to": of["code"]}], "default": of["prose"]}
+    config = build({"endpoints": [{"name": name, "provider": "echo"} for name in NAMES], "models": {"m": {"route": plan}}}, {})
+    sizes = Sizes.of(config, workers)
+    slots, board = Slots.of(config, sizes), Board.heap(sizes)
+    secrets = Secrets(endpoints={name: Secret("") for name in NAMES}, keys={}, stores={})
+    dispatchers = [Dispatcher(worker=worker) for worker in range(workers)]
+    built = [generate(config, secrets, slots, board, worker, dispatcher) for worker, dispatcher in enumerate(dispatchers)]
+    learnt = [[cast("Learning", one.routes[f"m route[{place}].route"].learning) for place in range(2)] for one in built]
+    return [(dispatcher.decisions, learning) for dispatcher, learning in zip(dispatchers, learnt, strict=True)]
+
+
+def test_each_budget_of_a_model_is_one_for_all_workers(tmp_path: Path) -> None:
+    """Most requests come to one worker, whose half of a budget would not do, while the other would leave most of its half."""
+    rng, anything = random.Random(7), cast("Any", None)
+    both = workers_of(tmp_path, 2)
+    spent = [0, 0]
+    for number in range(REQUESTS):
+        now_ns = NS + int(number / REQUESTS * DAY_S * NS)
+        worker, place = int(rng.random() < 0.1), rng.randrange(2)
+        decisions, learnt = both[worker]
+        strong = int(2 * rng.random() * (0.3 if worker else 0.1) > learnt[place].state(now_ns)["price"] * 0.9)
+        call = Call(anything, "m", "chat", anything, 0, 0)
+        learnt[place].chose(call, strong, anything, {})
+        decision = decisions.of(call)
+        decision.micro_dollars, decision.outcome = 6000 * strong + 600, "ok"
+        spent[place] += decision.micro_dollars
+
+    parts = [dollars / 1e6 / (allowed * 24) for dollars, allowed in zip(spent, BUDGETS.values(), strict=True)]
+
+    assert parts == pytest.approx([1.0, 1.0], abs=0.02)
 
 
 def test_a_budget_goes_on_after_a_restart_where_it_was_left(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from dispatch.config.plans import (
     Schedule,
     Shadow,
     Split,
+    budgets,
     pools,
 )
 from dispatch.config.secrets import FROM_CLIENT, Secret, Secrets, resolve
@@ -75,6 +76,7 @@ __all__ = [
     "Server",
     "Shadow",
     "Split",
+    "budgets",
     "build",
     "discover",
     "load",

@@ -87,11 +87,9 @@ class Site:
     """The routes of this generation, by model and path; those that are built register here."""
     replayed: dict[str, Replayed]
     """The plans of this generation whose choices can be made again; those that are built register here."""
-    workers: int
-    """How many there are."""
     remembered: Remembered
     """What feedback taught routes."""
     pacer: Paced
-    """Makes the pacer of a route's budget: that on the board for the first of a model, one of this worker alone for others."""
+    """Makes the pacer of a route's budget, on the board."""
     mishaps: Counter[tuple[str, str, str]]
     """What failed beside the models, by model, path and a word for it; in this worker, over reloads."""

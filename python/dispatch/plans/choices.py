@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from dispatch.decisions import Candidate
+from dispatch.decisions import AWAY, Candidate
 from dispatch.errors import BadRequest
+from dispatch.routing import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dispatch.config import Route
     from dispatch.routing import Judge, Signals
 
-__all__ = ["Choice", "by_class", "by_profile", "by_rules", "by_score", "by_similarity", "preferences"]
+__all__ = ["Choice", "Weighed", "by_class", "by_profile", "by_rules", "by_similarity", "preferences"]
 
-Choice = tuple[int, str, list[Candidate]]
-"""The part, why, and what else was looked at. -1: the default."""
+Choice = tuple[int, str, list[Candidate] | list[float]]
+"""The part, why, and what else was looked at: of a learned route what each candidate is worth. -1: the default."""
+
+_RULES = tuple(f"rules[{at}]" for at in range(64))
+"""What a rule is called, made once."""
 
 EVEN = 0.5
 """What a candidate is worth on an axis of which nothing is known; also the part of a measurement beside a profile."""
@@ -27,7 +32,7 @@ def by_rules(config: Route, judge: Judge, signals: Signals) -> Choice:
     at = judge.first(signals)
     if at < 0:
         return -1, "no rule holds", []
-    return config.places[at], f"rules[{at}]", []
+    return config.places[at], _RULES[at] if at < len(_RULES) else f"rules[{at}]", []
 
 
 def by_class(config: Route, signals: Signals) -> Choice:
@@ -96,21 +101,43 @@ def by_profile(config: Route, board: Mapping[str, Any], weights: Mapping[str, fl
     return _best(config, facts, scores, why)
 
 
-def by_score(config: Route, board: Mapping[str, Any], signals: Signals, rows: tuple[int, ...]) -> Choice:
-    """The candidate with the most expected quality, less its cost at the present price; `rows`: places in the router."""
-    most = max(config.costs) or 1.0
-    expected = signals.scores
-    if not expected:
-        return -1, "no text", []
-    bias, price = board["bias"], board["price"]
-    scores = [expected[row] + bias[at] - price * cost / most for at, (row, cost) in enumerate(zip(rows, config.costs, strict=True))]
-    return _best(config, board["candidates"], scores, f"most quality at price {price:.4g}")
+class Weighed:
+    """Candidates of a learned route: the one with the most expected quality, less its cost at the present price.
+
+    Args:
+        config: the route.
+        rows: of each candidate, its place in the router.
+    """
+
+    __slots__ = ("_facts", "_is_there", "_places", "_weigh")
+
+    def __init__(self, config: Route, rows: Sequence[int]) -> None:
+        self._places = config.places
+        self._weigh = Weights(rows, config.costs).weigh
+        self._facts: list[dict[str, Any]] = []
+        self._is_there: list[bool] = []
+
+    def choose(self, board: Mapping[str, Any], signals: Signals) -> tuple[int, str, list[float]]:
+        """The best candidate; what each is worth."""
+        facts, price = board["candidates"], board["price"]
+        if facts is not self._facts:
+            # The same list for a second of requests.
+            self._facts, self._is_there = facts, [fact["is_there"] for fact in facts]
+        found = self._weigh(signals, price, board["bias"], self._is_there)
+        if found is None:
+            return -1, "no text", []
+        return self._places[found[0]], _at_price(price), found[1]
+
+
+@lru_cache(maxsize=16)
+def _at_price(price: float) -> str:
+    return f"most quality at price {price:.4g}"
 
 
 def _best(config: Route, facts: list[dict[str, Any]], scores: list[float], why: str) -> Choice:
     there = [at for at, fact in enumerate(facts) if fact["is_there"]]
     seen = [
-        Candidate(label, score, "" if at in there or not there else "its breakers are open")
+        Candidate(label, score, "" if at in there or not there else AWAY)
         for at, (label, score) in enumerate(zip(config.labels, scores, strict=True))
     ]
     # Where none is there, one is asked all the same: its pool knows best when to try again.

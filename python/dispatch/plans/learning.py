@@ -44,6 +44,7 @@ class Learning:
         self._known = [site.remembered.of(f"{site.model} {site.path}", label) for label in config.labels]
         self._bias = [self._bias_of(known) for known in self._known]
         self._price = config.cost_weight
+        self._state: dict[str, Any] | None = None
         # A request that waits in the queue is chosen for twice, and costs once.
         self._open: dict[str, Decision] = {}
         self._told_ns = 0
@@ -81,10 +82,12 @@ class Learning:
         return site.pacer(site.path, budget.dollars_per_hour * MICRO / 3600, budget.window_s, is_share=False)
 
     def state(self, now_ns: int) -> dict[str, Any]:
-        """What a choice reads."""
+        """What a choice reads: the same object until it changes."""
         if self._pacer is not None:
             self._move(self._pacer, now_ns)
-        return {"price": self._price, "bias": [*self._bias]}
+        if self._state is None or self._state["price"] != self._price:
+            self._state = {"price": self._price, "bias": [*self._bias]}
+        return self._state
 
     def _move(self, pacer: Pacer, now_ns: int) -> None:
         """Tell what was spent since the last time, and read the price."""
@@ -120,17 +123,17 @@ class Learning:
         if place not in self._config.places:
             return
         at = self._config.places.index(place)
-        candidate = step.candidates[at] if at < len(step.candidates) else None
-        if candidate is None or candidate.score is None:
+        if at >= len(step.worth):
             return
         # What was expected before the correction and the cost of then.
         most = max(self._config.costs) or 1.0
-        expected = candidate.score - step.board["bias"][at] + step.board["price"] * self._config.costs[at] / most
+        expected = step.worth[at] - step.board["bias"][at] + step.board["price"] * self._config.costs[at] / most
         kept = 1.0 - 1.0 / MEMORY
         known = self._known[at]
         known.weight = known.weight * kept + 1.0
         known.error = known.error * kept + (score - expected)
         self._bias[at] = self._bias_of(known)
+        self._state = None
         self._remembered.changed()
 
     @staticmethod

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatch.config import Route as Config
+    from dispatch.decisions import Candidate
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Site, Start
     from dispatch.plans.choices import Choice
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Route", "body_of", "build"]
 
 _TRUE = frozenset(("true", "1", "yes"))
+_NOTHING: dict[str, Any] = {}
+"""Of the board, where a choice reads nothing of it."""
 
 
 class Route:
@@ -62,11 +65,12 @@ class Route:
         self._judge = judge = Judge(sorted(wanted), rules, difficulty, topic, learned, () if config.embedder else config.utterances)
         path = f"models.{site.model}.{site.path}.embedder"
         self._read = judge.read if config.embedder is None else Similar(judge, config.embedder, config.utterances, path).read
-        self._rows = tuple(learned.models.index(label) for label in config.labels) if learned is not None else ()
+        self._weighed = choices.Weighed(config, [learned.models.index(label) for label in config.labels]) if learned is not None else None
         self._candidates = [site.pools[place] for place in config.places] if config.by in {"profile", "learned"} else []
         self.learning = Learning(config, site) if config.by == "learned" else None
         self._facts: list[Facts] = []
-        self._shown: list[dict[str, Any]] = []
+        self._state: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
 
     def run(self, call: Call, failed: Failed) -> None:
         """Choose, and start what was chosen."""
@@ -84,20 +88,33 @@ class Route:
         place, why, seen = self.choose(signals, board, seed)
         if self.learning is not None:
             self.learning.chose(call, place, signals, board)
-        step = Step(self._site.path, "route", self.config.by, self.config.names[place], why, seed, signals, board, seen)
-        self._site.decisions.of(call).steps.append(step)
+        self._site.decisions.of(call).steps.append(self._step(place, why, seed, signals, board, seen))
         return place
 
+    def _step(self, place: int, why: str, seed: int, signals: Signals, board: dict[str, Any], seen: list[Candidate] | list[float]) -> Step:
+        config = self.config
+        step = Step(self._site.path, "route", config.by, config.names[place], why, seed, signals, board)
+        if self._weighed is None:
+            step.candidates = seen  # type: ignore[assignment]  # only a learned route has worths
+        elif seen:
+            step.worth, step.names = seen, config.labels  # type: ignore[assignment]  # as above
+        return step
+
     def _board(self, now_ns: int) -> dict[str, Any]:
+        """What a choice reads of the board: the same object until something has changed, so that records share it."""
         if not self._candidates:
-            return {}
+            return _NOTHING
         facts = self._site.live.of(self._candidates, now_ns)
-        if facts is not self._facts:
-            self._facts, self._shown = facts, [msgspec.structs.asdict(fact) for fact in facts]
-        board: dict[str, Any] = {"candidates": self._shown}
-        if self.learning is not None:
-            board |= self.learning.state(now_ns)
-        return board
+        state = self.learning.state(now_ns) if self.learning is not None else _NOTHING
+        if facts is not self._facts or state is not self._state:
+            if facts is not self._facts:
+                self._facts = facts
+                shown = [msgspec.structs.asdict(fact) for fact in facts]
+            else:
+                shown = self._known["candidates"]
+            self._state = state
+            self._known = {"candidates": shown, **state}
+        return self._known
 
     def choose(self, signals: Signals, board: dict[str, Any], seed: int) -> Choice:
         """Choose a part. The same arguments give the same choice.
@@ -107,8 +124,7 @@ class Route:
         """
         del seed  # No choice is left to chance so far; it is recorded for those that will be.
         config = self.config
-        kinds = self._private_kinds(signals)
-        if kinds:
+        if config.private >= 0 and (kinds := self._private_kinds(signals)):
             return config.private, f"private: {kinds}", []
         place, why, seen = self._chosen(signals, board)
         if place >= 0:
@@ -117,6 +133,8 @@ class Route:
 
     def _chosen(self, signals: Signals, board: dict[str, Any]) -> Choice:
         config = self.config
+        if self._weighed is not None:
+            return self._weighed.choose(board, signals)
         match config.by:
             case "rules":
                 return choices.by_rules(config, self._judge, signals)
@@ -124,17 +142,13 @@ class Route:
                 return choices.by_class(config, signals)
             case "semantic":
                 return choices.by_similarity(config, signals)
-            case "profile":
+            case _:
                 # The first of a name counts: a header field stands before metadata.
                 weights = choices.preferences(config, dict(reversed(signals.declared)))
                 return choices.by_profile(config, board, weights)
-            case _:
-                return choices.by_score(config, board, signals, self._rows)
 
     def _private_kinds(self, signals: Signals) -> str:
         """Why a request is private; empty if it is not."""
-        if self.config.private < 0:
-            return ""
         if not signals.is_read:
             return "it cannot be read"
         if any(name == "private" and said.lower() in _TRUE for name, said in signals.declared):
@@ -151,14 +165,14 @@ class Route:
     def replay(self, step: Step) -> bool:
         """Make a recorded choice again. Whether all of it is the same, to the last bit."""
         place, why, seen = self.choose(Signals.recorded(step.signals), step.board, step.seed)
-        return (self.config.names[place], why, seen) == (step.chosen, step.why, step.candidates)
+        return (self.config.names[place], why, seen) == (step.chosen, step.why, step.worth or step.candidates)
 
     def explain(self, body: bytes, declared: list[tuple[str, str]]) -> Step:
         """Choose for a body without sending it. Raises `BadRequest`."""
         signals = self._read(body, declared)
         board = self._board(monotonic_ns())
         place, why, seen = self.choose(signals, board, 0)
-        return Step(self._site.path, "route", self.config.by, self.config.names[place], why, 0, signals, board, seen)
+        return self._step(place, why, 0, signals, board, seen)
 
 
 def body_of(call: Call) -> bytes:

@@ -49,6 +49,7 @@ from dispatch._core import (
     Trail,
     Turns,
     Vectors,
+    Weights,
     priced_points,
     read_question,
     resampled_gaps,
@@ -103,6 +104,7 @@ __all__ = [
     "Trail",
     "Turns",
     "Vectors",
+    "Weights",
     "priced_points",
     "read_question",
     "read_router",
@@ -282,9 +284,9 @@ class Routing:
         slots = self._slots
         self._board.book(slots.endpoints[endpoint], slots.models[model], slots.keys.get(key), outcome, cost_pico)
 
-    def pacer(self, model: str, rate: float, window: float, *, is_share: bool) -> Pacer:
-        """Make the pacer of a model's budget, one for all workers; see `_core.Pacer`."""
-        return Pacer(rate, window, is_share=is_share, board=self._board, model=self._slots.models[model])
+    def pacer(self, model: str, path: str, rate: float, window: float, *, is_share: bool) -> Pacer:
+        """Make the pacer of the budget of a model's route, one for all workers; see `_core.Pacer`."""
+        return Pacer(rate, window, is_share=is_share, board=self._board, row=self._slots.pools[f"{model} {path}"])
 
     def leave_out(self, endpoint: str, place: int, count: int) -> None:
         """Count what a translation for an endpoint could not say; `place` is one in `LEFT_OUT`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from dispatch.config import pools
+from dispatch.config import budgets, pools
 from dispatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
             keys=max(least.keys, HEADROOM * len(names.keys)),
             models=max(least.models, HEADROOM * len(names.models)),
             pairs=max(least.pairs, HEADROOM * len(names.pairs)),
-            pools=max(least.pools, HEADROOM * len(names.pools)),
+            pools=max(least.pools, HEADROOM * (len(names.pools) + len(names.budgets))),
             users=config.server.users_max if any(key.limits.per_user for key in config.keys) else 0,
             sessions=config.server.sessions_max // 8 if any(pool.keeps_sessions for pool in _pools(config)) else 0,
         )
@@ -72,7 +72,8 @@ class Slots(Struct, frozen=True, kw_only=True):
     pairs: dict[str, int]
     """By `model endpoint`: names hold no spaces."""
     pools: dict[str, int]
-    """By `model number`, the number counting the pools of the model's plan from the left."""
+    """By `model number`, the number counting the pools of the model's plan from the left. A route's budget has such a row, too, by
+    `model path`."""
     secret: bytes = b""
     """Of this board: under it the names of users are hashed."""
 
@@ -95,7 +96,7 @@ class Slots(Struct, frozen=True, kw_only=True):
             keys=_assign("keys", names.keys, before.keys if before else {}, sizes.keys),
             models=_assign("models", names.models, before.models if before else {}, sizes.models),
             pairs=_assign("models", names.pairs, before.pairs if before else {}, sizes.pairs),
-            pools=_assign("models", names.pools, before.pools if before else {}, sizes.pools),
+            pools=_assign("models", [*names.pools, *names.budgets], before.pools if before else {}, sizes.pools),
             secret=before.secret if before else urandom(16),
         )
 
@@ -121,6 +122,7 @@ class Names(Struct, frozen=True):
     models: list[str]
     pairs: list[str]
     pools: list[str]
+    budgets: list[str]
 
     @classmethod
     def of(cls, config: Config) -> Names:
@@ -133,6 +135,7 @@ class Names(Struct, frozen=True):
             models=list(config.models),
             pairs=[f"{model} {endpoint}" for model, endpoints in reached.items() for endpoint in endpoints],
             pools=[f"{model} {number}" for model, plan in plans.items() for number in range(len(plan))],
+            budgets=[f"{name} {path}" for name, model in config.models.items() for path in budgets(model.plan)],
         )
 
 

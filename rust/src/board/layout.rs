@@ -4,9 +4,9 @@
 //! header   magic, version, sizes | overhead histogram | waiting | blocked
 //! endpoint in flight | prefill | decode | probes | cells x2 | counters | attempts x3 | left out, booked | spare
 //! key      in flight | cells | counters
-//! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | waits x3 | cost, learned, pace | turns x128
+//! model    in flight | queued | head | since | rung | cells | queue | outcomes x3 | waits x3 | cost, learned | turns x128
 //! pair     time to first token x3 | duration x3        (one model on one endpoint)
-//! pool     cursor, retry budget, cached parts | hedges
+//! pool     cursor, retry budget, cached parts | hedges   (or the pacer of a route's budget)
 //! user     in flight | cell                            (a user of a key; after them one shared cell for each key)
 //! sessions eight cells                                (where the requests of a session went last)
 //! minute   words | ring x16 for each of four kinds     (what was taken of an endpoint in each half second, `limit::window`)
@@ -51,7 +51,7 @@ pub const HELD: [usize; 4] = [4, 1, 5, 1];
 /// First word of every board: `dispatch` in ASCII.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"dispatch");
 /// Grows with every change of what stands where.
-pub const VERSION: u64 = 12;
+pub const VERSION: u64 = 13;
 
 /// How much room a board has. Fixed for its life; a configuration that needs more needs a new board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

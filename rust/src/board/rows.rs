@@ -284,11 +284,6 @@ impl<'a> ModelRow<'a> {
     pub const fn learned(self) -> &'a AtomicU64 {
         &self.0[13].wide()[3]
     }
-    /// How the budget of its route stands (`judge::shared`).
-    #[must_use]
-    pub const fn pace(self) -> Option<&'a [AtomicU64; 4]> {
-        self.0[13].wide().last_chunk()
-    }
     /// For each flow, the virtual start of its next request.
     #[must_use]
     pub fn turns(self) -> Words<'a> {
@@ -348,6 +343,11 @@ impl<'a> PoolRow<'a> {
     #[must_use]
     pub const fn hedge_cost_debt(self) -> &'a AtomicU64 {
         &self.0[1].wide()[1]
+    }
+    /// How the budget of a route stands (`judge::shared`), whose row it is then, and no pool's.
+    #[must_use]
+    pub const fn pace(self) -> Option<&'a [AtomicU64; 4]> {
+        self.0[0].wide().first_chunk()
     }
     /// Hedges, by how they ended, in the order of `engine::HEDGES`.
     #[must_use]

@@ -1,5 +1,6 @@
 //! All signals of one request.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ pub struct Signals {
     /// Whether all text was found and read. Where not, it may hold anything.
     pub is_read: bool,
     /// ISO 639-1; empty: unknown.
-    pub language: String,
+    pub language: Cow<'static, str>,
     /// Shares of the question.
     pub shape: Shape,
     /// A place in [`crate::signal::QUESTIONS`].
@@ -95,7 +96,7 @@ impl Reader {
             tools: prompt.has_tools,
             form: prompt.wants_json,
             is_read: prompt.is_read,
-            language: if wanted.language { language(text).to_owned() } else { String::new() },
+            language: Cow::Borrowed(if wanted.language { language(text) } else { "" }),
             shape: if wanted.shape { shape(text) } else { Shape::default() },
             question: if wanted.question { question(text) } else { None },
             personal: if wanted.personal { personal(&prompt.everything) } else { 0 },
@@ -155,7 +156,7 @@ mod tests {
         let some = Reader { wanted, ..Reader::default() }.read(body, Vec::new());
 
         assert!(none.language.is_empty() && none.personal == 0 && none.is_read && none.turns == 1);
-        assert_eq!((some.language.as_str(), some.personal), ("de", 1));
+        assert_eq!((some.language.as_ref(), some.personal), ("de", 1));
     }
 
     #[test]

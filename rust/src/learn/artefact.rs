@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::calibrate::Curve;
 use super::examples::{COLUMNS, Scales};
 use super::router::{Router, UNKNOWN_IDF, UNSEEN};
+use super::rows::Rows;
 use crate::signal::{BUCKETS, SURFACE};
 
 const MAGIC: &[u8; 8] = b"dsprout\n";
@@ -52,8 +53,7 @@ impl Router {
         for (idf, _) in self.scales.idf.iter().zip(&self.places).filter(|(_, place)| **place != UNSEEN) {
             out.extend(idf.to_le_bytes());
         }
-        #[expect(clippy::cast_sign_loss, reason = "the same eight bits")]
-        out.extend(self.weights.iter().map(|weight| *weight as u8));
+        out.extend(self.rows.weights());
         let digest = Sha256::digest(&out);
         out.extend(&digest[..DIGEST]);
         out
@@ -76,11 +76,14 @@ impl Router {
         let known = reader.floats(buckets)?;
         let idf =
             places[..BUCKETS].iter().map(|place| known.get(*place as usize).copied().unwrap_or(UNKNOWN_IDF)).collect();
-        #[expect(clippy::cast_possible_wrap, reason = "the same eight bits")]
-        let weights = reader.take(seen * heads.len())?.iter().map(|byte| *byte as i8).collect();
+        let weights = reader.take(seen * heads.len())?;
         reader.end()?;
+        let mut rows = Rows::new(heads.len());
+        for (at, row) in weights.chunks_exact(heads.len()).enumerate() {
+            rows.add(known.get(at).copied().unwrap_or_default(), row.iter().map(|byte| i8::from_le_bytes([*byte])));
+        }
         let scales = Scales { idf, mean, deviation };
-        Ok(Self { models, groups, means, group_means, group_shares, scales, curves, heads, places, weights })
+        Ok(Self { models, groups, means, group_means, group_shares, scales, curves, heads, places, rows })
     }
 }
 

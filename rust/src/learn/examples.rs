@@ -56,12 +56,18 @@ impl Scales {
         for value in &mut row.values {
             *value /= length;
         }
+        row.counts = self.scaled(row.counts);
+    }
+
+    /// Counts in deviations.
+    pub(super) fn scaled(&self, mut counts: [f32; SURFACE]) -> [f32; SURFACE] {
         #[expect(clippy::cast_precision_loss, reason = "sixteen")]
         let scale = SURFACE_LENGTH / (SURFACE as f32).sqrt();
-        for (at, count) in row.counts.iter_mut().enumerate() {
+        for (at, count) in counts.iter_mut().enumerate() {
             let deviations = (*count - self.mean[at]) / self.deviation[at];
             *count = deviations.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS) * scale;
         }
+        counts
     }
 }
 

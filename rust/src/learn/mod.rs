@@ -8,6 +8,7 @@ mod examples;
 mod measure;
 mod ridge;
 mod router;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod train;

@@ -1,7 +1,8 @@
 //! A trained router: a prompt in, the expected score of each model out.
 
 use super::calibrate::{Curve, Opinions};
-use super::examples::{COLUMNS, Row, Scales};
+use super::examples::{COLUMNS, Scales};
+use super::rows::Rows;
 use crate::signal::{BUCKETS, SURFACE, Words, surface};
 
 /// How sharply group scores become shares; chosen on training folds of MMLU-Pro.
@@ -29,10 +30,10 @@ pub struct Router {
     pub(super) curves: Vec<Curve>,
     /// Scale of each head: what all models share, each model's own part, each group.
     pub(super) heads: Vec<f32>,
-    /// Row of each column in `weights`; [`UNSEEN`] where no text of the training had it.
+    /// Row of each column in `rows`; [`UNSEEN`] where no text of the training had it.
     pub(super) places: Vec<u32>,
-    /// A row of heads for each column that was seen.
-    pub(super) weights: Vec<i8>,
+    /// A row for each column that was seen.
+    pub(super) rows: Rows,
 }
 
 /// No row: such a word says nothing.
@@ -48,18 +49,16 @@ impl Router {
         let heads: Vec<f32> = columns.iter().map(|weights| scale_of(weights)).collect();
         let kept = kept_buckets(columns);
         let mut places = vec![UNSEEN; COLUMNS];
-        let mut packed = Vec::new();
-        let mut rows = 0;
+        let mut rows = Rows::new(heads.len());
         for (at, place) in places.iter_mut().enumerate() {
             if at < BUCKETS && !kept[at] {
                 scales.idf[at] = UNKNOWN_IDF;
                 continue;
             }
-            *place = rows;
-            rows += 1;
-            packed.extend(columns.iter().zip(&heads).map(|(weights, scale)| quantised(weights[at] / scale)));
+            let idf = scales.idf.get(at).copied().unwrap_or_default();
+            *place = rows.add(idf, columns.iter().zip(&heads).map(|(weights, scale)| quantised(weights[at] / scale)));
         }
-        Self { models, groups, means, group_means, group_shares, scales, curves, heads, places, weights: packed }
+        Self { models, groups, means, group_means, group_shares, scales, curves, heads, places, rows }
     }
 
     /// Names of the models, in the order of scores.
@@ -83,9 +82,7 @@ impl Router {
     /// The same for a prompt whose buckets and counts are known.
     #[must_use]
     pub fn scores_of(&self, buckets: &[u32], counts: [f32; SURFACE]) -> Vec<f32> {
-        let mut row = Row { buckets: buckets.to_vec(), values: Vec::with_capacity(buckets.len()), counts };
-        self.scales.apply(&mut row);
-        let sums = self.sums(&row);
+        let sums = self.sums(buckets, self.scales.scaled(counts));
         let said = opinions(&sums, &self.means, &self.group_means, &self.group_shares);
         if self.curves.is_empty() {
             let parts = parts_of(!self.groups.is_empty());
@@ -95,30 +92,19 @@ impl Router {
         self.curves.iter().zip(said).map(|(curve, said)| curve.score(said)).collect()
     }
 
-    /// Sums of all heads for a row.
-    fn sums(&self, row: &Row) -> Vec<f32> {
-        let mut sums = vec![0.0; self.heads.len()];
-        for (bucket, value) in row.buckets.iter().zip(&row.values) {
-            self.add(*bucket as usize, *value, &mut sums);
-        }
-        for (at, count) in row.counts.iter().enumerate() {
-            self.add(BUCKETS + at, *count, &mut sums);
-        }
-        self.add(BUCKETS + SURFACE, 1.0, &mut sums);
+    /// Sums of all heads for a text with these buckets and scaled counts: the same additions in the same order as `examples::Row` makes.
+    fn sums(&self, buckets: &[u32], counts: [f32; SURFACE]) -> Vec<f32> {
+        let places = || buckets.iter().map(|bucket| self.places[*bucket as usize]).filter(|place| *place != UNSEEN);
+        // Words that training never saw weigh nothing. The first pass brings the rows near, all at once; the second finds them there.
+        let length = places().map(|place| self.rows.idf(place)).map(|idf| idf * idf).sum::<f32>();
+        let length = length.sqrt().max(f32::MIN_POSITIVE);
+        let words = places().map(|place| (place, self.rows.idf(place) / length));
+        let rest = (BUCKETS..COLUMNS).map(|column| self.places[column]).zip(counts.into_iter().chain([1.0]));
+        let mut sums = self.rows.sums(words.chain(rest.filter(|(place, _)| *place != UNSEEN)));
         for (sum, scale) in sums.iter_mut().zip(&self.heads) {
             *sum *= scale;
         }
         sums
-    }
-
-    fn add(&self, column: usize, value: f32, sums: &mut [f32]) {
-        let place = self.places[column];
-        if place != UNSEEN {
-            let start = place as usize * sums.len();
-            for (sum, weight) in sums.iter_mut().zip(&self.weights[start..]) {
-                *sum += value * f32::from(*weight);
-            }
-        }
     }
 }
 

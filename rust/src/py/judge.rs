@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -11,7 +12,7 @@ use super::learn::LearnedRouter;
 use super::state;
 use crate::board::Board;
 use crate::judge::shared::WORDS;
-use crate::judge::{Budget, Condition, Name, Reader, Rules, Shared, Signals, Wanted};
+use crate::judge::{Budget, Condition, Name, Reader, Rules, Shared, Signals, Wanted, Weights};
 use crate::signal::{MODALITIES, PERSONAL, Prompt, QUESTIONS, Semantic, Shape, languages};
 
 /// Adds the classes of this module.
@@ -23,6 +24,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(read_question, module)?)?;
     module.add_class::<Judge>()?;
     module.add_class::<PyPacer>()?;
+    module.add_class::<PyWeights>()?;
     module.add_class::<PySignals>()
 }
 
@@ -107,7 +109,7 @@ impl PySignals {
             tools: get("tools")?.extract()?,
             form: get("form")?.extract()?,
             is_read: get("is_read")?.extract()?,
-            language: get("language")?.extract()?,
+            language: get("language")?.extract::<String>()?.into(),
             shape: Shape {
                 code: get("code")?.extract()?,
                 math: get("math")?.extract()?,
@@ -138,7 +140,7 @@ impl PySignals {
         facts.set_item("tools", signals.tools)?;
         facts.set_item("form", signals.form)?;
         facts.set_item("is_read", signals.is_read)?;
-        facts.set_item("language", &signals.language)?;
+        facts.set_item("language", signals.language.as_ref())?;
         facts.set_item("code", signals.shape.code)?;
         facts.set_item("math", signals.shape.math)?;
         facts.set_item("json", signals.shape.json)?;
@@ -207,6 +209,26 @@ impl PySignals {
     }
 }
 
+/// Candidates of a learned route, weighed.
+#[pyclass(frozen, name = "Weights", module = "dispatch._core")]
+struct PyWeights(Weights);
+
+#[pymethods]
+impl PyWeights {
+    #[new]
+    #[pyo3(signature = (rows, costs, /))]
+    fn new(rows: Vec<usize>, costs: Vec<f64>) -> PyResult<Self> {
+        let fault = || PyValueError::new_err("expected as many costs as rows, and one at least");
+        Weights::new(rows, costs).map(Self).ok_or_else(fault)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "as Python hands it over")]
+    #[pyo3(signature = (signals, price, bias, is_there, /))]
+    fn weigh(&self, signals: &PySignals, price: f64, bias: Vec<f64>, is_there: Vec<bool>) -> Option<(usize, Vec<f64>)> {
+        self.0.weigh(&signals.0.scores, price, &bias, &is_there)
+    }
+}
+
 /// A budget's pacer, on a board or alone.
 #[pyclass(frozen, name = "Pacer", module = "dispatch._core")]
 struct PyPacer {
@@ -217,7 +239,7 @@ struct PyPacer {
 
 impl PyPacer {
     fn shared(&self) -> Shared<'_> {
-        let words = self.board.as_ref().and_then(|(board, model)| board.model(*model).pace());
+        let words = self.board.as_ref().and_then(|(board, row)| board.pool(*row).pace());
         Shared::new(words.unwrap_or(&self.own), self.budget)
     }
 }
@@ -225,13 +247,13 @@ impl PyPacer {
 #[pymethods]
 impl PyPacer {
     #[new]
-    #[pyo3(signature = (rate, window, *, is_share, board=None, model=0))]
-    fn new(rate: f64, window: f64, is_share: bool, board: Option<&PyBoard>, model: usize) -> PyResult<Self> {
+    #[pyo3(signature = (rate, window, *, is_share, board=None, row=0))]
+    fn new(rate: f64, window: f64, is_share: bool, board: Option<&PyBoard>, row: usize) -> PyResult<Self> {
         let budget = if is_share { Budget::Share { part: rate, window } } else { Budget::Money { rate, window } };
         if let Some(board) = board {
-            state::check(model, board.0.sizes().models)?;
+            state::check(row, board.0.sizes().pools)?;
         }
-        let board = board.map(|board| (Arc::clone(&board.0), model));
+        let board = board.map(|board| (Arc::clone(&board.0), row));
         Ok(Self { board, own: Default::default(), budget })
     }
 

@@ -5,12 +5,14 @@
 
 use std::sync::LazyLock;
 
+use wide::{u8x16, u16x8};
+
 /// Trigrams that are looked at: more does not change the answer.
 const MOST_GRAMS: usize = 140;
 /// Fewer known trigrams than this say nothing.
 const LEAST_GRAMS: u32 = 3;
 /// Sums of costs fit sixteen bits: 140 grams of at most 255.
-type Sum = u16;
+type Sum = u16x8;
 
 static MODEL: LazyLock<Vec<Group>> = LazyLock::new(|| decode(include_bytes!("languages.bin")).unwrap_or_default());
 
@@ -43,38 +45,58 @@ struct Group {
     grams: Vec<u64>,
     /// Open addressing: one more than the row of a trigram; 0: none.
     places: Vec<u16>,
-    /// A row for each trigram, a cost for each language: -20 ln p, so that 255 is about one in 350,000.
-    costs: &'static [u8],
+    /// Chunks of a row.
+    chunks: usize,
+    /// A row for each trigram, a cost for each language: -20 ln p, so that 255 is about one in 350,000. Rows are filled up to whole chunks.
+    costs: Vec<Costs>,
 }
+
+/// Languages whose costs are added at once.
+const LANES: usize = 16;
+type Costs = [u8; LANES];
 
 impl Group {
     fn language(&self, text: &str) -> &'static str {
-        let mut sums: [Sum; 64] = [0; 64];
-        let width = self.codes.len().min(sums.len());
+        match self.chunks {
+            1 => self.cheapest::<1>(text),
+            2 => self.cheapest::<2>(text),
+            3 => self.cheapest::<3>(text),
+            _ => self.cheapest::<4>(text),
+        }
+    }
+
+    /// The language whose trigrams cost least, of up to `CHUNKS` times [`LANES`].
+    fn cheapest<const CHUNKS: usize>(&self, text: &str) -> &'static str {
+        let mut sums = [[Sum::ZERO; 2]; CHUNKS];
         let mut known = 0;
         each_gram(text, |gram| {
-            if let Some(row) = self.row(gram) {
+            if let Some(row) = self.row(gram).and_then(<[Costs]>::first_chunk::<CHUNKS>) {
                 known += 1;
-                for (sum, cost) in sums.iter_mut().zip(row) {
-                    *sum += Sum::from(*cost);
+                for ([low, high], costs) in sums.iter_mut().zip(row) {
+                    let costs = u8x16::from(*costs);
+                    *low += Sum::from_u8x16_low(costs);
+                    *high += Sum::from_u8x16_high(costs);
                 }
             }
         });
         if known < LEAST_GRAMS {
             return "";
         }
-        let best = sums[..width].iter().enumerate().min_by_key(|(_, sum)| **sum);
-        best.map_or("", |(at, _)| self.codes[at])
+        let best = self
+            .codes
+            .iter()
+            .zip(sums.as_flattened().iter().flat_map(|sums| sums.to_array()))
+            .min_by_key(|(_, sum)| *sum);
+        best.map_or("", |(code, _)| code)
     }
 
-    fn row(&self, gram: u64) -> Option<&'static [u8]> {
+    fn row(&self, gram: u64) -> Option<&[Costs]> {
         let mask = self.places.len() - 1;
         let mut at = place(gram, mask);
         loop {
             let row = usize::from(*self.places.get(at)?).checked_sub(1)?;
             if self.grams.get(row) == Some(&gram) {
-                let start = row * self.codes.len();
-                return self.costs.get(start..start + self.codes.len());
+                return self.costs.get(row * self.chunks..(row + 1) * self.chunks);
             }
             at = (at + 1) & mask;
         }
@@ -99,9 +121,20 @@ fn decode(mut rest: &'static [u8]) -> Option<Vec<Group>> {
         let grams: Vec<u64> =
             grams.chunks_exact(8).filter_map(|gram| Some(u64::from_le_bytes(*gram.first_chunk()?))).collect();
         let places = places(&grams);
-        groups.push(Group { script: head[0], codes, grams, places, costs });
+        let (chunks, costs) = padded(costs, width);
+        groups.push(Group { script: head[0], codes, grams, places, chunks, costs });
     }
     Some(groups)
+}
+
+/// Rows of `width` costs in whole chunks, and how many of these a row has.
+fn padded(costs: &[u8], width: usize) -> (usize, Vec<Costs>) {
+    let chunks = costs.chunks_exact(width.max(1)).flat_map(|row| row.chunks(LANES)).map(|some| {
+        let mut chunk = Costs::default();
+        chunk[..some.len()].copy_from_slice(some);
+        chunk
+    });
+    (width.div_ceil(LANES), chunks.collect())
 }
 
 fn places(grams: &[u64]) -> Vec<u16> {
@@ -118,21 +151,23 @@ fn places(grams: &[u64]) -> Vec<u16> {
 }
 
 /// Calls `take` with each trigram of lowered letters; a run of anything else is one space, and no trigram has it in its middle.
+#[inline]
 fn each_gram(text: &str, mut take: impl FnMut(u64)) {
     const LETTER: u64 = (1 << 21) - 1;
-    let space = u64::from(b' ');
     // A text begins as if a space stood before it; it ends with one.
-    let mut window = space;
+    let mut window = SPACE;
     let mut letters = 1;
     let mut left = MOST_GRAMS;
-    for letter in text.chars().chain([' ']) {
-        let sign = if letter.is_alphabetic() || is_mark(letter) { lowered(letter) } else { space };
-        if sign == space && window & LETTER == space {
+    let mut at = 0;
+    while at <= text.len() {
+        let (sign, length) = sign_at(text, at);
+        at += length;
+        if sign == SPACE && window & LETTER == SPACE {
             continue;
         }
         window = (window << 21 | sign) & ((1 << 63) - 1);
         letters += 1;
-        if letters >= 3 && window >> 21 & LETTER != space {
+        if letters >= 3 && window >> 21 & LETTER != SPACE {
             take(window);
             left -= 1;
             if left == 0 {
@@ -142,10 +177,36 @@ fn each_gram(text: &str, mut take: impl FnMut(u64)) {
     }
 }
 
-fn lowered(letter: char) -> u64 {
-    if letter.is_ascii() {
-        return u64::from(letter.to_ascii_lowercase() as u32);
+const SPACE: u64 = b' ' as u64;
+/// What each byte of ASCII stands for: a lowered letter, or a space.
+static SIGNS: [u8; 128] = signs();
+
+const fn signs() -> [u8; 128] {
+    let mut signs = [b' '; 128];
+    let mut letter = b'a';
+    while letter <= b'z' {
+        signs[letter as usize] = letter;
+        signs[letter.to_ascii_uppercase() as usize] = letter;
+        letter += 1;
     }
+    signs
+}
+
+/// The lowered letter at a place, or a space, and how many bytes it takes. A text ends with a space.
+#[inline]
+fn sign_at(text: &str, at: usize) -> (u64, usize) {
+    match text.as_bytes().get(at).map(|byte| SIGNS.get(usize::from(*byte))) {
+        None => (SPACE, 1),
+        Some(Some(sign)) => (u64::from(*sign), 1),
+        Some(None) => {
+            let letter = text.get(at..).and_then(|rest| rest.chars().next()).unwrap_or(' ');
+            let is_sign = letter.is_alphabetic() || is_mark(letter);
+            (if is_sign { lowered(letter) } else { SPACE }, letter.len_utf8())
+        }
+    }
+}
+
+fn lowered(letter: char) -> u64 {
     letter.to_lowercase().next().map_or(0, |lower| u64::from(lower as u32))
 }
 
@@ -186,7 +247,24 @@ const DEVANAGARI: u8 = 3;
 /// Letters that are looked at to find the script.
 const MOST_LETTERS: usize = 200;
 
+/// Bytes of ASCII in which that many are found.
+const MOST_ASCII: usize = 510;
+
 fn script_of(text: &str) -> Script {
+    ascii_script(text.as_bytes()).unwrap_or_else(|| mixed_script(text))
+}
+
+/// The script of a text whose letters are ASCII's as far as they are looked at.
+fn ascii_script(text: &[u8]) -> Option<Script> {
+    let head = &text[..text.len().min(MOST_ASCII)];
+    // Sums of a byte each, so that sixteen are added at once.
+    let of = |part: &[u8]| part.iter().map(|byte| u8::from(byte.is_ascii_alphabetic())).sum::<u8>();
+    let letters: usize = head.chunks(u8::MAX.into()).map(|part| usize::from(of(part))).sum();
+    let is_enough = letters >= MOST_LETTERS || head.len() == text.len();
+    (is_enough && head.is_ascii()).then_some(if letters > 1 { Script::Shared(LATIN) } else { Script::None })
+}
+
+fn mixed_script(text: &str) -> Script {
     let mut shared = [0_usize; 4];
     let (mut han, mut kana) = (0, 0);
     let mut own = [0_usize; OWN_SCRIPTS.len()];

@@ -24,29 +24,65 @@ pub fn personal(text: &str) -> u8 {
     let bytes = text.as_bytes();
     let mut found = 0;
     let mut at = 0;
+    // What stood before the byte at hand.
+    let mut before = 0;
     while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'@' => found |= email(bytes, at),
-            b'0'..=b'9' | b'+' | b'(' if starts(bytes, at) => {
-                let (kinds, end) = number(bytes, at);
-                found |= kinds | address(bytes, at);
-                at = end;
-                continue;
-            }
-            b'A'..=b'Z' | b'a'..=b'f' if starts(bytes, at) => {
-                found |= address(bytes, at);
-                if let Some(length) = iban(bytes, at) {
-                    found |= IBAN;
-                    at += length;
-                    continue;
-                }
-            }
-            b':' if bytes.get(at + 1) == Some(&b':') && starts(bytes, at) => found |= address(bytes, at),
-            _ => {}
+        let class = CLASSES[usize::from(byte)];
+        // Most bytes begin nothing, or stand within a word.
+        if class & BEGINS == 0 || class & before & INNER != 0 {
+            before = class << 1;
+            at += 1;
+            continue;
         }
-        at += 1;
+        let (kinds, length) = found_at(bytes, at, byte);
+        found |= kinds;
+        at += length;
+        before = CLASSES[usize::from(bytes[at - 1])] << 1;
     }
     found
+}
+
+/// What bytes are for [`personal`].
+static CLASSES: [u8; 256] = classes();
+/// Something may begin with it.
+const BEGINS: u8 = 1;
+/// What stands behind it is within a word or a number.
+const WITHIN: u8 = 1 << 1;
+/// Nothing begins with it within a word; also `WITHIN`, of the byte before.
+const INNER: u8 = WITHIN << 1;
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        let byte = at as u8;
+        classes[at] = match byte {
+            b'@' => BEGINS | WITHIN,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'f' => BEGINS | WITHIN | INNER,
+            b'+' | b'(' | b':' => BEGINS | INNER,
+            b'g'..=b'z' | b'_' | b'#' | b'$' => WITHIN,
+            _ => 0,
+        };
+        at += 1;
+    }
+    classes
+}
+
+/// The kinds of what may begin at `at`, and how many bytes are done with.
+fn found_at(bytes: &[u8], at: usize, byte: u8) -> (u8, usize) {
+    match byte {
+        b'@' => (email(bytes, at), 1),
+        b'0'..=b'9' | b'+' | b'(' if starts(bytes, at) => {
+            let (kinds, end) = number(bytes, at);
+            (kinds | address(bytes, at), end - at)
+        }
+        b'A'..=b'Z' | b'a'..=b'f' if starts(bytes, at) => {
+            let (kinds, length) = iban(bytes, at).map_or((0, 1), |length| (IBAN, length));
+            (kinds | address(bytes, at), length)
+        }
+        b':' if bytes.get(at + 1) == Some(&b':') && starts(bytes, at) => (address(bytes, at), 1),
+        _ => (0, 1),
+    }
 }
 
 /// Whether nothing that belongs to a longer word or number stands before.

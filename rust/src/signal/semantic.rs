@@ -87,9 +87,25 @@ impl Semantic {
                 sums[*utterance as usize] += weight * part;
             }
         }
-        let best = sums.iter().enumerate().max_by(|(a, one), (b, other)| one.total_cmp(other).then(b.cmp(a)));
-        best.filter(|(_, sum)| **sum > 0.0).map(|(at, sum)| (self.routes[at] as usize, sum / square.sqrt()))
+        let most = greatest(&sums);
+        let best = if most > 0.0 { sums.iter().position(|sum| *sum >= most) } else { None };
+        best.map(|at| (self.routes[at] as usize, most / square.sqrt()))
     }
+}
+
+/// The greatest of some sums, none below 0; several at once.
+fn greatest(sums: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let chunks = sums.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    let greater = |one: f32, other: f32| if other > one { other } else { one };
+    let mut most = [0.0; LANES];
+    for some in chunks {
+        for (most, sum) in most.iter_mut().zip(some) {
+            *most = greater(*most, *sum);
+        }
+    }
+    most.into_iter().chain(rest.iter().copied()).fold(0.0, greater)
 }
 
 /// What a word that no utterance has counts for, beside one of the rarest.

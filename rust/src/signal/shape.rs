@@ -17,13 +17,15 @@ pub struct Shape {
     pub json: f32,
 }
 
-/// What each byte says, so that a text is looked at once.
-static CLASSES: [u8; 256] = classes();
-const MATH: u8 = 1;
-const MARK: u8 = 1 << 1;
-const SIGN: u8 = 1 << 2;
+/// What each byte says, as parts of one word that are added up together.
+static CLASSES: [u64; 256] = classes();
+/// Counts of up to [`MOST_BYTES`] fit.
+const PART: u32 = 20;
+const SIGN: u64 = 1;
+const MATH: u64 = SIGN << PART;
+const MARK: u64 = MATH << PART;
 
-const fn classes() -> [u8; 256] {
+const fn classes() -> [u64; 256] {
     let mut classes = [SIGN; 256];
     set(&mut classes, b" \t\r\n\x0b\x0c", 0);
     set(&mut classes, b"0123456789+*/^\\$%", SIGN | MATH);
@@ -32,7 +34,7 @@ const fn classes() -> [u8; 256] {
     classes
 }
 
-const fn set(classes: &mut [u8; 256], bytes: &[u8], class: u8) {
+const fn set(classes: &mut [u64; 256], bytes: &[u8], class: u64) {
     let mut at = 0;
     while at < bytes.len() {
         classes[bytes[at] as usize] = class;
@@ -45,18 +47,17 @@ const fn set(classes: &mut [u8; 256], bytes: &[u8], class: u8) {
 #[expect(clippy::cast_precision_loss, reason = "lengths of a text")]
 pub fn shape(text: &str) -> Shape {
     let text = &text.as_bytes()[..text.len().min(MOST_BYTES)];
-    let (mut code, mut json, mut math, mut all, mut signs) = (0, 0, 0, 0_usize, 0_usize);
+    let (mut code, mut json, mut all, mut counts) = (0, 0, 0_usize, 0_u64);
     let mut is_fenced = false;
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = line.trim_ascii();
+    let mut rest = Some(text);
+    while let Some(from) = rest {
+        let end = memchr::memchr(b'\n', from);
+        rest = end.map(|end| &from[end + 1..]);
+        let line = from[..end.unwrap_or(from.len())].trim_ascii();
         all += line.len();
-        let mut marks = 0;
-        for byte in line {
-            let class = CLASSES[usize::from(*byte)];
-            math += usize::from(class & MATH);
-            marks += usize::from(class & MARK) / usize::from(MARK);
-            signs += usize::from(class & SIGN) / usize::from(SIGN);
-        }
+        let of_line: u64 = line.iter().map(|byte| CLASSES[usize::from(*byte)]).sum();
+        counts += of_line;
+        let marks = (of_line / MARK) as usize;
         if line.starts_with(b"```") {
             is_fenced = !is_fenced;
             code += line.len();
@@ -67,8 +68,9 @@ pub fn shape(text: &str) -> Shape {
             code += line.len();
         }
     }
+    let count = |class: u64| ((counts / class) & (MATH - 1)) as usize;
     let share = |part: usize, all: usize| part as f32 / all.max(1) as f32;
-    Shape { code: share(code, all), math: share(math, signs), json: share(json, all) }
+    Shape { code: share(code, all), math: share(count(MATH), count(SIGN)), json: share(json, all) }
 }
 
 fn is_json(line: &[u8]) -> bool {

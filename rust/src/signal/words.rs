@@ -30,15 +30,16 @@ impl Words {
         for bucket in self.found.drain(..) {
             self.seen[bucket as usize / 64] = 0;
         }
-        let mut before = None;
+        // No hash is 0.
+        let mut before = 0;
         let (head, tail) = ends(text);
         for part in [head, tail] {
             each_word(part.as_bytes(), |word| {
                 self.add(word);
-                if let Some(before) = before {
+                if before != 0 {
                     self.add(mix(before ^ PAIR, word));
                 }
-                before = Some(word);
+                before = word;
             });
         }
         &self.found
@@ -75,24 +76,48 @@ impl FloorBoundary for str {
     }
 }
 
-/// Calls `take` with the hash of each word.
-fn each_word(text: &[u8], mut take: impl FnMut(u64)) {
-    let mut hash = 0;
-    for &byte in text {
+/// What each byte is: white space, a mark or a digit that stands for itself, or a letter, lowered.
+static CLASSES: [u8; 256] = classes();
+const SPACE: u8 = 0;
+const MARK: u8 = 1;
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [MARK; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        let byte = at as u8;
         if byte.is_ascii_alphabetic() || byte >= 0x80 {
-            hash = mix(if hash == 0 { SEED } else { hash }, u64::from(byte.to_ascii_lowercase()));
-            continue;
+            classes[at] = byte.to_ascii_lowercase();
+        } else if byte.is_ascii_whitespace() {
+            classes[at] = SPACE;
         }
-        if hash != 0 {
+        at += 1;
+    }
+    classes
+}
+
+/// Calls `take` with the hash of each word.
+#[inline]
+fn each_word(text: &[u8], mut take: impl FnMut(u64)) {
+    let mut rest = text.iter();
+    while let Some(&byte) = rest.next() {
+        let class = CLASSES[usize::from(byte)];
+        if class > MARK {
+            let mut hash = mix(SEED, u64::from(class));
+            for &byte in rest.by_ref() {
+                let after = CLASSES[usize::from(byte)];
+                if after <= MARK {
+                    if after == MARK {
+                        take(std::mem::replace(&mut hash, mix(SEED, u64::from(byte))));
+                    }
+                    break;
+                }
+                hash = mix(hash, u64::from(after));
+            }
             take(hash);
-            hash = 0;
-        }
-        if !byte.is_ascii_whitespace() {
+        } else if class == MARK {
             take(mix(SEED, u64::from(byte)));
         }
-    }
-    if hash != 0 {
-        take(hash);
     }
 }
 

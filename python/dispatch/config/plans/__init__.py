@@ -64,6 +64,7 @@ __all__ = [
     "Shadow",
     "Split",
     "Sticky",
+    "budgets",
     "build_models",
     "margin",
     "pools",
@@ -77,3 +78,14 @@ def pools(plan: Plan) -> Iterator[Pool]:
         return
     for part in plan.parts:
         yield from pools(part)
+
+
+def budgets(plan: Plan, path: str = "") -> Iterator[str]:
+    """Yield the places of routes with a budget, as a trace names them: such as `fallback[1].route`."""
+    if isinstance(plan, Pool):
+        return
+    here = f"{path}.{plan.__struct_config__.tag}".removeprefix(".")
+    if isinstance(plan, Route) and plan.budget is not None:
+        yield here
+    for place, part in enumerate(plan.parts):
+        yield from budgets(part, f"{here}[{place}]")
