@@ -55,9 +55,9 @@ class Route:
         self._parts = parts
         self._site = site
         router = read_router(config.router) if config.router else None
-        topic = router if config.by != "learned" else None
         learned = router if config.by == "learned" else None
         wanted = {condition.name for rule in config.rules for condition in rule}
+        topic = router if config.by == "classifier" or "topic" in wanted else None
         if config.private >= 0:
             wanted.add("personal")
         difficulty = read_router("") if "difficulty" in wanted else None
