@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -100,6 +102,16 @@ def test_a_command_of_another_package_brings_its_flags(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "dispatch.bench.cli", package)
 
     assert main(["bench", "--rate", "7"]) == 7
+
+
+def test_a_reader_that_has_enough_is_no_fault(file: Path) -> None:
+    """As `dispatch evaluate ... | head` is."""
+    file.write_text("endpoints: [{name: a, provider: echo}]\nmodels: {m: a}\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "dispatch", "check"], stdout=writer, stderr=subprocess.PIPE, check=False, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_help_reads_well(capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,3 +207,32 @@ def test_models_without_a_cost_are_named(tmp_path: Path, capsys: pytest.CaptureF
 
     assert evaluated(table, router, "--weak", "weak", "--strong", "strong", "--cost", "weak=1", "--cost", "strong=2") == 0
     assert "1 of 3 models have no cost" in capsys.readouterr().err
+
+
+def test_the_pair_is_found_where_it_is_not_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, router = table_file(tmp_path, "train.jsonl.gz", 40, 1), tmp_path / "router.bin"
+    assert main(["train", str(table), "--out", str(router)]) == 0
+    for flags, pair in (
+        ([], "other 0.0000, strong 1.0000"),
+        (["--weak", "weak"], "weak 0.5000, strong 1.0000"),
+        (["--costs", "weak=1,strong=2, other=3"], "weak 0.5000, other 0.0000"),
+        (["--cost", "weak=1", "--cost", "strong=2", "--strong", "weak"], "strong 1.0000, weak 0.5000"),
+    ):
+        assert evaluated(table, router, *flags) == 0
+        assert pair in capsys.readouterr().out
+    assert evaluated(table, router, "--costs", "weak=1") == 2
+    assert "expected two models" in capsys.readouterr().err
+
+
+def test_what_each_prompt_cost_is_taken_in_the_mean(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    for name, rows, costs in (
+        ("cost", [[1, 5], [3, 7]], {"a": 2.0, "b": 6.0}),
+        ("costs", [[1, 5], [3, 7]], {"a": 2.0, "b": 6.0}),
+        ("cost", [[1, 5], [3]], {}),
+        ("cost", [0.1, 0.2], {}),
+        ("cost", [{"usd": 1}, None], {}),
+    ):
+        lines = [{"models": ["a", "b"]}, *({"p": "x", "s": [0, 1], name: row} for row in rows)]
+        path.write_text("\n".join(map(json.dumps, lines)))
+        assert read(path).costs == costs

@@ -27,10 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("table", type=Path, metavar="DATA", help="a table as for `dispatch train`, of prompts that were not trained on")
     parser.add_argument("--router", type=Path, metavar="FILE", required=True, help="what `dispatch train` wrote")
-    parser.add_argument("--weak", metavar="MODEL", required=True, help="the cheap model of the pair")
-    parser.add_argument("--strong", metavar="MODEL", required=True, help="the dear model of the pair")
+    parser.add_argument("--weak", metavar="MODEL", help="the cheap model of the pair (default: the cheapest; without costs the worst)")
+    parser.add_argument("--strong", metavar="MODEL", help="the dear model of the pair (default: the dearest; without costs the best)")
     parser.add_argument(
-        "--cost", metavar="MODEL=N", action="append", default=[], help="cost of a call, in any unit, once for each model: AIQ is over these"
+        *("--cost", "--costs"),
+        dest="cost",
+        metavar="MODEL=N",
+        action="append",
+        default=[],
+        help="cost of a call, in any unit, of each model, with commas or one by one: AIQ is over these",
     )
     parser.add_argument("--train", type=Path, metavar="DATA", help="the table that was trained on, for the baselines that learn from it")
     parser.add_argument("--resamples", type=int, default=200, metavar="N", help="bootstrap samples for the 95%% intervals (default: 200)")
@@ -43,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     table = _prompts(arguments.table)
     router = _router(arguments.router)
     costs = _costs(arguments, table)
-    study = Study(table.only(tuple(costs)), costs, (arguments.weak, arguments.strong), max(0, arguments.resamples))
+    pair = _pair(arguments, table, costs)
+    costs = costs or {pair[0]: 0.0, pair[1]: 1.0}
+    study = Study(table.only(tuple(costs)), costs, pair, max(0, arguments.resamples))
     trained = _prompts(arguments.train).only(tuple(costs)) if arguments.train else None
     rows = study.rows(router, trained)
     for note in _notes(study, router, table):
@@ -90,24 +97,31 @@ def _router(path: Path) -> LearnedRouter:
 
 
 def _costs(arguments: argparse.Namespace, table: Table) -> dict[str, float]:
-    """Cost by model, the pair among them. With none told, a call to the strong model costs one and the weak one nothing."""
-    if arguments.weak == arguments.strong:
-        raise ConfigError("--strong", f"found {arguments.strong!r} for both, expected two models")
+    """Cost by model; empty if none is told."""
     costs = dict(table.costs)
-    for text in arguments.cost:
-        name, _, number = text.rpartition("=")
+    for text in ",".join(arguments.cost).split(",") if arguments.cost else ():
+        name, _, number = text.strip().rpartition("=")
         try:
             costs[name] = float(number)
         except ValueError:
             raise ConfigError("--cost", f"found {text!r}, expected MODEL=NUMBER") from None
         if not 0 <= costs[name] < math.inf:
             raise ConfigError("--cost", f"found {text!r}, expected a cost of 0 or more")
-    if not costs:
-        costs = {arguments.weak: 0.0, arguments.strong: 1.0}
-    for name in (arguments.weak, arguments.strong):
-        if name not in costs:
-            raise ConfigError("--cost", f"found no cost of {name!r}, expected one for each model that is named")
     return costs
+
+
+def _pair(arguments: argparse.Namespace, table: Table, costs: dict[str, float]) -> tuple[str, str]:
+    """The weak and the strong model. Without costs a call to the strong one costs one and to the weak one nothing."""
+    rows = list(zip(*table.scores, strict=True))
+    worth = costs or {name: sum(row) for name, row in zip(table.models, rows, strict=True)}
+    weak = arguments.weak or min((name for name in worth if name != arguments.strong), key=worth.__getitem__)
+    strong = arguments.strong or max((name for name in worth if name != weak), key=worth.__getitem__, default=weak)
+    if weak == strong:
+        raise ConfigError("--strong", f"found {strong!r} for both, expected two models")
+    for name in (weak, strong):
+        if costs and name not in costs:
+            raise ConfigError("--cost", f"found no cost of {name!r}, expected one for each model that is named")
+    return weak, strong
 
 
 def _numbers(rows: list[Row]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 The first line is `{"models": [...]}`, maybe with `"costs": {...}` and notes; each other one `{"p": prompt, "s": [score, ...]}` in the
 order of the models, maybe with `"g"`, the kind of the prompt (a text or a number). Costs may also be a list in that order, and scores
-`true` and `false`.
+`true` and `false`. Where the head tells none, a line may tell what its own calls cost (`"cost": [...]`), of which the means are taken.
 Further keys are left alone. Examples of classes have no such head: each line is `{"p": prompt, "label": class}`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -40,6 +40,8 @@ class _Line(Struct):
     p: str
     s: tuple[float | bool, ...]
     g: str | int | None = None
+    cost: Any = None
+    costs: Any = None
 
 
 class _Label(Struct):
@@ -105,10 +107,22 @@ def read(path: Path) -> Table:
     for number, line in enumerate(found, 2):
         if len(line.s) != len(head.models):
             raise ConfigError(f"{path}:{number}", f"found {len(line.s)} scores, expected {len(head.models)}, one for each model")
+    costs = costs or _mean_costs(head.models, [line.costs if line.cost is None else line.cost for line in found])
     groups = ["" if line.g is None else str(line.g) for line in found]
     return Table(
         head.models, [line.p for line in found], [tuple(map(float, line.s)) for line in found], groups if all(groups) else [], costs
     )
+
+
+def _mean_costs(models: tuple[str, ...], told: list[object]) -> dict[str, float]:
+    """The mean cost of a call to each model, where every prompt tells all of them; what else stands there is left alone."""
+    try:
+        rows = msgspec.convert(told, list[tuple[_Cost, ...]])
+    except msgspec.ValidationError:
+        return {}
+    if not rows or any(len(row) != len(models) for row in rows):
+        return {}
+    return {name: sum(column) / len(rows) for name, column in zip(models, zip(*rows, strict=True), strict=True)}
 
 
 def _labelled(path: Path, lines: list[bytes]) -> Table:
