@@ -27,6 +27,8 @@ def modifiers(seeds: tuple[int, ...]) -> Iterator[Measured]:
     yield "lowest_cost: whole answers", _whole(cheap), 0.999, False, ""
     fast, even = (runs("s11-latency", f"p2c{more}", seeds) for more in ("+lowest_latency", ""))
     yield "lowest_latency: median TTFT by that without it, hosted", _median(fast) / _median(even), 0.7, True, ""
+    replicas = _median(runs("s11-prices", f"{PLAIN}+lowest_latency", seeds)) / _median(plain)
+    yield "lowest_latency: median TTFT by that without it, replicas that fill up", replicas, 1.5, True, "6.7 at a margin of 0"
     tiers = runs("s11-tiers", f"{PLAIN}+priority", seeds)
     calm = [second.sent for outcome in tiers for second in [*outcome.seconds[30:119], *outcome.seconds[180:239]]]
     yield (

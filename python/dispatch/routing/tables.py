@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from dispatch.config import pools
-from dispatch.config.plans import Affinity, Sticky, margin
+from dispatch.config.plans import NOISE, Affinity, Sticky, margin
 from dispatch.errors import ConfigError
 from dispatch.policy.cost import rates
 
@@ -201,5 +201,5 @@ def _modifiers(model: str, pool: Pool, endpoints: Mapping[str, Endpoint]) -> _Mo
         if isinstance(affinity, Affinity)
         else None,
         lowest_cost=cheapest,
-        lowest_latency=margin(pool.lowest_latency),
+        lowest_latency=margin(pool.lowest_latency, NOISE),
     )

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from dispatch.config.plans import ALIASES, CHOICES, HASHED, STRATEGIES, Affinity, margin
+from dispatch.config.plans import ALIASES, CHOICES, HASHED, NOISE, STRATEGIES, Affinity, margin
 from dispatch.errors import ConfigError
 
 __all__ = ["Policy"]
@@ -60,6 +60,6 @@ class Policy(Struct, frozen=True):
             "bounded_load": self.bounded_load,
             "priority": has("priority"),
             "lowest_cost": margin(has("lowest_cost")),
-            "lowest_latency": margin(has("lowest_latency")),
+            "lowest_latency": margin(has("lowest_latency"), NOISE),
             "affinity": (affinity.ttl_s, affinity.kept, affinity.least_tokens, affinity.wait_price * 1e12) if has("affinity") else None,
         }

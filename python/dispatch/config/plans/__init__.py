@@ -21,7 +21,7 @@ from dispatch.config.plans.chain import Chain
 from dispatch.config.plans.ensemble import Ensemble
 from dispatch.config.plans.fallback import Fallback
 from dispatch.config.plans.fanout import Fanout
-from dispatch.config.plans.modifiers import Affinity, Sticky, margin
+from dispatch.config.plans.modifiers import NOISE, Affinity, Sticky, margin
 from dispatch.config.plans.pool import ALIASES, CHOICES, HASH_SOURCES, HASHED, PREFERENCES, STRATEGIES, Pool
 from dispatch.config.plans.retrieve import Retrieve
 from dispatch.config.plans.route import Route
@@ -43,6 +43,7 @@ __all__ = [
     "HASHED",
     "HASH_SOURCES",
     "KINDS",
+    "NOISE",
     "PREFERENCES",
     "STRATEGIES",
     "Affinity",

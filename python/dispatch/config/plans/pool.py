@@ -78,7 +78,8 @@ class Pool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     """Only endpoints that cost no more for this request than the cheapest; `0.1`: than a tenth above it. Each has a price then, `{}` if
     free."""
     lowest_latency: bool | Part = False
-    """Only endpoints whose time to first token is the shortest; `0.2`: no longer than a fifth above it."""
+    """Only endpoints whose time to first token is about the shortest: `true` takes those up to half above it for as fast; `0.2`: up to a
+    fifth; `0`: the shortest alone, to which everybody goes then."""
 
     @property
     def keeps_sessions(self) -> bool:
