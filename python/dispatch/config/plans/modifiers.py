@@ -42,7 +42,7 @@ NOISE = 0.5
 
 Times scatter by two fifths and more, their averages keep peaks, and where everybody goes to the one that was fastest just now, it is the
 slowest soon: in `s01-equal` a request waits 18 s at a margin of 0, 1.3 s at a quarter, 0.13 s at this one (0.06 s without the modifier).
-At one whole, a provider that is three times as slow is asked more often than is worth it: what `p2c` gains in `s11-latency` shrinks from 32 to 28 percent.
+At one whole, what `p2c` gains on hosted providers, two of which are three times as slow (`s11-latency`), shrinks from 32 to 28 percent.
 """
 
 
