@@ -116,6 +116,13 @@ real: setup ## OpenAI's SDK, a sidecar and llama.cpp's own server (from PyPI, 40
 	$(VENV)/real/bin/python -m pip install --quiet --disable-pip-version-check $(REAL_PACKAGES)
 	DISPATCH_REAL_PYTHON=$(abspath $(VENV))/real/bin/python $(BIN)/pytest tests/contract/test_real_server.py tests/contract/test_real_doors.py $(ARGS)
 
+EXTRA_PACKAGES := lancedb==0.40.0
+
+.PHONY: extras
+extras: setup ## LanceDB, which is too large for every run (75 MB, and pyarrow): its tests with it installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/extras $(EXTRA_PACKAGES)
+	PYTHONPATH=$(abspath $(VENV))/extras $(BIN)/pytest tests/integration/test_retrieval_lance.py $(ARGS)
+
 # Not in the lock either: each client has an environment of its own, made by uv of what its script names.
 .PHONY: clients
 clients: setup ## LangChain, LlamaIndex, pydantic-ai, instructor, DSPy, ... at a sidecar, from the registries: make clients ARGS="dspy"

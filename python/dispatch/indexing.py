@@ -9,11 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dispatch.config.plans.retrieve import Qdrant
+from dispatch.config.plans.retrieve import Lance, Qdrant
 from dispatch.config.secrets import read_secret
 from dispatch.errors import ConfigError, DispatchError
+from dispatch.retrieve import lance, qdrant
 from dispatch.retrieve.passages import cut
-from dispatch.retrieve.qdrant import connect
 from dispatch.retrieve.static import load
 from dispatch.retrieve.store import Passage, write
 
@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help=f"text in UTF-8; of a folder, all of {' '.join(TEXTS)}")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where the index goes, such as docs.db; an old one is replaced")
     parser.add_argument("--qdrant", metavar="URL", help="a Qdrant server to add the passages to, in the place of a file; needs --embed")
-    parser.add_argument("--collection", metavar="NAME", help="of that server; made if there is none")
+    parser.add_argument("--lancedb", metavar="FOLDER", help="a folder of LanceDB to add the passages to; needs --embed")
+    parser.add_argument("--collection", metavar="NAME", help="of that server, or the table in that folder; made if there is none")
     parser.add_argument("--qdrant-key", metavar="REF", default="", help="its API key, as env:NAME or file:/path")
     parser.add_argument("--chars", type=int, default=1200, metavar="N", help="longest passage (default: 1200)")
     parser.add_argument("--embed", metavar="MODEL", help="a model of the configuration that gives vectors, to find by meaning as well")
@@ -51,12 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
         passages = [Passage(_name(path), piece) for path in files for piece in cut(path.read_text(encoding="utf-8"), arguments.chars)]
         vectors = _vectors(arguments, [passage.text for passage in passages])
         rows = zip(passages, vectors, strict=True)
-        count = _add(arguments, [*rows]) if arguments.qdrant else write(arguments.out, rows)
+        count = write(arguments.out, rows) if arguments.out else _add(arguments, [*rows])
     except (OSError, UnicodeDecodeError, ValueError, LookupError, DispatchError) as error:
         print(f"dispatch: {error}", file=sys.stderr)
         return 1
     what = f"{len(vectors[0])} dimensions" if vectors and vectors[0] is not None else "words only"
-    if arguments.qdrant:
+    if arguments.out is None:
         print(f"{arguments.collection}: {count:,} passages, {len(passages):,} of them from {len(files):,} files now, {what}")
     else:
         print(f"{arguments.out}: {count:,} passages of {len(files):,} files, {what}")
@@ -67,19 +68,22 @@ def _wrong(arguments: argparse.Namespace) -> str | None:
     """What is wrong with the flags."""
     if arguments.chars < 100:
         return f"--chars: found {arguments.chars}, expected at least 100"
-    if (arguments.out is None) == (arguments.qdrant is None):
-        return "--out FILE or --qdrant URL, one of them says where the index goes"
+    if [arguments.out, arguments.qdrant, arguments.lancedb].count(None) != 2:
+        return "--out FILE, --qdrant URL or --lancedb FOLDER, one of them says where the index goes"
     if arguments.embed and arguments.embed_folder:
         return "--embed MODEL or --embed-folder FOLDER, one of them gives the vectors"
-    if arguments.qdrant and not ((arguments.embed or arguments.embed_folder) and arguments.collection):
-        return "--qdrant needs --collection NAME, and --embed MODEL or --embed-folder FOLDER: its passages are found by vectors"
+    if arguments.out is None and not ((arguments.embed or arguments.embed_folder) and arguments.collection):
+        flag = "--qdrant" if arguments.qdrant else "--lancedb"
+        return f"{flag} needs --collection NAME, and --embed MODEL or --embed-folder FOLDER: its passages are found by vectors"
     return None
 
 
 def _add(arguments: argparse.Namespace, rows: list[Any]) -> int:
+    if arguments.lancedb:
+        return lance.connect(Lance(folder=arguments.lancedb, table=arguments.collection), "--lancedb").add(rows)
     secret = read_secret(arguments.qdrant_key, os.environ, "--qdrant-key", arguments.qdrant)
     config = Qdrant(url=arguments.qdrant, collection=arguments.collection)
-    return connect(config, secret, "--qdrant").add(rows)
+    return qdrant.connect(config, secret, "--qdrant").add(rows)
 
 
 def _files(given: Sequence[Path]) -> list[Path]:

@@ -10,7 +10,7 @@ import pytest
 from dispatch.cli import main
 from dispatch.config.plans.retrieve import Qdrant as Config
 from dispatch.errors import ConfigError
-from dispatch.retrieve.qdrant import connect
+from dispatch.retrieve.qdrant import Collection, connect
 from dispatch.retrieve.store import Passage
 
 from tests.integration.hosted import Hosted
@@ -20,6 +20,8 @@ from tests.integration.test_cascades import text_of
 from tests.integration.test_ensembles import vector
 
 pytest.importorskip("qdrant_client")  # the extra
+
+from qdrant_client import QdrantClient
 
 from tests.integration.qdrant_double import KEY, Qdrant  # needs it
 
@@ -73,6 +75,19 @@ async def test_what_is_nearest_stands_before_the_request(server: Qdrant, more: d
 async def test_a_passage_that_is_added_again_is_there_once(server: Qdrant) -> None:
     assert await filled(server) == 2
     assert await filled(server) == 2
+
+
+@pytest.mark.parametrize("more", [{}, {"vector": "meaning", "text": "body", "source": "file"}])
+async def test_the_engine_of_qdrants_own_client_takes_what_is_added(more: dict[str, Any], tmp_path: Path) -> None:
+    """Nothing of ours between: its local mode, on disk."""
+    config = Config(url="http://none", collection="docs", **more)
+    inside = QdrantClient(path=str(tmp_path))
+    try:
+        assert Collection(inside, config).add(ROWS) == 2
+        assert Collection(inside, config).add(ROWS) == 2
+        assert Collection(inside, config).search("", [0.1, 3.0], 1) == [ROWS[1][0]]
+    finally:
+        inside.close()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from dispatch.config.plans.chain import Words
 from dispatch.config.plans.embedder import Embedder, Folder
 from dispatch.config.plans.ensemble import Rule
 from dispatch.config.plans.fanout import Manner
-from dispatch.config.plans.retrieve import Passages, Qdrant
+from dispatch.config.plans.retrieve import Lance, Passages, Qdrant
 from dispatch.config.plans.route import RouteBudget, RouteForm, RuleForm, UtterancesForm
 from dispatch.config.plans.schedule import OfflineForm, PeriodForm, ScheduleForm
 from dispatch.config.plans.split import ShadowForm, SplitForm
@@ -126,6 +126,7 @@ _PLANS: tuple[tuple[str, type[Struct]], ...] = (
     ("The manner of a fanout", Manner),
     ("`retrieve`", Retrieve),
     ("The passages of `retrieve`", Passages),
+    ("`index` of `retrieve`: a table of LanceDB", Lance),
     ("`index` of `retrieve`: a Qdrant", Qdrant),
     ("`embed` of `retrieve`: a static model", Folder),
     ("`budget` (of a plan over several models)", Budget),

@@ -17,10 +17,10 @@ import msgspec
 
 from dispatch.combine.course import Course
 from dispatch.combine.question import Question, filled
-from dispatch.config.plans.retrieve import Qdrant
+from dispatch.config.plans.retrieve import Lance, Qdrant
 from dispatch.config.secrets import read_secret
 from dispatch.errors import ConfigError, DispatchError
-from dispatch.retrieve.qdrant import Collection, connect
+from dispatch.retrieve import lance, qdrant
 from dispatch.retrieve.static import load
 from dispatch.retrieve.store import Index
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dispatch.config import Retrieve as Config
     from dispatch.exchange import Call
     from dispatch.plans.base import Failed, Site, Start
+    from dispatch.retrieve.lance import Table
+    from dispatch.retrieve.qdrant import Collection
     from dispatch.retrieve.static import Static
     from dispatch.retrieve.store import Passage
 
@@ -41,7 +43,9 @@ class Retrieve:
 
     __slots__ = ("_config", "_index", "_parts", "_site", "_static")
 
-    def __init__(self, config: Config, parts: Sequence[Start], site: Site, index: Index | Collection, static: Static | None) -> None:
+    def __init__(
+        self, config: Config, parts: Sequence[Start], site: Site, index: Index | Collection | Table, static: Static | None
+    ) -> None:
         self._config = config
         self._parts = parts
         self._site = site
@@ -62,7 +66,7 @@ class Retrieve:
             found = None
         told = _told(found or (), rule.max_chars)
         if not told:
-            if found is not None and (vector is not None or not isinstance(self._index, Collection)):
+            if found is not None and (vector is not None or self._index.has_words):
                 course.remark("no_passages")
             await course.relay(0)
             return
@@ -90,14 +94,16 @@ def build(plan: Config, parts: Sequence[Start], site: Site) -> Retrieve:
     """Make the plan. Raises `ConfigError`: there is no index, or it has no vectors to compare with."""
     path = f"models.{site.model}.{site.path}"
     static = None if plan.static is None else load(plan.static.folder, f"{path}.embed.folder")
+    here = f"{path}.index"
+    if isinstance(plan.passages.index, Lance):
+        return Retrieve(plan, parts, site, lance.connect(plan.passages.index, here), static)
     if isinstance(plan.passages.index, Qdrant):
-        here = f"{path}.index"
         secret = read_secret(plan.passages.index.api_key, os.environ, f"{here}.api_key", f"model {site.model!r}")
-        return Retrieve(plan, parts, site, connect(plan.passages.index, secret, here), static)
+        return Retrieve(plan, parts, site, qdrant.connect(plan.passages.index, secret, here), static)
     try:
         index = Index(Path(plan.passages.index))
     except ValueError as error:
-        raise ConfigError(f"{path}.index", str(error)) from None
+        raise ConfigError(here, str(error)) from None
     if plan.embed is not None and not index.dims:
         raise ConfigError(f"{path}.embed", f"{plan.passages.index} has no vectors: make it with `dispatch index --embed`")
     if static is not None and static.dims != index.dims:

@@ -46,6 +46,8 @@ class Collection:
 
     dims = 0
     """Vectors of any size may be asked for: only the server knows."""
+    has_words = False
+    """Nothing is found without a vector."""
 
     def __init__(self, client: Any, config: Config) -> None:  # noqa: ANN401  # of a package that may not be there
         self._client = client

@@ -75,10 +75,13 @@ class Index:
 
     Attributes:
         dims: of its vectors; 0: it has none.
+        has_words: passages are found without a vector too.
 
     Raises:
         ValueError: there is none at `path`, or one of another version; says which.
     """
+
+    has_words = True
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -16,7 +16,7 @@ from dispatch.errors import ConfigError
 if TYPE_CHECKING:
     from dispatch.config.plans.builder import Builder
 
-__all__ = ["Passages", "Qdrant", "Retrieve", "build"]
+__all__ = ["Lance", "Passages", "Qdrant", "Retrieve", "build"]
 
 PROMPT = """Passages from documents that may help with the user's request are below. Rely on them where they fit, and name the source in
 square brackets, such as [handbook.md]. If they do not answer it, say so.
@@ -24,7 +24,22 @@ square brackets, such as [handbook.md]. If they do not answer it, say so.
 {passages}"""
 
 
-class Qdrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Lance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="lancedb"):
+    """A table of LanceDB on disk (`dispatch-llm[lancedb]`), found by vectors alone: `embed` is needed."""
+
+    folder: Annotated[str, Meta(min_length=1)]
+    """With the tables."""
+    table: Annotated[str, Meta(min_length=1)]
+    """Its name there."""
+    vector: str = "vector"
+    """Column with the vectors."""
+    text: str = "text"
+    """Column that holds a passage."""
+    source: str = "source"
+    """Column that names its document."""
+
+
+class Qdrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="qdrant"):
     """A collection of a Qdrant server (`dispatch-llm[qdrant]`), found by vectors alone: `embed` is needed."""
 
     url: Annotated[str, Meta(pattern=r"^https?://\S+$")]
@@ -46,8 +61,8 @@ class Qdrant(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Passages(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which passages, and how the model sees them."""
 
-    index: Annotated[str, Meta(min_length=1)] | Qdrant
-    """A file that `dispatch index` made, or a collection of a Qdrant."""
+    index: Annotated[str, Meta(min_length=1)] | Lance | Qdrant
+    """A file that `dispatch index` made, a table of LanceDB, or a collection of a Qdrant."""
     most: Annotated[int, Meta(ge=1, le=50)] = 5
     """How many passages at most."""
     max_chars: Annotated[int, Meta(ge=100)] = 8000
@@ -88,16 +103,17 @@ def build(builder: Builder, form: object, path: str) -> Retrieve:
     found = check_keys(form, ("plan", "embed", "budget", *Passages.__struct_fields__), path)
     if "plan" not in found:
         raise ConfigError(join(path, "plan"), "missing")
-    passages = decode({key: value for key, value in found.items() if key in Passages.__struct_fields__}, Passages, path)
+    given = {key: value for key, value in found.items() if key in Passages.__struct_fields__}
+    passages = decode(given | {"index": _kind_said(given.get("index"))} if "index" in given else given, Passages, path)
     passages = msgspec.structs.replace(passages, prompt=passages.prompt or PROMPT)
     if "{passages}" not in passages.prompt:
         raise ConfigError(join(path, "prompt"), "{passages} is not in it")
-    if isinstance(passages.index, Qdrant):
-        if "embed" not in found:
-            raise ConfigError(join(path, "embed"), "missing: a Qdrant is asked with vectors")
-        if passages.index.api_key and not passages.index.api_key.startswith(("env:", "file:")):
-            # What stands there may be the key itself, and is not shown.
-            raise ConfigError(join(join(path, "index"), "api_key"), "expected env:NAME or file:/path")
+    if not isinstance(passages.index, str) and "embed" not in found:
+        raise ConfigError(join(path, "embed"), "missing: such an index is asked with vectors")
+    secret = passages.index.api_key if isinstance(passages.index, Qdrant) else ""
+    if secret and not secret.startswith(("env:", "file:")):
+        # What stands there may be the key itself, and is not shown.
+        raise ConfigError(join(join(path, "index"), "api_key"), "expected env:NAME or file:/path")
     then, budget, form, here = (
         builder.plan(found["plan"], join(path, "plan")),
         budget_of(found, path),
@@ -108,3 +124,10 @@ def build(builder: Builder, form: object, path: str) -> Retrieve:
         return Retrieve(then=then, passages=passages, static=decode(form, Folder, here), budget=budget)
     embed = builder.plan(form, here) if "embed" in found else None
     return Retrieve(then=then, passages=passages, embed=embed, budget=budget)
+
+
+def _kind_said(index: object) -> object:
+    """An index with the `kind` that its keys tell."""
+    if not isinstance(index, dict) or "kind" in index:
+        return index
+    return {"kind": "lancedb" if "folder" in index else "qdrant", **index}
