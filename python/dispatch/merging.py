@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="mergekit's YAML: models, merge_method, ...")
     parser.add_argument("--out", type=Path, metavar="FOLDER", required=True, help="where the merged checkpoint goes; must not exist")
-    parser.add_argument("--name", metavar="NAME", help="of the new endpoint, and of the model at its server (default: the folder's)")
+    parser.add_argument("--name", metavar="NAME", help="of the new endpoint (default: the folder's)")
+    parser.add_argument(
+        "--model", metavar="NAME", default="{name}", help="what its server calls it: {name}, or {model}, its folder (default: %(default)s)"
+    )
     parser.add_argument("--mergekit", metavar="PROGRAM", default=PROGRAM, help="what merges: PROGRAM RECIPE FOLDER (default: %(default)s)")
     parser.add_argument("--merge-args", metavar="ARGS", default="", help="further arguments for it, such as '--cuda --lazy-unpickle'")
     parser.add_argument("--serve", metavar="COMMAND", help="starts a server: {model} the folder, {name}, {port}; it ends with the command")
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not _merged(arguments):
         return 1
     base_url = arguments.base_url or f"http://127.0.0.1:{_free_port()}/v1"
-    endpoint = Endpoint(name=name, provider="openai_compatible", model=name, base_url=base_url, offline_ok=True)
+    endpoint = Endpoint(name=name, provider="openai_compatible", model=_called(arguments, name), base_url=base_url, offline_ok=True)
     profile: dict[str, float] = {}
     if tasks:
         whole = msgspec.structs.replace(config, endpoints=(*config.endpoints, endpoint))
@@ -81,13 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
         asked = [*(named[parent] for parent in _parents(arguments)), endpoint]
         try:
             with _served(arguments, name, base_url):
-                found = asyncio.run(measure(whole, asked, tasks, arguments))
+                found = asyncio.run(measure(whole, asked, tasks, arguments, warm=True))
         except OSError as error:
             print(f"dispatch: {error}; the merged checkpoint is in {arguments.out}", file=sys.stderr)
             return 1
         print("\n".join(_row(one, measured) for one, measured in found.items()))
         profile = found[name].profile
     return _add(endpoint, profile, Path(place) if place is not None and arguments.add else None)
+
+
+def _called(arguments: argparse.Namespace, name: str) -> str:
+    return str(arguments.model).replace("{name}", name).replace("{model}", str(arguments.out.resolve()))
 
 
 def _check(arguments: argparse.Namespace, config: Config, name: str) -> None:
@@ -157,7 +164,7 @@ def _served(arguments: argparse.Namespace, name: str, base_url: str) -> Iterator
         yield
         return
     host, port = _address(base_url)
-    words = [word.format(model=arguments.out, name=name, port=port) for word in shlex.split(arguments.serve)]
+    words = [word.format(model=arguments.out.resolve(), name=name, port=port) for word in shlex.split(arguments.serve)]
     print(f"dispatch: {shlex.join(words)}", file=sys.stderr)
     server = subprocess.Popen(words, stdout=_STDERR)  # noqa: S603  # the same
     try:

@@ -28,6 +28,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with open(sys.argv[1] + "/asked", "a") as file:
+            file.write(asked["model"] + "\\n")
         choice = {"index": 0, "message": {"role": "assistant", "content": "Paris"}, "finish_reason": "stop"}
         told = {"id": "x", "object": "chat.completion", "model": asked["model"], "choices": [choice], "usage": {}}
         body = json.dumps(told).encode()
@@ -84,6 +86,12 @@ def test_a_merged_model_ends_as_an_endpoint_with_a_measured_profile(folder: Path
     found = load(folder / "dispatch.yaml", {}).endpoint_by_name["merged"]
     assert (found.provider, found.offline_ok, found.profile["accuracy"]) == ("openai_compatible", True, 1.0)
     assert (folder / "merged" / "config.json").exists()
+    assert (folder / "merged" / "asked").read_text() == "merged\nmerged\n", "once before it is timed: a server may load its model then"
+
+
+def test_a_server_may_know_the_merged_model_by_its_folder(folder: Path) -> None:
+    assert merge(folder, "--base-url", "http://127.0.0.1:9/v1", "--add", "--model", "{model}") == 0
+    assert load(folder / "dispatch.yaml", {}).endpoint_by_name["merged"].model == str(folder / "merged")
 
 
 def test_without_add_the_endpoint_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

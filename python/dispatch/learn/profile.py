@@ -95,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoints", metavar="A,B,...", help="only these (default: all)")
     parser.add_argument("--judge", metavar="MODEL", help="a model of the configuration, for tasks with score: judge")
     parser.add_argument("--concurrency", type=int, default=4, metavar="N", help="requests at once to each endpoint (default: %(default)s)")
+    parser.add_argument("--warm", action="store_true", help="ask each endpoint the first task once before, for servers that load on demand")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -108,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in names:
         if name not in by_name:
             raise ConfigError("--endpoints", f"found {name!r}, expected one of {', '.join(by_name)}")
-    found = asyncio.run(measure(config, [by_name[name] for name in names], tasks, arguments))
+    found = asyncio.run(measure(config, [by_name[name] for name in names], tasks, arguments, warm=arguments.warm))
     arguments.out.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     for name, one in found.items():
         axes = ", ".join(f"{axis} {value:.3f}" for axis, value in one.profile.items())
@@ -136,8 +137,13 @@ def read_tasks(path: Path) -> list[Task]:
     return tasks
 
 
-async def measure(config: Config, endpoints: list[Endpoint], tasks: list[Task], arguments: argparse.Namespace) -> dict[str, Measured]:
-    """Ask all endpoints at once, each by a model that is nothing but it."""
+async def measure(
+    config: Config, endpoints: list[Endpoint], tasks: list[Task], arguments: argparse.Namespace, *, warm: bool = False
+) -> dict[str, Measured]:
+    """Ask all endpoints at once, each by a model that is nothing but it.
+
+    `warm`: ask each the first task before, which does not count: the first answer of a server may have to wait for its model.
+    """
     alone = {
         f"profile/{endpoint.name}": Model(
             name=f"profile/{endpoint.name}", plan=Pool(endpoints=(endpoint.name,), strategy="round_robin"), settings=config.defaults
@@ -145,6 +151,8 @@ async def measure(config: Config, endpoints: list[Endpoint], tasks: list[Task], 
         for endpoint in endpoints
     }
     async with Client(msgspec.structs.replace(config, models={**config.models, **alone})) as client:
+        if warm:
+            await asyncio.gather(*(client.chat(name, tasks[0].p) for name in alone), return_exceptions=True)
         tallies = [_Tally() for _ in endpoints]
         await asyncio.gather(
             *(_profile(client, endpoint, tasks, arguments, tally) for endpoint, tally in zip(endpoints, tallies, strict=True))
