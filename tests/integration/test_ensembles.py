@@ -16,7 +16,7 @@ from tests.integration.peer import chat, events_of, post
 from tests.integration.test_cascades import ask, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.integration.peer import Reply
@@ -262,6 +262,37 @@ async def test_the_mean_of_embeddings() -> None:
 
         found = json.loads(reply.body)["data"][0]["embedding"]
         assert all(isclose(value, 0.5**0.5) for value in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "found"),
+    [
+        ("/api/embed", {"model": "m", "input": "x"}, lambda tree: tree["embeddings"]),
+        ("/v1beta/models/m:embedContent", {"content": {"parts": [{"text": "x"}]}}, lambda tree: [tree["embedding"]["values"]]),
+        (
+            "/v1beta/models/m:batchEmbedContents",
+            {"requests": [{"model": "models/m", "content": {"parts": [{"text": "x"}]}}]},
+            lambda tree: [one["values"] for one in tree["embeddings"]],
+        ),
+    ],
+)
+async def test_the_mean_of_embeddings_at_other_doors(path: str, body: dict[str, Any], found: Callable[[Any], list[list[float]]]) -> None:
+    async with Model(vector(2.0, 0.0)) as one, Model(vector(0.0, 5.0)) as two:
+        async with Hosted(config(ensemble(2, by="mean"), one, two)) as hosted:
+            reply = await (await hosted.peer()).ask(post(json.dumps(body).encode(), path=path))
+
+        assert reply.status == 200
+        assert found(json.loads(reply.body)) == [pytest.approx([0.5**0.5] * 2)]
+        assert reply.headers["x-dispatch-branches"].count("=4+0") == 2
+
+
+async def test_answers_without_vectors_have_no_mean() -> None:
+    async with Model({"raw": {"object": "list", "data": [{"embedding": None}]}}) as one, Model(vector(0.0, 5.0)) as two:
+        async with Hosted(config(ensemble(2, by="mean"), one, two)) as hosted:
+            reply = await (await hosted.peer()).ask(post(json.dumps({"model": "m", "input": "x"}).encode(), path="/v1/embeddings"))
+
+        assert (reply.status, reply.error["code"]) == (502, "upstream_error")
+        assert "no vectors that could be read" in reply.error["message"]
 
 
 async def test_a_chat_is_nothing_to_take_the_mean_of() -> None:

@@ -170,6 +170,15 @@ def test_what_cannot_be_read_leaves_the_old_index(tmp_path: Path, capsys: pytest
     assert "gone.txt" in capsys.readouterr().err
 
 
+def test_where_no_index_can_be_written_it_is_said_and_nothing_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_text("Alpha.")
+    (tmp_path / "folder").mkdir()
+    for out in ("nowhere/x.db", "folder"):
+        assert main(["index", str(tmp_path / "a.txt"), "--out", str(tmp_path / out)]) == 1
+        assert out in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "folder"]
+
+
 def test_passages_are_embedded_by_a_configured_model(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Alpha.\n\n" + "Beta. " * 300)
     (tmp_path / "dispatch.yaml").write_text("endpoints: [{name: echo, provider: echo}]\nmodels: {e: echo}")

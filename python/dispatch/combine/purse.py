@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dispatch.combine.mean import VECTOR_DOORS
 from dispatch.combine.tongues import TONGUES
 from dispatch.errors import PlanFailed
 from dispatch.exchange import Rewritable
@@ -45,7 +46,7 @@ def most_tokens(call: Call) -> tuple[float, float]:
     """Tokens that a call can read and write at most; infinite where nothing limits it."""
     tongue = TONGUES.get(call.door.removesuffix("_stream"))
     body = call.body
-    if not isinstance(body, Rewritable) or (tongue is None and call.door != "embeddings"):
+    if not isinstance(body, Rewritable) or (tongue is None and call.door not in VECTOR_DOORS):
         return inf, inf
     data = body.body(b"", False)
     # No vocabulary has a token without a byte.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dispatch.combine.compare import leader, merged_calls, merged_fields, same_as
 from dispatch.combine.course import Course
-from dispatch.combine.mean import mean_of
+from dispatch.combine.mean import VECTOR_DOORS, mean_of
 from dispatch.combine.purse import BudgetSpent
 from dispatch.combine.question import DOORS, filled
 from dispatch.combine.reply import Reply
@@ -51,7 +51,7 @@ class Ensemble:
             "mean": self._mean,
         }
         self._play = ways[self._rule.by]
-        self._doors = frozenset(("embeddings",)) if self._rule.by == "mean" else DOORS
+        self._doors = VECTOR_DOORS if self._rule.by == "mean" else DOORS
 
     def run(self, call: Call, failed: Failed) -> None:
         budget = self._config.budget
@@ -154,7 +154,8 @@ class Ensemble:
 
     async def _mean(self, course: Course) -> None:
         replies = self._replies(await course.ask_all([(place, None) for place in range(len(self._config.of))]))
-        course.deliver_made(replies[0], mean_of([reply.answer.body for reply in replies], [self._weight(reply) for reply in replies]))
+        bodies, weights = [reply.answer.body for reply in replies], [self._weight(reply) for reply in replies]
+        course.deliver_made(replies[0], mean_of(bodies, weights, course.call.door))
 
     def _replies(self, outcomes: Sequence[Outcome | None]) -> list[Reply]:
         replies = [outcome for outcome in outcomes if isinstance(outcome, Reply)]

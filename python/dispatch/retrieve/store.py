@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from array import array
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -48,11 +49,23 @@ def write(path: Path, passages: Iterable[tuple[Passage, Sequence[float] | None]]
         OSError: the file cannot be written.
     """
     new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
+    try:
+        new.unlink(missing_ok=True)
+        count = _fill(new, passages)
+        new.replace(path)
+    except sqlite3.Error as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+    return count
+
+
+def _fill(path: Path, passages: Iterable[tuple[Passage, Sequence[float] | None]]) -> int:
+    """Write all passages into a new file."""
     sizes: set[int] = set()
     count = 0
-    base = sqlite3.connect(new)
-    try:
+    with closing(sqlite3.connect(path)) as base:
         base.executescript(_SCHEMA)
         for passage, vector in passages:
             sizes.add(0 if vector is None else len(vector))
@@ -64,9 +77,6 @@ def write(path: Path, passages: Iterable[tuple[Passage, Sequence[float] | None]]
         base.execute("INSERT INTO meta VALUES (?, ?)", (VERSION, next(iter(sizes), 0)))
         base.execute("INSERT INTO words (words) VALUES ('rebuild')")
         base.commit()
-    finally:
-        base.close()
-    new.replace(path)
     return count
 
 
