@@ -1,7 +1,8 @@
-"""Routes and passages found by what texts mean: static embeddings from a folder."""
+"""Routes and passages found by what texts mean: static embeddings from a folder, or the vectors of a model."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from dispatch.errors import ConfigError
 from dispatch.retrieve.static import load
 from dispatch.retrieve.store import Index, Passage, write
 
-from tests.integration.hosted import Hosted
+from tests.integration.hosted import Hosted, until
 from tests.integration.models import Model, config
 from tests.integration.peer import chat
 from tests.integration.test_cascades import text_of
@@ -170,3 +171,97 @@ def test_the_command_says_what_is_wrong_with_a_folder(tmp_path: Path, capsys: py
     assert "expected a folder" in capsys.readouterr().err
     assert main([*flags, "--embed-folder", "/nowhere", "--embed", "x"]) == 2
     assert json.dumps("one of them gives the vectors")[1:-1] in capsys.readouterr().err
+
+
+def meant(text: str) -> list[float]:
+    """The vector of a text, by the words above."""
+    found = [MEANINGS[word] for word in text.lower().split() if word in MEANINGS]
+    return [sum(values) for values in zip(*found, strict=True)] or [0.0, 0.0, 0.0]
+
+
+def vectors(body: dict[str, Any]) -> dict[str, Any]:
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    data = [{"object": "embedding", "index": at, "embedding": meant(text)} for at, text in enumerate(texts)]
+    return {"raw": {"object": "list", "model": "e", "data": data[::-1], "usage": {"prompt_tokens": 7, "total_tokens": 7}}}
+
+
+def asking(embedder: Model, private: str = "", **more: Any) -> dict[str, Any]:
+    """The route above, with a model that gives the vectors."""
+    end = {"name": "e", "provider": "openai_compatible", "model": "e", "base_url": embedder.base_url}
+    plan = route("", **more)
+    plan["embedder"] = {"model": "e", "timeout_s": 20, **more}
+    form = routed(plan | ({"private": private} if private else {}), end)
+    form["models"]["m"]["retry"] = {"attempts": 1}
+    return form
+
+
+async def ready(hosted: Hosted, embedder: Model) -> None:
+    """Wait until the utterances have vectors. What asked for them is on the board, and in no client's report."""
+    await until(lambda: hosted.dispatcher.generation.routes["m route"].embedded)  # type: ignore[union-attr]
+    hosted.reports[0][0].attempts += len(embedder.requests) - len([one for one in embedder.requests if b'"input":"' in one])
+
+
+@pytest.mark.anyio
+async def test_a_model_gives_vectors_once_the_utterances_have_theirs() -> None:
+    async with Model(vectors) as embedder, Hosted(asking(embedder)) as hosted:
+        first = await (await hosted.peer()).ask(chat(text="Ich will mein Geld"))
+        assert first.headers["x-dispatch-endpoint"] == "c", "no word is shared, and hashed words is all there is yet"
+        assert first.headers["x-dispatch-fallback"] == "no_embedding"
+        await ready(hosted, embedder)
+
+        reply = await (await hosted.peer()).ask(chat(text="Ich will mein Geld", stream=True))
+        assert reply.headers["x-dispatch-endpoint"] == "a"
+        assert "x-dispatch-fallback" not in reply.headers
+        steps = (await why(hosted, reply))["steps"]
+        assert [(step["kind"], step.get("chosen")) for step in steps] == [("embedder", "a"), ("route", "a")]
+        assert steps[1]["replayed"] is True
+        assert steps[1]["board"] == {"embedded": True}
+        assert len(steps[0]["details"]["branches"]) == 2, steps[0]
+        call = hosted.reports[-1][0]
+        assert call.usage[0] > 7, "the client pays for the vector of its question, and not for those of the utterances"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("said", [500, None, "no vector", {"raw": {"data": []}}])
+async def test_where_the_model_fails_hashed_words_choose(said: Any) -> None:
+    fails: list[Any] = []
+    async with Model(lambda body: fails[0] if fails else vectors(body)) as embedder, Hosted(asking(embedder, timeout_s=0.3)) as hosted:
+        await went(hosted, "euros")
+        await ready(hosted, embedder)
+        fails.append(said)
+        reply = await (await hosted.peer()).ask(chat(text="refund my money"))
+        assert reply.headers["x-dispatch-endpoint"] == "a"
+        assert reply.headers["x-dispatch-fallback"] == "no_embedding"
+        step = (await why(hosted, reply))["steps"][1]
+        assert step["replayed"] is True
+        assert step["board"]["fallback"].startswith("no vector")
+
+
+@pytest.mark.anyio
+async def test_what_is_private_is_not_embedded() -> None:
+    async with Model(vectors) as embedder, Hosted(asking(embedder, private="c")) as hosted:
+        assert await went(hosted, "refund my money to ann@example.org") == "c"
+        assert await went(hosted, "refund my money", "x-dispatch-private: true") == "c"
+        assert not embedder.requests
+
+
+@pytest.mark.anyio
+async def test_many_requests_at_once_have_the_utterances_embedded_once() -> None:
+    async with Model(vectors) as embedder, Hosted(asking(embedder)) as hosted:
+        await asyncio.gather(*(went(hosted, "euros") for _ in range(20)))
+        await ready(hosted, embedder)
+        assert sum(b'"input":[' in one for one in embedder.requests) == 1
+
+
+@pytest.mark.parametrize("embedder", [{}, {"folder": "x", "model": "a"}, {"threshold": 0.4}])
+def test_an_embedder_is_a_folder_or_a_model(embedder: dict[str, Any]) -> None:
+    plan = route("x") | {"embedder": embedder}
+    with pytest.raises(ConfigError) as refused:
+        build(routed(plan), {})
+    assert refused.value.path == "models.m.route.embedder"
+
+
+def test_an_embedder_that_is_no_model_stops_the_start() -> None:
+    with pytest.raises(ConfigError) as refused:
+        build(routed(route("") | {"embedder": {"model": "nobody"}}), {})
+    assert refused.value.path == "models.m.route.embedder.model"

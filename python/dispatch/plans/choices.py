@@ -48,14 +48,15 @@ def by_class(config: Route, signals: Signals) -> Choice:
     return place, f"class {label}" if place >= 0 else f"class {label} has no plan", seen
 
 
-def by_similarity(config: Route, signals: Signals) -> Choice:
-    """The plan of the most similar utterance."""
+def by_similarity(config: Route, board: Mapping[str, Any], signals: Signals) -> Choice:
+    """The plan of the most similar utterance; `board`: whether vectors found it where a model gives them, or why not."""
+    threshold = config.embedder.threshold if config.embedder is not None and "embedded" in board else config.threshold
     if signals.nearest is None:
         return -1, "nothing is similar", []
     at, similarity = signals.nearest
     label = config.labels[at]
     seen = [Candidate(label, similarity)]
-    if similarity < config.threshold:
+    if similarity < threshold:
         return -1, f"route {label} is not similar enough", seen
     return config.places[at], f"route {label}", seen
 

@@ -6,14 +6,11 @@ so. `x-dispatch-sources` names the documents.
 
 from __future__ import annotations
 
-import base64
 import os
-from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
-import msgspec
 
 from dispatch.combine.course import Course
 from dispatch.combine.question import Question, filled
@@ -21,6 +18,7 @@ from dispatch.config.plans.retrieve import Lance, Qdrant
 from dispatch.config.secrets import read_secret
 from dispatch.errors import ConfigError, DispatchError
 from dispatch.retrieve import lance, qdrant
+from dispatch.retrieve.embeddings import asked, vectors_of
 from dispatch.retrieve.static import load
 from dispatch.retrieve.store import Index
 
@@ -80,8 +78,8 @@ class Retrieve:
         if self._config.embed is None:
             return None
         try:
-            reply = await course.ask(1, Question("embeddings", {"model": course.call.model, "input": words}))
-            vector = _embedding(reply.answer.body)
+            reply = await course.ask(1, Question("embeddings", asked(course.call.model, words)))
+            vector = vectors_of(reply.answer.body)[0]
         except (DispatchError, KeyError, TypeError, IndexError, ValueError):
             vector = None
         if vector is None or (self._index.dims and len(vector) != self._index.dims):
@@ -121,8 +119,3 @@ def _told(found: Sequence[Passage], max_chars: int) -> list[Passage]:
             break
         told.append(passage)
     return told
-
-
-def _embedding(body: bytes) -> list[float]:
-    found = msgspec.json.decode(body)["data"][0]["embedding"]
-    return array("f", base64.b64decode(found)).tolist() if isinstance(found, str) else [float(value) for value in found]

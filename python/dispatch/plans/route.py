@@ -18,6 +18,7 @@ import msgspec
 from dispatch.decisions import Step
 from dispatch.errors import DispatchError
 from dispatch.plans import choices
+from dispatch.plans.asked import Asked
 from dispatch.plans.learning import Learning
 from dispatch.plans.similar import Similar
 from dispatch.routing import Judge, Signals, read_router
@@ -62,9 +63,10 @@ class Route:
             wanted.add("personal")
         difficulty = read_router("") if "difficulty" in wanted else None
         rules = [[msgspec.structs.astuple(condition) for condition in rule] for rule in config.rules]
-        self._judge = judge = Judge(sorted(wanted), rules, difficulty, topic, learned, () if config.embedder else config.utterances)
-        path = f"models.{site.model}.{site.path}.embedder"
-        self._read = judge.read if config.embedder is None else Similar(judge, config.embedder, config.utterances, path).read
+        is_static = config.embedder is not None and bool(config.embedder.folder)
+        self._judge = judge = Judge(sorted(wanted), rules, difficulty, topic, learned, () if is_static else config.utterances)
+        self._read = Similar(judge, config, f"models.{site.model}.{site.path}.embedder").read if is_static else judge.read
+        self._asked = Asked(config, parts, site, self._record) if config.embed >= 0 else None
         self._weighed = choices.Weighed(config, [learned.models.index(label) for label in config.labels]) if learned is not None else None
         self._candidates = [site.pools[place] for place in config.places] if config.by in {"profile", "learned"} else []
         self.learning = Learning(config, site) if config.by == "learned" else None
@@ -74,6 +76,8 @@ class Route:
 
     def run(self, call: Call, failed: Failed) -> None:
         """Choose, and start what was chosen."""
+        if self._asked is not None and self._ask(self._asked, call, failed):
+            return
         try:
             place = self._decide(call)
         except DispatchError as error:
@@ -81,9 +85,17 @@ class Route:
             return
         self._parts[place](call, failed)
 
+    def _ask(self, asked: Asked, call: Call, failed: Failed) -> bool:
+        """Have the embedder asked first. False: it has nothing to say, or must not be told."""
+        body = body_of(call)
+        signals = self._read(body, call.root.declared)
+        is_private = self.config.private >= 0 and self._private_kinds(signals)
+        return not is_private and asked.run(call, failed, body, signals)
+
     def _decide(self, call: Call) -> int:
-        signals = self._read(body_of(call), call.root.declared)
-        board = self._board(monotonic_ns())
+        return self._record(call, self._read(body_of(call), call.root.declared), self._board(monotonic_ns()))
+
+    def _record(self, call: Call, signals: Signals, board: dict[str, Any]) -> int:
         seed = getrandbits(64)
         place, why, seen = self.choose(signals, board, seed)
         if self.learning is not None:
@@ -141,7 +153,7 @@ class Route:
             case "classifier":
                 return choices.by_class(config, signals)
             case "semantic":
-                return choices.by_similarity(config, signals)
+                return choices.by_similarity(config, board, signals)
             case _:
                 # The first of a name counts: a header field stands before metadata.
                 weights = choices.preferences(config, dict(reversed(signals.declared)))
@@ -155,6 +167,11 @@ class Route:
             return "marked"
         kinds = self.config.personal
         return ", ".join(kind for kind in signals.personal if not kinds or kind in kinds)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether vectors choose: not before the utterances have theirs."""
+        return self._asked.is_ready if self._asked is not None else self._read != self._judge.read
 
     @property
     def taught(self) -> tuple[dict[str, float], dict[str, float], float] | None:

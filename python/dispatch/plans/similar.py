@@ -10,7 +10,7 @@ from dispatch.routing import Vectors, read_question
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatch.config.plans.embedder import Embedder
+    from dispatch.config import Route
     from dispatch.routing import Judge, Signals
 
 __all__ = ["Similar"]
@@ -21,7 +21,7 @@ class Similar:
 
     Args:
         judge: reads everything else.
-        utterances: of each route.
+        config: of the route.
         path: of the embedder, in the configuration.
 
     Raises:
@@ -30,9 +30,11 @@ class Similar:
 
     __slots__ = ("_judge", "_model", "_routes", "_rows")
 
-    def __init__(self, judge: Judge, embedder: Embedder, utterances: Sequence[Sequence[str]], path: str) -> None:
+    def __init__(self, judge: Judge, config: Route, path: str) -> None:
+        assert config.embedder is not None
+        utterances = config.utterances
         self._judge = judge
-        self._model = load(embedder.folder, f"{path}.folder")
+        self._model = load(config.embedder.folder, f"{path}.folder")
         self._routes = [route for route, texts in enumerate(utterances) for _ in texts]
         self._rows = Vectors(self._model.rows([text for texts in utterances for text in texts]), self._model.dims)
 

@@ -22,7 +22,8 @@ MISHAPS = Metric(
     name="dispatch_plan_mishaps_total",
     labels=("model", "plan", "kind"),
     unit="answers",
-    about="Answers that a function did not judge, in this worker: `verifier_late`, `verifier_failed`. They were in doubt.",
+    about="What failed beside the models, in this worker: answers that a function did not judge, which were in doubt (`verifier_late`, "
+    "`verifier_failed`), utterances that were not embedded (`no_embedding`).",
     read=_counts,
     only="it has happened",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -19,7 +19,12 @@ class Folder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Embedder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Compares texts by what they mean, in the place of hashed words."""
 
-    folder: Annotated[str, Meta(min_length=1)]
-    """A static model on disk, as of `embed` of `retrieve` (`dispatch-llm[embed]`)."""
+    folder: str = ""
+    """A static model on disk, as of `embed` of `retrieve` (`dispatch-llm[embed]`). This, or `model`."""
+    model: Any = None
+    """A plan that gives embeddings, asked before each choice; hashed words choose where it has no vector in time, or none yet of the
+    utterances, which it is asked for when the first request comes."""
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 0.5
+    """For how long `model` is waited for."""
     threshold: Annotated[float, Meta(ge=-1, le=1)] = 0.3
-    """Cosine below which the default is taken; it depends on the model, `dispatch route` shows that of a text."""
+    """Cosine below which the default is taken; it depends on the model, `dispatch why` shows that of a request."""

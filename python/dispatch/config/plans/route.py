@@ -109,6 +109,8 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
     """The name of each class, route or candidate."""
     utterances: tuple[tuple[str, ...], ...] = ()
     embedder: Embedder | None = None
+    embed: int = -1
+    """The part that gives vectors."""
     prefer: dict[str, float] = {}
     axes: tuple[str, ...] = ()
     profiles: tuple[dict[str, float], ...] = ()
@@ -124,7 +126,7 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 
     def is_end(self, place: int) -> bool:
         """Nothing is asked after the part that was chosen, whichever it is."""
-        return place >= 0
+        return 0 <= place != self.embed
 
 
 class _Parts:
@@ -243,13 +245,17 @@ def _classifier(_: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[
 def _semantic(_: Builder, given: RouteForm, parts: _Parts, path: str) -> dict[str, Any]:
     if not given.routes:
         raise ConfigError(f"{path}.routes", "expected routes by name, each {utterances, to}")
+    embedder = given.embedder
+    if embedder is not None and bool(embedder.folder) == (embedder.model is not None):
+        raise ConfigError(f"{path}.embedder", "expected one of folder and model")
     places = tuple(parts.add(route.to, name, f"routes.{name}.to") for name, route in given.routes.items())
     return {
         "places": places,
         "labels": tuple(given.routes),
         "utterances": tuple(route.utterances for route in given.routes.values()),
-        "embedder": given.embedder,
-        "threshold": given.threshold if given.embedder is None else given.embedder.threshold,
+        "embedder": embedder,
+        "embed": -1 if embedder is None or embedder.model is None else parts.add(embedder.model, "embedder", "embedder.model"),
+        "threshold": given.threshold if embedder is None or embedder.model is not None else embedder.threshold,
     }
 
 
