@@ -236,3 +236,20 @@ def test_what_each_prompt_cost_is_taken_in_the_mean(tmp_path: Path) -> None:
         lines = [{"models": ["a", "b"]}, *({"p": "x", "s": [0, 1], name: row} for row in rows)]
         path.write_text("\n".join(map(json.dumps, lines)))
         assert read(path).costs == costs
+
+
+def test_kinds_that_are_nearly_as_many_as_prompts_are_left_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, router = tmp_path / "table.jsonl", tmp_path / "router.bin"
+    rows = ({"p": f"{(EASY, HARD)[at % 2][at % 4]} {at}", "s": [at % 2, 1], "g": f"question {at // 2}"} for at in range(600))
+    table.write_text("\n".join(map(json.dumps, [{"models": ["a", "b"]}, *rows])))
+
+    assert main(["train", str(table), "--out", str(router)]) == 0
+    assert "300 kinds of prompts are too many to learn from 600" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("head", [[], [{"meta": "made up"}]])
+@pytest.mark.parametrize("labels", [("x", "y"), (0, 1)])
+def test_examples_of_classes_may_have_notes_before_them(tmp_path: Path, head: list[object], labels: tuple[object, object]) -> None:
+    path = tmp_path / "table"
+    path.write_text("\n".join(map(json.dumps, [*head, *({"p": "some words", "label": label} for label in labels)])))
+    assert read(path).models == tuple(map(str, labels))

@@ -3,7 +3,7 @@
 The first line is `{"models": [...]}`, maybe with `"costs": {...}` and notes; each other one `{"p": prompt, "s": [score, ...]}` in the
 order of the models, maybe with `"g"`, the kind of the prompt (a text or a number). Costs may also be a list in that order, and scores
 `true` and `false`. Where the head tells none, a line may tell what its own calls cost (`"cost": [...]`), of which the means are taken.
-Further keys are left alone. Examples of classes have no such head: each line is `{"p": prompt, "label": class}`.
+Further keys are left alone. Examples of classes need no such head: each line is `{"p": prompt, "label": class}`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Line(Struct):
 
 class _Label(Struct):
     p: str
-    label: str
+    label: str | int
 
 
 class Table(Struct, frozen=True):
@@ -92,8 +92,9 @@ def read(path: Path) -> Table:
     except (OSError, EOFError, zlib.error) as error:
         raise ConfigError(str(path), str(error)) from None
     lines = text.removeprefix(_MARK).splitlines()
-    if lines and b'"label"' in lines[0] and b'"models"' not in lines[0]:
-        return _labelled(path, lines)
+    first = next((at for at, line in enumerate(lines[:2]) if b'"label"' in line), None)
+    if first is not None and b'"models"' not in lines[0]:
+        return _labelled(path, lines, first)
     head = _decode(path, 1, lines[0] if lines else b"", _Head)
     twice = next((name for at, name in enumerate(head.models) if name in head.models[:at]), None)
     if twice is not None:
@@ -125,13 +126,13 @@ def _mean_costs(models: tuple[str, ...], told: list[object]) -> dict[str, float]
     return {name: sum(column) / len(rows) for name, column in zip(models, zip(*rows, strict=True), strict=True)}
 
 
-def _labelled(path: Path, lines: list[bytes]) -> Table:
-    """Examples of classes as scores: 1 for a prompt's own class, 0 for the others."""
-    found = [_decode(path, number, line, _Label) for number, line in enumerate(lines, 1) if line.strip()]
-    labels = tuple(sorted({line.label for line in found}))
+def _labelled(path: Path, lines: list[bytes], first: int) -> Table:
+    """Examples of classes as scores: 1 for a prompt's own class, 0 for the others. Before the `first` there may be a line of notes."""
+    found = [_decode(path, number, line, _Label) for number, line in enumerate(lines[first:], first + 1) if line.strip()]
+    labels = tuple(sorted({str(line.label) for line in found}))
     if len(labels) < 2:
         raise ConfigError(str(path), f"found {len(labels)} label, expected two or more")
-    scores = [tuple(float(label == line.label) for label in labels) for line in found]
+    scores = [tuple(float(label == str(line.label)) for label in labels) for line in found]
     return Table(labels, [line.p for line in found], scores, [], {})
 
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "fit", "run"]
 
+_LEAST_OF_A_KIND = 4
+"""Prompts in the mean: names of fewer tell prompts apart, and no kinds of them."""
+_MOST_HEADS = 256
+"""Models and kinds that a router holds; as in `rust/src/learn/train.rs`."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags."""
@@ -42,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"dispatch: {error}", file=sys.stderr)
         return 1
     kinds = f", {len(router.groups)} kinds of prompts" if router.groups else ""
+    if table.groups and not router.groups:
+        print(f"note: {len({*table.groups}):,} kinds of prompts are too many to learn from {len(table.prompts):,}, and are left aside")
     took_s = perf_counter() - began
     print(f"{arguments.out}: {len(table.models)} models, {len(table.prompts):,} prompts{kinds}; {len(artefact):,} bytes, {took_s:.1f} s")
     return 0
@@ -53,7 +60,9 @@ def fit(table: Table, path: str) -> LearnedRouter:
     Raises:
         ConfigError: it cannot be learned from.
     """
+    kinds = len({*table.groups})
+    can_tell = kinds * _LEAST_OF_A_KIND <= len(table.prompts) and kinds + len(table.models) <= _MOST_HEADS
     try:
-        return LearnedRouter.train(table.models, table.prompts, table.scores, table.groups)
+        return LearnedRouter.train(table.models, table.prompts, table.scores, table.groups if can_tell else [])
     except ValueError as error:
         raise ConfigError(path, str(error)) from None
