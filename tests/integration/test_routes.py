@@ -135,6 +135,7 @@ async def test_a_profile_follows_what_the_client_prefers_and_what_is_measured() 
     async with Hosted(config(plan, *ends)) as hosted:
         assert await went(hosted, "hi") == "a"
         assert await went(hosted, "hi", "x-dispatch-prefer: creativity") == "b"
+        assert await went(hosted, "hi", "x-dispatch-prefer: ") == "a"
         assert await went(hosted, "hi", "x-dispatch-prefer: accuracy=1, cost=2") == "b"
         async with Peer(hosted.port) as peer:
             reply = await peer.ask(chat("m", "hi", "x-dispatch-prefer: beauty"))

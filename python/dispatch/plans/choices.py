@@ -67,8 +67,8 @@ def preferences(config: Route, declared: Mapping[str, str]) -> dict[str, float]:
     Raises:
         BadRequest: the client names an axis that no candidate has, or a weight that is none.
     """
-    said = declared.get("prefer")
-    if said is None:
+    said = declared.get("prefer", "").strip()
+    if not said:
         return config.prefer or dict.fromkeys(config.axes, 1.0)
     weights = {}
     for part in said.split(","):
