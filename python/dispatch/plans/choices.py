@@ -27,16 +27,18 @@ EVEN = 0.5
 """What a candidate is worth on an axis of which nothing is known; also the part of a measurement beside a profile."""
 
 
-def by_rules(config: Route, judge: Judge, signals: Signals) -> Choice:
+def by_rules(config: Route, judge: Judge, signals: Signals, board: Mapping[str, Any]) -> Choice:
     """The first rule that holds."""
+    del board
     at = judge.first(signals)
     if at < 0:
         return -1, "no rule holds", []
     return config.places[at], _RULES[at] if at < len(_RULES) else f"rules[{at}]", []
 
 
-def by_class(config: Route, signals: Signals) -> Choice:
+def by_class(config: Route, signals: Signals, board: Mapping[str, Any]) -> Choice:
     """The plan of the likeliest class."""
+    del board
     if signals.topic is None:
         return -1, "no text", []
     at, score = signals.topic
@@ -48,7 +50,7 @@ def by_class(config: Route, signals: Signals) -> Choice:
     return place, f"class {label}" if place >= 0 else f"class {label} has no plan", seen
 
 
-def by_similarity(config: Route, board: Mapping[str, Any], signals: Signals) -> Choice:
+def by_similarity(config: Route, signals: Signals, board: Mapping[str, Any]) -> Choice:
     """The plan of the most similar utterance; `board`: whether vectors found it where a model gives them, or why not."""
     threshold = config.embedder.threshold if config.embedder is not None and "embedded" in board else config.threshold
     if signals.nearest is None:
@@ -93,8 +95,10 @@ def _weight(text: str) -> float:
     return weight
 
 
-def by_profile(config: Route, board: Mapping[str, Any], weights: Mapping[str, float]) -> Choice:
-    """The candidate with the best mean over the axes that count, among those that are there."""
+def by_profile(config: Route, signals: Signals, board: Mapping[str, Any]) -> Choice:
+    """The candidate with the best mean over the axes that count, among those that are there. Raises `BadRequest`."""
+    # The first of a name counts: a header field stands before metadata.
+    weights = preferences(config, dict(reversed(signals.declared)))
     facts: list[dict[str, Any]] = board["candidates"]
     whole = sum(weights.values()) or 1.0
     scores = [sum(weight * _worth(config, facts, at, axis) for axis, weight in weights.items()) / whole for at in range(len(config.labels))]
@@ -118,7 +122,7 @@ class Weighed:
         self._facts: list[dict[str, Any]] = []
         self._is_there: list[bool] = []
 
-    def choose(self, board: Mapping[str, Any], signals: Signals) -> tuple[int, str, list[float]]:
+    def choose(self, signals: Signals, board: Mapping[str, Any]) -> tuple[int, str, list[float]]:
         """The best candidate; what each is worth."""
         facts, price = board["candidates"], board["price"]
         if facts is not self._facts:

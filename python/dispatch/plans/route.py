@@ -9,6 +9,7 @@ plan, where there is one.
 
 from __future__ import annotations
 
+from functools import partial
 from random import getrandbits
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from dispatch.routing import Judge, Signals, read_router
 from dispatch.wire.http1 import Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dispatch.config import Route as Config
     from dispatch.decisions import Candidate
@@ -68,11 +69,22 @@ class Route:
         self._read = Similar(judge, config, f"models.{site.model}.{site.path}.embedder").read if is_static else judge.read
         self._asked = Asked(config, parts, site, self._record) if config.embed >= 0 else None
         self._weighed = choices.Weighed(config, [learned.models.index(label) for label in config.labels]) if learned is not None else None
+        self._pick = self._picking(judge)
         self._candidates = [site.pools[place] for place in config.places] if config.by in {"profile", "learned"} else []
         self.learning = Learning(config, site) if config.by == "learned" else None
         self._facts: list[Facts] = []
         self._state: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
+
+    def _picking(self, judge: Judge) -> Callable[[Signals, dict[str, Any]], Choice]:
+        """What chooses, by the kind of the route."""
+        config = self.config
+        if self._weighed is not None:
+            return self._weighed.choose
+        if config.by == "rules":
+            return partial(choices.by_rules, config, judge)
+        by = {"classifier": choices.by_class, "semantic": choices.by_similarity, "profile": choices.by_profile}[config.by]
+        return partial(by, config)
 
     def run(self, call: Call, failed: Failed) -> None:
         """Choose, and start what was chosen."""
@@ -93,7 +105,9 @@ class Route:
         return not is_private and asked.run(call, failed, body, signals)
 
     def _decide(self, call: Call) -> int:
-        return self._record(call, self._read(body_of(call), call.root.declared), self._board(monotonic_ns()))
+        return self._record(
+            call, self._read(body_of(call), call.root.declared), self._board(monotonic_ns()) if self._candidates else _NOTHING
+        )
 
     def _record(self, call: Call, signals: Signals, board: dict[str, Any]) -> int:
         seed = getrandbits(64)
@@ -114,8 +128,6 @@ class Route:
 
     def _board(self, now_ns: int) -> dict[str, Any]:
         """What a choice reads of the board: the same object until something has changed, so that records share it."""
-        if not self._candidates:
-            return _NOTHING
         facts = self._site.live.of(self._candidates, now_ns)
         state = self.learning.state(now_ns) if self.learning is not None else _NOTHING
         if facts is not self._facts or state is not self._state:
@@ -138,26 +150,10 @@ class Route:
         config = self.config
         if config.private >= 0 and (kinds := self._private_kinds(signals)):
             return config.private, f"private: {kinds}", []
-        place, why, seen = self._chosen(signals, board)
+        place, why, seen = self._pick(signals, board)
         if place >= 0:
             return place, why, seen
         return max(config.default, 0), f"{why}, so the default", seen
-
-    def _chosen(self, signals: Signals, board: dict[str, Any]) -> Choice:
-        config = self.config
-        if self._weighed is not None:
-            return self._weighed.choose(board, signals)
-        match config.by:
-            case "rules":
-                return choices.by_rules(config, self._judge, signals)
-            case "classifier":
-                return choices.by_class(config, signals)
-            case "semantic":
-                return choices.by_similarity(config, board, signals)
-            case _:
-                # The first of a name counts: a header field stands before metadata.
-                weights = choices.preferences(config, dict(reversed(signals.declared)))
-                return choices.by_profile(config, board, weights)
 
     def _private_kinds(self, signals: Signals) -> str:
         """Why a request is private; empty if it is not."""
@@ -187,7 +183,7 @@ class Route:
     def explain(self, body: bytes, declared: list[tuple[str, str]]) -> Step:
         """Choose for a body without sending it. Raises `BadRequest`."""
         signals = self._read(body, declared)
-        board = self._board(monotonic_ns())
+        board = self._board(monotonic_ns()) if self._candidates else _NOTHING
         place, why, seen = self.choose(signals, board, 0)
         return self._step(place, why, 0, signals, board, seen)
 

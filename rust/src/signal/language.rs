@@ -153,21 +153,21 @@ fn places(grams: &[u64]) -> Vec<u16> {
 /// Calls `take` with each trigram of lowered letters; a run of anything else is one space, and no trigram has it in its middle.
 #[inline]
 fn each_gram(text: &str, mut take: impl FnMut(u64)) {
-    const LETTER: u64 = (1 << 21) - 1;
     // A text begins as if a space stood before it; it ends with one.
     let mut window = SPACE;
-    let mut letters = 1;
     let mut left = MOST_GRAMS;
-    let mut at = 0;
-    while at <= text.len() {
-        let (sign, length) = sign_at(text, at);
-        at += length;
+    for (at, byte) in text.bytes().chain([b' ']).enumerate() {
+        let sign = match SIGNS[usize::from(byte)] {
+            WITHIN => continue,
+            BEGINS => sign_at(text, at),
+            sign => u64::from(sign),
+        };
         if sign == SPACE && window & LETTER == SPACE {
             continue;
         }
         window = (window << 21 | sign) & ((1 << 63) - 1);
-        letters += 1;
-        if letters >= 3 && window >> 21 & LETTER != SPACE {
+        // No sign is 0: there are three once the highest place is taken.
+        if window >> 42 != 0 && window >> 21 & LETTER != SPACE {
             take(window);
             left -= 1;
             if left == 0 {
@@ -177,33 +177,32 @@ fn each_gram(text: &str, mut take: impl FnMut(u64)) {
     }
 }
 
+const LETTER: u64 = (1 << 21) - 1;
 const SPACE: u64 = b' ' as u64;
-/// What each byte of ASCII stands for: a lowered letter, or a space.
-static SIGNS: [u8; 128] = signs();
+/// What each byte stands for: of ASCII a lowered letter or a space, of others that a letter begins there, or goes on.
+static SIGNS: [u8; 256] = signs();
+const WITHIN: u8 = 0;
+const BEGINS: u8 = 1;
 
-const fn signs() -> [u8; 128] {
-    let mut signs = [b' '; 128];
-    let mut letter = b'a';
-    while letter <= b'z' {
-        signs[letter as usize] = letter;
-        signs[letter.to_ascii_uppercase() as usize] = letter;
-        letter += 1;
+const fn signs() -> [u8; 256] {
+    let mut signs = [b' '; 256];
+    let mut at = 0;
+    while at < signs.len() {
+        let byte = at as u8;
+        if byte.is_ascii_alphabetic() {
+            signs[at] = byte.to_ascii_lowercase();
+        } else if byte >= 0x80 {
+            signs[at] = if byte < 0xc0 { WITHIN } else { BEGINS };
+        }
+        at += 1;
     }
     signs
 }
 
-/// The lowered letter at a place, or a space, and how many bytes it takes. A text ends with a space.
-#[inline]
-fn sign_at(text: &str, at: usize) -> (u64, usize) {
-    match text.as_bytes().get(at).map(|byte| SIGNS.get(usize::from(*byte))) {
-        None => (SPACE, 1),
-        Some(Some(sign)) => (u64::from(*sign), 1),
-        Some(None) => {
-            let letter = text.get(at..).and_then(|rest| rest.chars().next()).unwrap_or(' ');
-            let is_sign = letter.is_alphabetic() || is_mark(letter);
-            (if is_sign { lowered(letter) } else { SPACE }, letter.len_utf8())
-        }
-    }
+/// The lowered letter beyond ASCII at a place, or a space.
+fn sign_at(text: &str, at: usize) -> u64 {
+    let letter = text.get(at..).and_then(|rest| rest.chars().next()).unwrap_or(' ');
+    if letter.is_alphabetic() || is_mark(letter) { lowered(letter) } else { SPACE }
 }
 
 fn lowered(letter: char) -> u64 {
