@@ -128,6 +128,20 @@ def test_a_model_is_read_once_and_again_when_it_changed(tmp_path: Path) -> None:
     assert first.vectors(["money", "xyzzy"]) == load(folder, "z").vectors(["money", "xyzzy"])
 
 
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_one_text_has_the_vector_that_it_has_among_others(tmp_path: Path, is_plain: bool) -> None:
+    folder = made(tmp_path / "model")
+    if not is_plain:
+        found = model2vec.StaticModel.from_pretrained(folder, force_download=False)
+        shared = {"token_mapping": numpy.array([0, 1, 1, 1, 1, 2, 2, 2, 3]), "weights": numpy.linspace(0.1, 1.0, 9)}
+        model2vec.StaticModel(found.embedding[[0, 1, 5, 8]], found.tokenizer, normalize=True, **shared).save_pretrained(folder)
+    model = load(folder, "x")
+    for text in ["money for penguins", "xyzzy", "", "printer " * 2000]:
+        one, among = (numpy.frombuffer(row, "<f4") for row in (model.row(text), model.rows([text])))
+        length = numpy.linalg.norm(one)
+        assert numpy.allclose(one / length if length else one, among, atol=1e-6), text
+
+
 @pytest.mark.anyio
 async def test_passages_are_found_with_the_same_model(model: str, tmp_path: Path) -> None:
     passages = [Passage("pets.md", "Penguins swim."), Passage("money.md", "A refund is paid in euros.")]

@@ -44,5 +44,5 @@ class Similar:
         text = read_question(body)
         if not text:
             return signals
-        at, cosine = self._rows.nearest(self._model.rows([text]), 1)[0]
+        at, cosine = self._rows.nearest(self._model.row(text), 1)[0]
         return signals.near(self._routes[at], cosine)

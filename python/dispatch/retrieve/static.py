@@ -61,17 +61,30 @@ class Static:
         dims: of its vectors.
     """
 
-    __slots__ = ("_model", "dims", "folder")
+    __slots__ = ("_chars", "_model", "_table", "dims", "folder")
 
     def __init__(self, folder: str, model: Any) -> None:  # noqa: ANN401  # as above
         self._model = model
         self.folder = folder
         self.dims = int(model.dim)
+        # Tokens that share rows, or have weights, are the package's own affair.
+        is_plain = model.token_mapping is None and model.weights is None
+        self._table = model.embedding if is_plain else None
+        self._chars = None if model.max_length is None else model.max_length * model.median_token_length
 
     def rows(self, texts: Sequence[str]) -> bytes:
         """Return the vectors of texts as little-endian float32, one after the other. A text without a known token has zeros."""
         found = self._model.encode([*texts], batch_size=_BATCH, use_multiprocessing=False)
         return bytes(found.astype("<f4", copy=False).tobytes())
+
+    def row(self, text: str) -> bytes:
+        """Return the vector of one text, as `rows` but for its length: in little more than half of the time, without what batches need."""
+        if self._table is None:
+            return self.rows([text])
+        found = self._model.tokenize([text[: self._chars]])[0]
+        if not found:
+            return bytes(4 * self.dims)
+        return bytes(self._table[found].mean(axis=0, dtype="<f4").tobytes())
 
     def vectors(self, texts: Sequence[str]) -> list[list[float]]:
         """Return the vectors of texts."""
