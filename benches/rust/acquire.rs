@@ -42,7 +42,14 @@ fn decide(engine: &Engine, from: u64, count: u64) {
     let pool = engine.pool(0).expect("one pool");
     for turn in from..from + count {
         let now = Nanos((1 << 50) + turn * 100_000);
-        let wish = Wish { tried: 0, tokens: TOKENS, now, draw: turn.wrapping_mul(0x9E37_79B9_7F4A_7C15), hash: None };
+        let wish = Wish {
+            tried: 0,
+            tokens: TOKENS,
+            now,
+            draw: turn.wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            hash: None,
+            request: 0,
+        };
         let Ok(lease) = pool.acquire(&wish) else { panic!("there is room") };
         lease.settle(&Ending { failure: Failure::None, now: now.plus(Nanos(50_000)), used: TOKENS, cool_ms: 0 });
     }

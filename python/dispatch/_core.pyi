@@ -14,6 +14,7 @@ __all__ = [
     "OVERHEAD_BOUNDS_S",
     "PERSONAL",
     "QUESTIONS",
+    "RECORDS_KEPT",
     "SHARED",
     "SIMULATED_GROWTH",
     "SIMULATED_LEAST_S",
@@ -21,6 +22,7 @@ __all__ = [
     "Answer",
     "Board",
     "BodyError",
+    "Choice",
     "EndpointState",
     "Engine",
     "Express",
@@ -40,6 +42,7 @@ __all__ = [
     "Pool",
     "PoolState",
     "ProtocolError",
+    "Records",
     "Refusal",
     "RequestReader",
     "ResponseReader",
@@ -174,6 +177,8 @@ LEFT_OUT: list[str]
 """Where a translation meets what it cannot say, in the order of `EndpointState.left_out`."""
 HEDGES: list[str]
 """Names of the ways in which a hedge ends or is not made, in the order of `PoolState.hedges`."""
+RECORDS_KEPT: int
+"""Requests that `Records` hold."""
 SHARED: list[str]
 """Names of what becomes of requests whose answer may be shared, in the order of `ModelState.shared`."""
 
@@ -462,13 +467,14 @@ class Board:
 class Engine:
     """The routing of one configuration over a board, as one worker sees it. A reload makes another; leases of the old one stay valid."""
 
-    def __new__(cls, board: Board, worker: int, tables: _Tables, /) -> Engine:
+    def __new__(cls, board: Board, worker: int, tables: _Tables, records: Records | None = None, /) -> Engine:
         """Check the tables and make them ready.
 
         Args:
             board: where the state is.
             worker: this worker's column.
             tables: the configuration in slots.
+            records: where requests are noted; None: in some of its own.
 
         Raises:
             ConfigError: something does not fit the board (a restart is needed then), or no strategy can work with it.
@@ -481,7 +487,7 @@ class Engine:
             IndexError: there is none.
         """
 
-    def admit(self, model: int, key: int, tokens_in: int, tokens_out: int, now_ns: int, /) -> Ticket | Refusal:
+    def admit(self, model: int, key: int, tokens_in: int, tokens_out: int, now_ns: int, request: int = ..., /) -> Ticket | Refusal:
         """Take a client's request in: a place and units on its key and its model, all or nothing.
 
         Where requests of the model wait, the refusal says so: `whose` is `queue`. No refusal is counted.
@@ -492,12 +498,13 @@ class Engine:
             tokens_in: estimated prompt tokens.
             tokens_out: estimated answer tokens.
             now_ns: now.
+            request: its number in the records; 0: it is not noted.
 
         Raises:
             IndexError: no such model or key in this configuration.
         """
 
-    def admit_next(self, model: int, key: int, tokens_in: int, tokens_out: int, now_ns: int, /) -> Ticket | Refusal:
+    def admit_next(self, model: int, key: int, tokens_in: int, tokens_out: int, now_ns: int, request: int = ..., /) -> Ticket | Refusal:
         """Take in a request that has waited and whose turn it is: `admit`, whoever else waits.
 
         Raises:
@@ -627,7 +634,17 @@ class Turns:
 class Pool:
     """Endpoints that can stand in for each other, as one worker sees them."""
 
-    def acquire(self, tried: int, tokens_in: int, tokens_out: int, now_ns: int, draw: int, hash: int, /) -> Lease | Refusal:  # noqa: A002 - positional
+    def acquire(
+        self,
+        tried: int,
+        tokens_in: int,
+        tokens_out: int,
+        now_ns: int,
+        draw: int,
+        hash: int,  # noqa: A002 - positional
+        request: int = ...,
+        /,
+    ) -> Lease | Refusal:
         """Choose an endpoint and take a place on it and on each of its limits, or nothing. Never waits.
 
         Where less of the pool is usable than `panic_permille` and has no room, each endpoint whose breaker is open gets a request a second
@@ -640,6 +657,7 @@ class Pool:
             now_ns: now.
             draw: 64 random bits; the same bits over the same board give the same choice.
             hash: of the affinity key, 64 bits; 0 for none.
+            request: its number in the records, where what the strategy reads is noted; 0: it is not.
         """
 
     def acquire_told(
@@ -652,7 +670,14 @@ class Pool:
         hash: int,  # noqa: A002 - positional
         /,
     ) -> tuple[Lease | Refusal, Trail]:
-        """As `acquire`, with how it came to it."""
+        """As `acquire`, with how it came to it, at length; not in the records."""
+
+    def trail(self, choice: Choice, /) -> Trail:
+        """Return how a choice of this pool was made that stands in the records."""
+
+    @property
+    def tag(self) -> int:
+        """By which records name it."""
 
     def retry_allowed(self, now_ns: int, /) -> bool:
         """Spend one retry of the pool's budget, a fifth of its first attempts and ten a second. False, when none is left, is counted."""
@@ -663,24 +688,103 @@ class Pool:
     def __len__(self) -> int: ...
 
 @final
+class Records:
+    """What became of the last requests of one worker, and how their endpoints were chosen, in rings of fixed size.
+
+    Numbers only: names are the caller's to know. Memory is taken as requests come.
+    """
+
+    def __new__(cls, prefix: str, /) -> Records:
+        """Make empty ones; `prefix` is what all ids of this worker begin with."""
+
+    def begin(self) -> int:
+        """Return the number of a request that begins, from 1 on."""
+
+    @property
+    def begun(self) -> int:
+        """Numbers that were given."""
+
+    def lines(self, number: int, is_noted: bool, /) -> bytes:
+        """Return the header lines that name a request: `x-request-id`, and where it is noted `x-dispatch-decision`, each with its CRLF."""
+
+    def named(self, number: int, given: bytes, /) -> None:
+        """Keep the id that its client gave a request, 88 bytes of it at most; before it is let in."""
+
+    def failed(self, number: int, outcome: int, now_ns: int, error: str, /) -> None:
+        """Note that a request ended without an answer.
+
+        Args:
+            number: of the request; one that is gone, or 0, is left alone.
+            outcome: of `dispatch.errors.Failure`.
+            now_ns: now.
+            error: the code that its client was told, 32 bytes of it at most.
+        """
+
+    def judged(self, number: int, score: int, /) -> bool:
+        """Keep how good an answer was, in millionths. False: its record is gone."""
+
+    def find(self, number: int, /) -> dict[str, Any] | None:
+        """Return what is known of a request; None: it is gone, or never was.
+
+        Slots of `model` and `key` (None: nobody's); `received_ns`, `admitted_ns` (the last time), `ended_ns`, `overhead_ns`; `outcome`
+        (a failure's number, None: under way), `refused` (why and whose it is, empty: it was let in), `error`, `given`, `score` (millionths
+        or None).
+        """
+
+    def choices(self, number: int, /) -> tuple[list[Choice], bool]:
+        """Return the choices of pools for a request, in order, and whether these are all: the first ones may be gone."""
+
+@final
+class Choice:
+    """One choice of a pool for a request, as it stands in the records."""
+
+    @property
+    def tag(self) -> int:
+        """The pool's."""
+    @property
+    def position(self) -> int | None:
+        """Who was chosen; None: nobody."""
+    @property
+    def refused(self) -> str:
+        """What held all back, if nobody was chosen."""
+    @property
+    def outcome(self) -> int | None:
+        """A failure's number; None: the attempt is under way, or there was none."""
+    @property
+    def draw(self) -> int: ...
+    @property
+    def is_soft(self) -> bool:
+        """Slow starts or breakers gave way."""
+    @property
+    def is_retry(self) -> bool:
+        """The attempt followed another one."""
+    @property
+    def taken_ns(self) -> int: ...
+    @property
+    def ended_ns(self) -> int: ...
+    @property
+    def used(self) -> tuple[int, int, int]:
+        """Tokens of the input, of the output, and those of the input from the provider's cache."""
+
+@final
 class Trail:
     """How a pool's choice was made, and whether it comes out the same again. It keeps its pool."""
 
     @property
     def held(self) -> list[tuple[int, str]]:
-        """Positions that could not take the request, and why."""
+        """Positions that could not take the request, and why, as far as somebody looked."""
     @property
     def is_soft(self) -> bool:
-        """Slow starts or breakers gave way in the end, which `picks` do not tell."""
+        """Slow starts or breakers gave way in the end."""
     @property
-    def picks(self) -> list[dict[str, Any]]:
-        """Each question to the strategy, in order.
+    def picks(self) -> list[dict[str, Any]] | None:
+        """Each question to the strategy, in order; None: more was read than there was room for.
 
         `chosen`, `taken` (its limits had room), `home` (position, tokens, age in seconds) of the session,
         `turns` of the shared cursor, and `seen`: by position, only what was read.
         """
-    def replays(self) -> bool:
-        """Make the choices again from what was noted. Whether each came out the same."""
+    def replays(self) -> bool | None:
+        """Make the choices again from what was noted. Whether each came out the same; None as of `picks`."""
 
 @final
 class Hedges:
@@ -690,7 +794,17 @@ class Hedges:
     """
 
     def __new__(cls, pool: Pool, /) -> Hedges: ...
-    def acquire(self, tried: int, tokens_in: int, tokens_out: int, now_ns: int, draw: int, hash: int, /) -> Lease | Refusal:  # noqa: A002 - positional
+    def acquire(
+        self,
+        tried: int,
+        tokens_in: int,
+        tokens_out: int,
+        now_ns: int,
+        draw: int,
+        hash: int,  # noqa: A002 - positional
+        request: int = ...,
+        /,
+    ) -> Lease | Refusal:
         """As `Pool.acquire`, but breakers are never ignored: an attempt that is not needed does not panic."""
 
     def earn(self, millionths: int, cost: int, /) -> None:
@@ -1425,7 +1539,7 @@ class Express:
             doors: `path`, `generates`.
             keys: `digest` (SHA-256), `slot`, `models` (names, or None for all), `affinity`.
             models: `name`, `slot`, `pool` (of the same engine), `links` (per position `heads` by door and `model` as JSON), `cannot`
-                (per door, the mask of positions without it; all bits: none has it).
+                (per door, the mask of positions without it; all bits: none has it), `noted` (whether its requests stand in the records).
             estimate: bytes of text to a token, tokens besides for a request, output tokens of an answer.
             hosts: without keys, the names that `Host` may carry.
         """
@@ -1440,6 +1554,10 @@ class Express:
 @final
 class Job:
     """A request on the lane. Dropped without `deliver` or `settle` it is settled as cancelled."""
+
+    @property
+    def number(self) -> int:
+        """Of the request, as of `Records.begin`."""
 
     @property
     def door(self) -> int: ...
@@ -1472,7 +1590,10 @@ class Job:
         """Estimated input and output tokens, as reserved."""
 
     def deliver(self, answer: object, now_ns: int, overhead_ns: int, extra: bytes, /) -> bytes:
-        """Settle lease and ticket by a good answer (an `Answer`), and compose it for the client (`Answer.compose` with status 200)."""
+        """Settle lease and ticket by a good answer (an `Answer`), and compose it for the client (`Answer.compose` with status 200).
+
+        Before `extra` come the lines by which the answer is named (`Records.lines`).
+        """
 
     def settle(self, now_ns: int, overhead_ns: int, tokens_in: int, tokens_out: int, tokens_cached: int, /) -> None:
         """Settle lease and ticket by a good answer that is composed elsewhere."""

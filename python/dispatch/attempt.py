@@ -96,7 +96,7 @@ class Attempts(Patient):
     def _try(self, now_ns: int) -> None:
         call = self.call
         pool = self.pool
-        taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
+        taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity, call.number)
         # Tries beyond their number are for those that were not asked, and for nobody else.
         if type(taken) is Refusal and self.error is not None and self.count < pool.retry.attempts:
             # Nothing is free that was not tried: what was tried may do, but not without its wait.
@@ -106,7 +106,7 @@ class Attempts(Patient):
                 self._is_hurried = False
                 self._retry_in(backoff_s(self.count, random(), pool.retry))
                 return
-            taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity)
+            taken = pool.acquire(self.tried, call.tokens_in, call.tokens_out, now_ns, getrandbits(64), call.affinity, call.number)
         if type(taken) is not Lease:
             self.on_refusal(taken)
             return

@@ -1,116 +1,43 @@
-"""Why a request went where it went: a record for each request of a model that decides, in a ring of the last ones of this worker.
+"""Why a request went where it went: a record for each request, the last ones of this worker.
 
 A record holds what the decision was made of (signals, draws, what the board said) and not the prompt, so that it can be made again and
-can be shown. Each composite plan on the way adds a step, each attempt a try; plans with branches add what they made of them. The id names
-the worker, and goes to the client as `x-dispatch-decision`.
+can be shown. Of every request the core notes what its pools read and what its tries took (`noted`); a model that decides has more to say:
+each composite plan on the way adds a step, each attempt a try; plans with branches add what they made of them. The id names the worker and
+the request, and goes to the client as `x-dispatch-decision`.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from time import monotonic_ns, time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
+from msgspec.structs import replace
 
+from dispatch.noted import MILLION, Noted
 from dispatch.policy.cost import cost_pico, micro_dollars, rates
+from dispatch.record import AWAY, Candidate, Decision, Step, Try
+from dispatch.routing import RECORDS_KEPT, Records
 from dispatch.schema import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dispatch.attempt import Attempts
     from dispatch.errors import DispatchError, Failure
     from dispatch.exchange import Call
+    from dispatch.noted import PoolNames
     from dispatch.plans.base import Failed, Start
     from dispatch.pools import Book
+    from dispatch.routing import Slots
 
 __all__ = ["AWAY", "RING", "Candidate", "Decision", "Decisions", "Step", "Try"]
 
-RING = 4096
-"""Decisions that a worker remembers (CONTRACT section 6)."""
+RING = RECORDS_KEPT
+"""Requests that a worker remembers (CONTRACT section 6)."""
 
-
-_LINE = b"x-dispatch-decision: %b\r\n"
-
-
-AWAY = "its breakers are open"
-"""Why a candidate is passed over that has no endpoint with a closed breaker."""
-
-
-class Candidate(Struct, omit_defaults=True):
-    """A part that might have been chosen."""
-
-    name: str
-    score: float | None = None
-    filtered: str = ""
-    """Why it was not looked at; empty: it was."""
-
-
-class Step(Struct, omit_defaults=True):
-    """What one composite plan decided or did."""
-
-    path: str
-    """Its place in the model's plan, such as `fallback[1].route`."""
-    kind: str
-    by: str = ""
-    chosen: str = ""
-    why: str = ""
-    seed: int = 0
-    """The draw, where chance took part."""
-    signals: Any = None
-    """`_core.Signals` while it stands in the ring, their facts in what is shown."""
-    board: dict[str, Any] = {}
-    """What was read of the world: latencies, errors, prices, times."""
-    candidates: list[Candidate] = []
-    worth: list[float] = []
-    """Of a learned route, what each of `names` was worth: `candidates` in what is shown."""
-    details: dict[str, Any] = {}
-    """What else a kind has to say, such as its branches."""
-    trail: Any = None
-    """Of a pool, `_core.Trail` while it stands in the ring, what it read in what is shown."""
-    names: tuple[str, ...] = ()
-    """The endpoints of a pool, by position, or those that `worth` is of."""
-
-    def weighed(self) -> list[Candidate]:
-        """The candidates, also where only their worth was kept."""
-        there = [fact["is_there"] for fact in self.board.get("candidates", ())] if self.worth else []
-        nobody = not any(there)
-        made = zip(self.names, self.worth, there, strict=True) if self.worth else ()
-        return [Candidate(name, worth, "" if is_there or nobody else AWAY) for name, worth, is_there in made] or self.candidates
-
-
-class Try(Struct, omit_defaults=True):
-    """One attempt."""
-
-    endpoint: str
-    failure: str
-    tokens_in: int = 0
-    tokens_out: int = 0
-    tokens_cached: int = 0
-    micro_dollars: int = 0
-    duration_ms: float = 0.0
-    is_branch: bool = False
-
-
-class Decision(Struct, omit_defaults=True):
-    """All about one request."""
-
-    id: str
-    time: datetime
-    made_ns: int
-    """When, on the monotonic clock."""
-    request: str
-    """Its `x-request-id`."""
-    model: str
-    key: str = ""
-    steps: list[Step] = field(default_factory=list)
-    tries: list[Try] = field(default_factory=list)
-    endpoint: str = ""
-    outcome: str = "under_way"
-    error: str = ""
-    micro_dollars: int = 0
-    """Of all tries together."""
-    duration_ms: float = 0.0
-    feedback: list[float] = field(default_factory=list)
+_ID = re.compile(r"[0-9a-f]{1,2}-[0-9a-f]{1,8}-[0-9a-f]{1,12}")
 
 
 class Decisions:
@@ -123,24 +50,27 @@ class Decisions:
     def __init__(self, worker: int = 0) -> None:
         self._worker = worker
         self._prefix = f"{worker:x}-{time_ns() // 1_000_000 & 0xFFFFFFFF:x}-"
+        self.records = Records(self._prefix)
+        self._noted = Noted(self.records, self._prefix)
         self._ring: list[Decision | None] = [None] * RING
-        self._next = 0
+
+    def use(self, slots: Slots, pools: Mapping[int, PoolNames]) -> None:
+        """Learn the names of a configuration; pools by the core's tags."""
+        self._noted.use(slots, pools)
+
+    def name_of(self, call: Call) -> str:
+        """Return the id of a call's record; empty: it has none."""
+        return f"{self._prefix}{call.root.number:x}" if call.root.number else ""
 
     def of(self, call: Call) -> Decision:
         """Return the record of a call's request, made now if there is none."""
         root = call.root
         found = root.decision
         if isinstance(found, Decision):
-            if found.id.encode() not in root.notes:
-                # It waited in the queue since, which wrote its own notes.
-                root.notes += _LINE % found.id.encode()
             return found
-        number = self._next
-        self._next += 1
-        request = root.request_id[14:-2].decode("latin-1")
-        made = Decision(f"{self._prefix}{number:x}", datetime.now(UTC), monotonic_ns(), request, root.model, root.key)
+        number = root.number = root.number or self.records.begin()
+        made = Decision(f"{self._prefix}{number:x}", datetime.now(UTC), monotonic_ns(), root.named, root.model, root.key)
         self._ring[number % RING] = root.decision = made
-        root.notes += _LINE % made.id.encode()
         return made
 
     def recorded(self, start: Start) -> Start:
@@ -154,14 +84,35 @@ class Decisions:
 
     def find(self, name: str) -> Decision | None:
         """Return the record of that id, if this worker still has it."""
+        number = self._number(name)
+        if number is None:
+            return None
+        found = self._ring[number % RING]
+        return found if found is not None and found.id == name else self._noted.find(number)
+
+    def whole(self, found: Decision) -> Decision:
+        """Return a record with all its steps: a model's that decides, with what its pools read."""
+        number = self._number(found.id)
+        if number is None or self._ring[number % RING] is not found:
+            return found
+        return replace(found, steps=found.steps + self._noted.steps(number))
+
+    def had(self, name: str) -> bool:
+        """Whether there may have been a record of that id, of this worker or of one before it."""
+        number = self._number(name)
+        return number <= self.records.begun if number is not None else _ID.fullmatch(name) is not None
+
+    def rate(self, found: Decision, score: float) -> None:
+        """Note how good the answer was, from 0 to 1."""
+        found.feedback.append(score)
+        number = self._number(found.id)
+        if number is not None:
+            self.records.judged(number, round(score * MILLION))
+
+    def _number(self, name: str) -> int | None:
+        """The number in an id of this worker."""
         number = name.removeprefix(self._prefix)
-        if number == name or not number.isalnum() or len(number) > 12:
-            return None
-        try:
-            found = self._ring[int(number, 16) % RING]
-        except ValueError:
-            return None
-        return found if found is not None and found.id == name else None
+        return int(number, 16) if number != name and _ID.fullmatch(name) else None
 
     def worker_of(self, name: str) -> int | None:
         """Return the worker whose id this is, if it is another one."""
@@ -196,11 +147,14 @@ class Decisions:
 
     def close(self, call: Call, outcome: Failure, error: DispatchError | None) -> None:
         """The request of a record is over."""
+        code = error.code if error is not None else ""
+        if outcome:
+            self.records.failed(call.number, int(outcome), monotonic_ns(), code)
         decision = call.decision
         if isinstance(decision, Decision):
             decision.endpoint = call.endpoint
             decision.outcome = outcome.name.lower() if outcome else "ok"
-            decision.error = error.code if error is not None else ""
+            decision.error = code
             decision.duration_ms = (monotonic_ns() - call.received_ns) // 1000 / 1000
 
 

@@ -75,6 +75,7 @@ class Dispatcher:
         """Take `generation` for all requests from here on."""
         old, self.generation = self.generation, generation
         self.keepalive_ns = int(generation.config.server.keepalive_s * _NS)
+        self.decisions.use(generation.routing.slots, generation.noted)
         self.queues.use(generation.models.values(), generation.routing)
         if old is not None:
             for name, origin in old.origins.items():
@@ -88,7 +89,7 @@ class Dispatcher:
         """Take a call in: its sink hears of it exactly once. Never raises for what the call contains."""
         generation = self.generation
         assert generation is not None
-        ticket = generation.admit(model.slot, key_slot, call.tokens_in, call.tokens_out, call.received_ns)
+        ticket = generation.admit(model.slot, key_slot, call.tokens_in, call.tokens_out, call.received_ns, call.number)
         if type(ticket) is Refusal:
             self.turn_away(call, model.slot, key_slot, ticket)
             return
@@ -111,7 +112,7 @@ class Dispatcher:
             call.place.count(outcome, is_refusal=isinstance(error, Overloaded))
             call.place = None
             self.leave()
-        if call.decision is not None:
+        if outcome or call.decision is not None:
             self.decisions.close(call, outcome, error)
         if self.report is not None:
             self.report(call, outcome, error)
@@ -186,8 +187,10 @@ class Dispatcher:
     def reject(self, call: Call, error: DispatchError) -> None:
         """Refuse a call that was never taken in."""
         call.sink.on_error(call, error)
+        outcome = _OUTCOMES.get(error.code, Failure.BAD_REQUEST)
+        self.decisions.close(call, outcome, error)
         if self.report is not None:
-            self.report(call, _OUTCOMES.get(error.code, Failure.BAD_REQUEST), error)
+            self.report(call, outcome, error)
 
     def cancel(self, call: Call) -> None:
         """The client has left: upstream is told at once, everything is settled."""

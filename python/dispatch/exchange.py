@@ -134,6 +134,7 @@ class Call:
         first_ns: when the first token of a stream came; 0 before.
         lines: header lines that say which endpoint answered, at which attempt.
         notes: further header lines that say what happened on the way.
+        number: of the request in this worker's records; 0: it stands in none.
         freshness: 0, or what `Cache-Control` forbids: `policy.sharing.NO_CACHE`, `NO_STORE`.
         is_estimated: its usage is counted from what was given: nobody reported it.
         is_kept: the answer was kept from an earlier request, and cost nothing.
@@ -184,6 +185,7 @@ class Call:
     key = ""
     lines = b""
     notes = b""
+    number = 0
     overhead_ns = 0
     parent: Call | None = None
     place: Place | None = None
@@ -230,12 +232,18 @@ class Call:
         part.freshness = self.freshness
         part.home = self.home
         part.key = self.key
+        part.number = self.number
         part.request_id = self.request_id
         part.stream = self.stream
         part.tokens_in = self.tokens_in
         part.tokens_out = self.tokens_out
         part.wants_usage = self.wants_usage
         return part
+
+    @property
+    def named(self) -> str:
+        """Its `x-request-id`."""
+        return self.request_id[14:].partition(b"\r\n")[0].decode("latin-1")
 
     @property
     def root(self) -> Call:

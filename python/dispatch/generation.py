@@ -23,6 +23,7 @@ from dispatch.connections import links_of, users_of
 from dispatch.errors import ModelNotAllowed, ModelNotFound
 from dispatch.homes import Homes
 from dispatch.lane import NOBODY, Entry, KeyEntry, Lane
+from dispatch.noted import PoolNames
 from dispatch.plans.able import chosen
 from dispatch.plans.base import Site
 from dispatch.plans.fallback import Fallback
@@ -35,22 +36,20 @@ from dispatch.plans.table import make
 from dispatch.policy.cost import OUTPUT_TOKENS, estimate_tokens, expect_output_tokens, rates
 from dispatch.pools import Pool
 from dispatch.routing import SHARED, Hedges, Routing
+from dispatch.served import Model
 from dispatch.telemetry.ledger import Ledger
 from dispatch.telemetry.renewals import Renewals
 from dispatch.trails import ToldPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dispatch.cache.build import Stores
     from dispatch.config import Config, Defaults, Secrets
     from dispatch.config.plans import Composite
     from dispatch.config.plans import Model as ModelConfig
     from dispatch.config.plans import Plan as PlanConfig
     from dispatch.dispatcher import Dispatcher
-    from dispatch.exchange import Call
     from dispatch.links import Link
-    from dispatch.plans.base import Failed, Plan, Replayed, Start
+    from dispatch.plans.base import Plan, Replayed, Start
     from dispatch.plans.route import Route as RoutePlan
     from dispatch.pools import Book
     from dispatch.providers.identity import Identity
@@ -61,37 +60,6 @@ if TYPE_CHECKING:
 __all__ = ["Generation", "KeyEntry", "Model", "build"]
 
 _NS = 1_000_000_000
-
-
-class Model:
-    """A callable name."""
-
-    __slots__ = (
-        *("caches", "deadline_ns", "declares", "doors", "from_client", "homes", "is_pattern", "learns", "name", "pool", "queue"),
-        *("reads_head", "run", "slot"),
-    )
-
-    doors: frozenset[str]
-    """What its endpoints offer, together."""
-    homes: Homes | None
-    """Who gave which id, where its endpoints have several accounts."""
-    pool: Pool | None
-    """Its first, where its plan begins with one."""
-
-    def __init__(self, name: str, slot: int, settings: Defaults, from_client: bool, run: Callable[[Call, Failed], None]) -> None:
-        self.name = name
-        self.is_pattern = name.endswith("*")
-        self.slot = slot
-        self.deadline_ns = int(settings.deadline_s * _NS)
-        self.queue = settings.queue
-        self.from_client = from_client
-        self.caches = settings.cache is not None
-        self.declares: dict[str, bytes] = {}
-        """What a client may say of a request, by name: the header field."""
-        self.reads_head = from_client or self.caches
-        self.learns = False
-        """What its answers take says what the next one will: not so where several models are asked for one."""
-        self.run = run
 
 
 class Generation:
@@ -113,6 +81,7 @@ class Generation:
         "mishaps",
         "models",
         "nobody",
+        "noted",
         "origins",
         "remembered",
         "replayed",
@@ -140,6 +109,7 @@ class Generation:
         self.remembered = Remembered(None)
         self.mishaps: Counter[tuple[str, str, str]] = Counter()
         self.nobody = NOBODY
+        self.noted: dict[int, PoolNames] = {}
         self.listed = [model.name for model in config.models.values() if not model.is_pattern]
         self._patterns = [pattern.name for pattern in config.patterns]
 
@@ -174,7 +144,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
     Raises:
         ConfigError: something that shows only here (a certificate that cannot be read); nothing has changed then.
     """
-    routing = Routing(board, worker, config := with_prices(config), slots)
+    routing = Routing(board, worker, config := with_prices(config), slots, dispatcher.decisions.records)
     generation = Generation(config, routing)
     before = dispatcher.generation
     generation.remembered = Remembered.beside(config.server.ledger, worker, None if before is None else before.remembered)
@@ -200,7 +170,7 @@ def _add_model(
     """Make a model callable. Returns its entry in the lane, if it may be one."""
     routing, settings = generation.routing, model.settings
     slot = routing.models[model.name]
-    has_records = settings.decisions or decides(model.plan)
+    has_records = settings.decisions is True or decides(model.plan)
     book = dispatcher.decisions.booking(ledger) if has_records else ledger
     builder = _PlanBuilder(generation, links, dispatcher, model, book)
     plan = builder.plan_of(model.plan)
@@ -211,15 +181,17 @@ def _add_model(
         generation.caches[model.name] = kept
     start = dispatcher.decisions.recorded(plan.run) if has_records else plan.run
     from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
-    added = Model(model.name, slot, settings, from_client, _shared(start, model, kept, routing, dispatcher))
+    run = _shared(start, model, kept, routing, dispatcher)
+    added = Model(model.name, slot, settings, run, from_client=from_client)
     added.declares = {name: f"x-dispatch-{name}".encode() for name in _declared(model.plan)}
     added.homes = generation.homes.of(model.name)
     added.reads_head |= bool(added.declares) or "chat" in generation.homes.off_lane(model.name)
     added.learns = not decides(model.plan)
+    added.is_noted = has_records or settings.decisions is not False
     added.pool = builder.first
     added.doors = frozenset(door for name in reached for door in links[name].heads)
     generation.models[model.name] = added
-    is_single = settings.hedge is None and not settings.coalesce and kept is None and not settings.decisions and builder.is_plain
+    is_single = settings.hedge is None and not settings.coalesce and kept is None and settings.decisions is not True and builder.is_plain
     if builder.first is None or model.is_pattern or not is_single or not isinstance(plan, (Single, Fallback)):
         return None
     return Entry(added, builder.first, plan.after_first(dispatcher.fail), generation.homes.off_lane(model.name))
@@ -370,7 +342,9 @@ class _PlanBuilder:
         ).start
 
     def _pool(self, plan: PoolPlan, router: Router, settings: Defaults, *, is_last: bool, path: str | None = None) -> Pool:
-        told = partial(ToldPool, path, plan.strategy, self._dispatcher.decisions) if settings.decisions and path is not None else None
+        told = (
+            partial(ToldPool, path, plan.strategy, self._dispatcher.decisions) if settings.decisions is True and path is not None else None
+        )
         pool = (told or Pool)(
             name=self._model.name,
             router=router,
@@ -382,4 +356,6 @@ class _PlanBuilder:
             book=self._book,
         )
         pool.others = self._generation.homes.others(plan.endpoints)
+        if path is not None:
+            self._generation.noted[router.core.tag] = PoolNames(router.core, path, plan.strategy, tuple(pool.links))
         return pool

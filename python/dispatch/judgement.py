@@ -41,20 +41,25 @@ def _told(step: Step, trail: Trail) -> dict[str, Any]:
     """A pool's choice: who was held back by what, what was read of each, and whether it comes out the same again."""
     names = step.names
     held = dict(trail.held)
-    candidates = [{"name": name} | ({"filtered": held[at]} if at in held else {}) for at, name in enumerate(names)]
     picks = []
-    for pick in trail.picks:
+    looked_at: set[str] = set()
+    for pick in trail.picks or ():
         chosen, home = pick["chosen"], pick["home"]
         seen = {names[at]: facts for at, facts in pick["seen"].items()}
+        looked_at.update(seen)
         found: dict[str, Any] = {"chosen": None if chosen is None else names[chosen], "taken": pick["taken"], "seen": seen}
         if home is not None:
             found["home"] = {"endpoint": names[home[0]], "tokens": home[1], "age_s": home[2]}
         if pick["turns"]:
             found["turns"] = pick["turns"]
         picks.append(found)
-    # Where breakers gave way in the end, the choice was not the strategy's alone.
-    replayed = None if trail.is_soft else trail.replays()
-    return {"trail": picks, "candidates": candidates, "names": [*names], "replayed": replayed}
+    found = {"trail": picks, "candidates": [], "names": [*names], "replayed": trail.replays()}
+    if trail.picks is None:
+        found["why"] = step.why or "more was read than is kept of it: `decisions: true` keeps more"
+    for at, name in enumerate(names):
+        filtered = held.get(at) or ("" if name in looked_at or trail.picks is None else "not looked at")
+        found["candidates"].append({"name": name} | ({"filtered": filtered} if filtered else {}))
+    return found
 
 
 def explain(routes: Mapping[str, Route], model: str, body: bytes, declared: list[tuple[str, str]]) -> list[dict[str, Any]]:
@@ -81,7 +86,6 @@ def _whole(steps: Sequence[Step]) -> list[Step]:
 
 def learn(decision: Decision, score: float, routes: Mapping[str, Route]) -> None:
     """Take in how good the answer of a decision was, from 0 to 1."""
-    decision.feedback.append(score)
     for step in decision.steps:
         route = routes.get(f"{decision.model} {step.path}")
         if route is not None and route.learning is not None and step.kind == "route":

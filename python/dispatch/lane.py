@@ -103,11 +103,12 @@ class Entry:
         off_lane: doors at which the body decides who can be asked.
     """
 
-    __slots__ = ("deadline_ns", "name", "off_lane", "on_failed", "patience_ns", "pool", "slot")
+    __slots__ = ("deadline_ns", "is_noted", "name", "off_lane", "on_failed", "patience_ns", "pool", "slot")
 
     def __init__(self, model: Model, pool: Pool, on_failed: Failed, off_lane: frozenset[str]) -> None:
         self.name = model.name
         self.slot = model.slot
+        self.is_noted = model.is_noted
         self.deadline_ns = deadline_ns = model.deadline_ns
         self.pool = pool
         self.patience_ns = min(pool.connect_ns, pool.patience_ns(deadline_ns, stream=False, tries=1, tried=1))
@@ -138,6 +139,7 @@ class _ModelRow(Struct, frozen=True):
     pool: object
     links: list[_LinkRow]
     cannot: list[int]
+    noted: bool
 
 
 class Lane:
@@ -180,7 +182,7 @@ def _row(entry: Entry) -> _ModelRow:
     # The core passes through: where a request is translated, it composes none.
     heads = [[None if door in link.translations else link.heads.get(door) for door in DOORS] for link in pool.links]
     links = [_LinkRow(found, link.model) for found, link in zip(heads, pool.links, strict=True)]
-    return _ModelRow(entry.name, entry.slot, pool.core, links, [_cannot(entry, door) for door in DOORS])
+    return _ModelRow(entry.name, entry.slot, pool.core, links, [_cannot(entry, door) for door in DOORS], entry.is_noted)
 
 
 def _cannot(entry: Entry, door: str) -> int:

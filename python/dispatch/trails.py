@@ -49,7 +49,10 @@ class ToldPool(Pool):
         """Whose request asks next; nobody's: it is not recorded."""
         self._asking = call
 
-    def _acquire(self, tried: int, tokens_in: int, tokens_out: int, now_ns: int, draw: int, affinity: int) -> Lease | Refusal:
+    def _acquire(  # the face of `core.acquire`; the core does not note what is recorded here
+        self, tried: int, tokens_in: int, tokens_out: int, now_ns: int, draw: int, affinity: int, number: int = 0, /
+    ) -> Lease | Refusal:
+        del number
         taken, trail = self.core.acquire_told(tried, tokens_in, tokens_out, now_ns, draw, affinity)
         if self._asking is not None:
             is_taken = type(taken) is Lease

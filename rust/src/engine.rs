@@ -6,12 +6,15 @@
 //! Time and randomness are arguments, so a decision can be replayed.
 
 mod budget;
+mod build;
 mod hedge;
 mod lease;
 mod pool;
+mod records;
 mod refusal;
 mod sessions;
 mod tables;
+mod tape;
 mod ticket;
 mod trail;
 mod turns;
@@ -24,11 +27,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use hedge::HEDGES;
 pub use lease::{Ending, Lease};
 pub use pool::{Pool, Wish};
+pub use records::{Choice, KEPT, Records, Request};
 pub use refusal::{Refusal, Refused, Whose};
 pub use tables::{EndpointTable, GateTable, PoolTable, Tables};
+pub use tape::{Facts, Told};
 use ticket::Charged;
 pub use ticket::{Outcome, Ticket, Who};
-pub use trail::{Facts, Told, Trail};
+pub use trail::Trail;
 pub use turns::{FLOWS, Head, Turns};
 
 use crate::board::{Board, LEFT_OUT};
@@ -39,7 +44,6 @@ use crate::health::ewma;
 use crate::limit::estimate::Learned;
 use crate::limit::found::{self, Found};
 use crate::limit::{self, Gate, Limits, Use, keyed};
-use crate::select::{self, Strategy};
 use crate::units::Nanos;
 
 /// The outcome word of requests that a limit of their key or model refused: beside the failures.
@@ -61,6 +65,7 @@ pub struct Engine {
     users: Vec<Option<Limits>>,
     models: Vec<Option<Limits>>,
     pools: Vec<Arc<Pool>>,
+    records: Arc<Records>,
 }
 
 /// What an endpoint allows now, for metrics and the admin page.
@@ -88,6 +93,19 @@ impl Engine {
     /// # Errors
     /// What does not fit the board, or no strategy can work with.
     pub fn new(board: &Arc<Board>, column: usize, tables: &Tables) -> Result<Self, TableError> {
+        Self::recording(board, column, tables, &Arc::new(Records::new("")))
+    }
+
+    /// The same, with records that outlive it.
+    ///
+    /// # Errors
+    /// As of `new`.
+    pub fn recording(
+        board: &Arc<Board>,
+        column: usize,
+        tables: &Tables,
+        records: &Arc<Records>,
+    ) -> Result<Self, TableError> {
         if column >= board.sizes().workers as usize {
             return Err(TableError::new(
                 "worker",
@@ -95,21 +113,22 @@ impl Engine {
             ));
         }
         tables.check(board)?;
-        greet(board, tables);
-        let pools =
-            (0..tables.pools.len()).map(|at| build_pool(board, column, tables, at)).collect::<Result<_, _>>()?;
+        build::greet(board, tables);
+        let built = |at| build::pool(board, column, tables, at, records);
+        let pools = (0..tables.pools.len()).map(built).collect::<Result<_, _>>()?;
         Ok(Self {
             board: Arc::clone(board),
             column,
             endpoints: tables
                 .endpoints
                 .iter()
-                .map(|row| (row.slot, Limits::new(&row.limits), account_of(tables, row).first().copied()))
+                .map(|row| (row.slot, Limits::new(&row.limits), build::account_of(tables, row).first().copied()))
                 .collect(),
             keys: by_slot(&tables.keys),
             users: by_slot(&tables.users),
             models: by_slot(&tables.models),
             pools,
+            records: Arc::clone(records),
         })
     }
 
@@ -169,6 +188,31 @@ impl Engine {
         };
         self.charge(charged, tokens, now)?;
         Ok(Ticket::new(Arc::clone(self), charged, tokens, now))
+    }
+
+    /// Notes for the records how a request was let in, or was not. A number of 0 is not noted.
+    ///
+    /// # Errors
+    /// What it is given.
+    pub fn noted(
+        &self,
+        request: u64,
+        model: u16,
+        who: Who,
+        now: Nanos,
+        admitted: Result<Ticket, Refused>,
+    ) -> Result<Ticket, Refused> {
+        if request == 0 {
+            return admitted;
+        }
+        self.records.admitted(request, model, who.key, now, admitted.as_ref().err());
+        admitted.map(|ticket| ticket.noted(request))
+    }
+
+    /// Where requests are noted.
+    #[must_use]
+    pub const fn records(&self) -> &Arc<Records> {
+        &self.records
     }
 
     /// The same for a user with limits of its own.
@@ -279,66 +323,11 @@ impl Engine {
     }
 }
 
-fn build_pool(board: &Arc<Board>, column: usize, tables: &Tables, at: usize) -> Result<Arc<Pool>, TableError> {
-    let table = &tables.pools[at];
-    let rows: Vec<&EndpointTable> = table
-        .endpoints
-        .iter()
-        .filter_map(|slot| tables.endpoints.iter().find(|endpoint| endpoint.slot == *slot))
-        .collect();
-    let places = rows.iter().zip(&table.pairs).map(|(row, pair)| pool::Place {
-        owner: row.account,
-        slot: row.slot,
-        pair: *pair,
-        limits: Limits::new(&row.limits),
-        draining: row.draining || row.weight == 0,
-        account: account_of(tables, row),
-        models: models_on(tables, row.slot),
-    });
-    let within = |error: TableError| TableError::new(format!("pools[{at}].{}", error.path), error.reason);
-    Ok(Arc::new(Pool {
-        board: Arc::clone(board),
-        column,
-        slot: usize::from(table.slot),
-        strategy: build_strategy(table, &rows).map_err(within)?,
-        places: places.collect(),
-        budget: budget::Budget::new(table.retry_percent, table.retry_per_s),
-        health: table.health,
-        is_metered: rows.iter().any(|row| Limits::new(&row.limits).has_rates()),
-    }))
-}
-
-/// The endpoints whose capacity is found together with that of one.
-fn account_of(tables: &Tables, row: &EndpointTable) -> Box<[u16]> {
-    let shared = tables.endpoints.iter().filter(|other| other.adaptive && other.account == row.account);
-    if row.adaptive { shared.map(|other| other.slot).collect() } else { Box::default() }
-}
-
-/// The models that a place on an endpoint may serve.
-fn models_on(tables: &Tables, endpoint: u16) -> Box<[u16]> {
-    let mut models: Vec<u16> =
-        tables.pools.iter().filter(|pool| pool.endpoints.contains(&endpoint)).map(|pool| pool.model).collect();
-    models.sort_unstable();
-    models.dedup();
-    models.into()
-}
-
 /// Undoes a charge at the same instant.
 fn give_back<'a>(gates: impl Iterator<Item = (&'a Limits, Gate<'a>)>, tokens: Use, now: Nanos) {
     for (limits, gate) in gates {
         limits.refund(gate, tokens, now, now);
         limit::release(gate);
-    }
-}
-
-/// Marks rows that were never used: those of the first generation as known, those that a reload adds for a slow start.
-fn greet(board: &Board, tables: &Tables) {
-    let rows = || tables.endpoints.iter().map(|endpoint| board.endpoint(usize::from(endpoint.slot)));
-    let is_in_use = rows().any(|row| (0..FAILURES.len()).any(|ending| row.attempts().at(ending).load(Relaxed) > 0));
-    let mark = if is_in_use { breaker::ADDED } else { breaker::KNOWN };
-    for row in rows() {
-        // Another worker may have been first.
-        let _marked = row.breaker().compare_exchange(0, mark, Relaxed, Relaxed);
     }
 }
 
@@ -354,14 +343,6 @@ fn by_slot(rows: &[GateTable]) -> Vec<Option<Limits>> {
 
 fn limits_of(limits: &[Option<Limits>], slot: u16) -> Option<&Limits> {
     limits.get(usize::from(slot))?.as_ref()
-}
-
-fn build_strategy(table: &PoolTable, rows: &[&EndpointTable]) -> Result<Box<dyn Strategy>, TableError> {
-    let weights: Vec<u32> = rows.iter().map(|row| row.weight).collect();
-    let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-    // One seed for all pools: a session's key goes to the same endpoint through whichever pool it comes.
-    let inner = select::build(&table.strategy, &weights, table.choices as usize, table.bounded_load, &names, 0)?;
-    select::modified(inner, &table.modifiers, &weights)
 }
 
 fn count_tokens(cells: &[AtomicU64], used: Use) {

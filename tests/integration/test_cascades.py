@@ -180,8 +180,12 @@ async def test_the_decision_shows_each_branch_and_why_it_went_on() -> None:
         name = (await peer.ask(chat())).headers["x-dispatch-decision"]
         found = await peer.ask(f"GET /admin/decision?id={name} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
 
-        (step,) = json.loads(found.body)["steps"]
+        step, *pools = json.loads(found.body)["steps"]
         assert (step["path"], step["kind"], step["chosen"]) == ("cascade", "cascade", "b")
+        assert [(pool["path"], pool["chosen"], pool["replayed"]) for pool in pools] == [
+            ("cascade[0]", "a", True),
+            ("cascade[1]", "b", True),
+        ]
         assert step["why"] == "a in doubt; answered"
         costs = [line.rpartition(" ms")[0].rpartition(" ")[0] for line in step["details"]["branches"]]
         assert costs == ["part 0 a 100+10 $0.000110", "part 1 b 100+10 $0.000110"]

@@ -24,7 +24,7 @@ ORDINARY = "x-request-id: mine"
 
 def told(reply: Reply) -> tuple[int, bytes, dict[str, str]]:
     """What must be equal on both ways."""
-    varies = ("x-request-id", "x-dispatch-overhead-us", "x-dispatch-endpoint")
+    varies = ("x-request-id", "x-dispatch-decision", "x-dispatch-overhead-us", "x-dispatch-endpoint")
     return reply.status, reply.body, {name: value for name, value in reply.headers.items() if name not in varies}
 
 

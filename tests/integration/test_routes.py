@@ -92,7 +92,7 @@ async def test_a_stream_has_its_decision_too() -> None:
 
 async def test_an_unknown_decision_is_told_as_such() -> None:
     async with Hosted(config(RULES)) as hosted, Peer(hosted.port) as peer:
-        for name, status in (("nonsense", 404), ("0-1-0", 404), ("3-1-0", 404)):
+        for name, status in (("nonsense", 404), ("0-1-0", 410), ("3-1-0", 410)):
             reply = await peer.ask(f"GET /admin/decision?id={name} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode())
             assert reply.status == status
 

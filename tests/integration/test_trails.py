@@ -79,15 +79,21 @@ async def test_each_try_has_a_step_and_so_has_a_refusal() -> None:
     assert [one["endpoint"] for one in found["tries"]] == ["a", "b"]
 
 
-async def test_what_is_not_asked_for_costs_no_header_and_stays_on_the_lane() -> None:
+async def test_what_is_switched_off_has_no_header_and_a_plan_that_decides_has_its_record_all_the_same() -> None:
     plain = config({"endpoints": ["a", "b"]}, decisions=False)
     async with Hosted(plain) as hosted, Peer(hosted.port) as peer:
-        reply = await peer.ask(chat("m", "hi"))
-        assert "x-dispatch-decision" not in reply.headers
+        for stream in (False, True):
+            reply = await peer.ask(chat("m", "hi", stream=stream))
+            assert "x-dispatch-decision" not in reply.headers
+            assert reply.headers["x-request-id"].startswith("req-0-")
+            record = await peer.ask(
+                f"GET /admin/decision?id={reply.headers['x-request-id'][4:]} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".encode()
+            )
+            assert record.status == 410
     routed = config({"split": {"arms": {"x": {"endpoints": ["a", "b"]}}, "shares": {"x": 1}}}, decisions=False)
     async with Hosted(routed) as hosted, Peer(hosted.port) as peer:
         reply = await peer.ask(chat("m", "hi"))
-        assert [step["kind"] for step in (await shown(peer, reply.headers["x-dispatch-decision"]))["steps"]] == ["split"]
+        assert [step["kind"] for step in (await shown(peer, reply.headers["x-dispatch-decision"]))["steps"]] == ["split", "pool"]
 
 
 @pytest.mark.parametrize(

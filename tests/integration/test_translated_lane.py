@@ -42,7 +42,7 @@ def config(upstream: Upstream, *providers: str, **model: Any) -> dict[str, Any]:
 
 def told(reply: Reply) -> tuple[int, bytes, dict[str, str]]:
     """What must be equal on both ways."""
-    varies = ("x-request-id", "x-dispatch-overhead-us", "x-dispatch-endpoint")
+    varies = ("x-request-id", "x-dispatch-decision", "x-dispatch-overhead-us", "x-dispatch-endpoint")
     # Each of the two has said when it was made.
     body = reply.body if b'"created":' not in reply.body else reply.body.partition(b'"created":')[2].partition(b",")[2]
     return reply.status, body, {name: value for name, value in reply.headers.items() if name not in varies}

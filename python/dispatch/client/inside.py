@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from dispatch.client.local import LocalEngine
 from dispatch.config import resolve
-from dispatch.decisions import Decision
 from dispatch.dispatcher import Dispatcher
 from dispatch.errors import ConfigError
 from dispatch.generation import build
@@ -77,8 +76,7 @@ class InsideBackend:
     async def whole(self, door: str, body: bytes, deadline_s: float | None) -> Whole:
         engine = self.engine
         answer, call = await engine.request(door, engine.scan(body), deadline_s)
-        decision = call.decision
-        return answer.body, call.endpoint, call.attempts, decision.id if isinstance(decision, Decision) else ""
+        return answer.body, call.endpoint, call.attempts, engine.decision_of(call)
 
     async def feedback(self, decision: str, score: float) -> None:
         self.engine.feedback(decision, score)

@@ -205,7 +205,12 @@ class LocalEngine:
         generation = self._dispatcher.generation
         if found is None or generation is None:
             raise BadRequest("there is no decision of this id, or it is too long ago", code="decision_not_found", status=404, param="id")
+        self._dispatcher.decisions.rate(found, score)
         learn(found, score, generation.routes)
+
+    def decision_of(self, call: Call) -> str:
+        """The id of the record of a call; empty: it has none."""
+        return self._dispatcher.decisions.name_of(call)
 
     def models(self) -> list[str]:
         """Names that the key may ask for."""
@@ -229,6 +234,8 @@ class LocalEngine:
                 raise BadRequest(f"deadline_s must be above 0, found {deadline_s}", param="deadline_s")
             wait_ns = int(min(wait_ns, deadline_s * _NS))
         call = Call(sink, name, door, scan, now_ns, now_ns + wait_ns)
+        if model.is_noted:
+            call.number = dispatcher.decisions.records.begin()
         call.upstream_name = upstream_name
         call.key = self._key.name
         call.credential = self._credential

@@ -218,8 +218,10 @@ class Defaults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest silence inside an answer."""
     min_speed: MinSpeed | None = None
     """Least speed of a stream; left out: none."""
-    decisions: bool = False
-    """Record why each request went where it went, and what its pools looked at (`dispatch why`). A plain model leaves the express lane."""
+    decisions: bool | Literal["brief"] = "brief"
+    """What is recorded of each request (`dispatch why`). `brief`: its tries, and what its pools read, as far as there is room. `true`: more
+    of that, and what held back each endpoint that was not looked at; a plain model leaves the express lane. `false`: nothing, and
+    answers have no `x-dispatch-decision`; plans that decide have their records all the same."""
     retry: Retry = Retry()
     """Retries."""
     queue: Queue = Queue()

@@ -250,7 +250,8 @@ class Line:
         """Let the request whose turn it is take a place. False: there is none for anybody now."""
         call = waiter.call
         now_ns = monotonic_ns()
-        ticket = waiter.routing.admit_next(waiter.model.slot, call.asker or waiter.key_slot, call.tokens_in, call.tokens_out, now_ns)
+        asker = call.asker or waiter.key_slot
+        ticket = waiter.routing.admit_next(waiter.model.slot, asker, call.tokens_in, call.tokens_out, now_ns, call.number)
         if type(ticket) is Refusal:
             waiter.refusal = ticket
             if ticket.whose == "key":

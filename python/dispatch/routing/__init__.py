@@ -25,9 +25,11 @@ from dispatch._core import (
     HEDGES,
     LEFT_OUT,
     OVERHEAD_BOUNDS_S,
+    RECORDS_KEPT,
     SHARED,
     VERDICTS,
     Board,
+    Choice,
     EndpointState,
     Engine,
     Express,
@@ -43,6 +45,7 @@ from dispatch._core import (
     Pacer,
     PairState,
     Pattern,
+    Records,
     Refusal,
     Signals,
     Ticket,
@@ -54,6 +57,7 @@ from dispatch._core import (
     read_question,
     resampled_gaps,
 )
+from dispatch._core import Pool as CorePool
 from dispatch.config import pools
 from dispatch.routing.learned import read_router
 from dispatch.routing.pace import pace
@@ -75,10 +79,13 @@ __all__ = [
     "LEFT_OUT",
     "MASK_BITS",
     "OVERHEAD_BOUNDS_S",
+    "RECORDS_KEPT",
     "REFUSED",
     "SHARED",
     "VERDICTS",
     "Board",
+    "Choice",
+    "CorePool",
     "EndpointState",
     "Express",
     "Gauge",
@@ -93,6 +100,7 @@ __all__ = [
     "Pacer",
     "PairState",
     "Pattern",
+    "Records",
     "Refusal",
     "Router",
     "Routing",
@@ -198,7 +206,7 @@ class Routing:
         "turns",
     )
 
-    def __init__(self, board: Board, worker: int, config: Config, slots: Slots) -> None:
+    def __init__(self, board: Board, worker: int, config: Config, slots: Slots, records: Records | None = None) -> None:
         """Build the tables.
 
         Args:
@@ -206,12 +214,13 @@ class Routing:
             worker: this worker's column.
             config: what is to be served.
             slots: as `Slots.of` gave for this configuration; equal in all workers.
+            records: of this worker; left out: of this generation alone.
 
         Raises:
             ConfigError: the core refuses a value, such as a strategy that it does not have.
         """
         self._board, self._config, self._slots = board, config, slots
-        self._engine = Engine(board, worker, build(config, slots))
+        self._engine = Engine(board, worker, build(config, slots), records)
         self._routers = self._build_routers()
         self.admit = self._engine.admit
         self.count = self._engine.count
@@ -222,6 +231,11 @@ class Routing:
         self.share = self._engine.share
         self.models = {name: slots.models[name] for name in config.models}
         self.keys = {key.name: slots.keys[key.name] for key in config.keys}
+
+    @property
+    def slots(self) -> Slots:
+        """Which row belongs to which name."""
+        return self._slots
 
     @classmethod
     def alone(cls, config: Config) -> Routing:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from dispatch.config import Server
     from dispatch.dispatcher import Dispatcher
+    from dispatch.exchange import Call
+    from dispatch.generation import Model
     from dispatch.lane import Lane
     from dispatch.server.http1 import ClientConnection
     from dispatch.server.session import Session
@@ -122,7 +124,7 @@ class Front:
         scrape: the text of `/metrics`.
     """
 
-    def __init__(self, dispatcher: Dispatcher, scrape: Callable[[], bytes], worker: int = 0) -> None:
+    def __init__(self, dispatcher: Dispatcher, scrape: Callable[[], bytes]) -> None:
         self.dispatcher = dispatcher
         self.scrape = scrape
         self.connections: set[ClientConnection] = set()
@@ -136,8 +138,7 @@ class Front:
         self._hosts: frozenset[bytes] = LOOPBACK_HOSTS
         self._origins: frozenset[bytes] = frozenset()
         self.room = Room(self._free_bytes)
-        self._request_prefix = b"x-request-id: req-%x-%x-" % (worker, monotonic_ns())
-        self._requests = 0
+        self.records = dispatcher.decisions.records
 
     def start(self) -> None:
         """Start the slow clock on this worker's loop."""
@@ -159,10 +160,17 @@ class Front:
     def new_reader(self) -> RequestReader:
         return RequestReader(MAX_HEAD_BYTES, MAX_FIELDS, self.settings.max_body_bytes, self._forwarded)
 
-    def request_id(self) -> bytes:
-        """A new `x-request-id` line, unique in this machine's run."""
-        self._requests = number = self._requests + 1
-        return b"%b%x\r\n" % (self._request_prefix, number)
+    def name(self, call: Call, model: Model, given: bytes | None = None) -> None:
+        """Number a request, and write the lines by which its answer names it: its id, `given` or a new one, and that of its record."""
+        records = self.records
+        number = records.begin()
+        call.request_id = records.lines(number, model.is_noted)
+        if model.is_noted:
+            call.number = number
+        if given is not None:
+            call.request_id = b"x-request-id: %b\r\n%b" % (given, call.request_id.partition(b"\r\n")[2])
+            if model.is_noted:
+                records.named(number, given)
 
     def serve_other(self, client: ClientConnection, inbound: Inbound, door: Door | None) -> None:
         """Serve what is no plain request at a known door. Raises `DispatchError` for what is refused."""

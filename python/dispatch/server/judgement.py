@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Meta, Struct
 
+from dispatch.decisions import RING
 from dispatch.errors import BadRequest
 from dispatch.exchange import Call
 from dispatch.judgement import explain, learn, shown
@@ -39,7 +40,8 @@ def decision(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     """A decision as JSON, made again on the way."""
     _admit(front, client, inbound)
     names = parse_qs(inbound.query.decode("latin-1")).get("id", [""])
-    _give(front, client, names[0], None, None)
+    # An id of ours for the request is that of its decision, with a word before it.
+    _give(front, client, names[0].removeprefix("req-"), None, None)
 
 
 def route(front: Front, client: ClientConnection, inbound: Inbound) -> None:
@@ -69,10 +71,13 @@ def told_of(dispatcher: Dispatcher, name: str, key: str | None, score: float | N
     """Answer for a decision of this worker: shown, or with `score` learned from. With `key`, only for one of that key."""
     found = dispatcher.decisions.find(name)
     generation = dispatcher.generation
+    if found is None and dispatcher.decisions.had(name):
+        return 410, b""
     if found is None or generation is None or (key is not None and found.key != key):
         return 404, b""
     if score is None:
-        return 200, msgspec.json.encode(shown(found, generation.replayed))
+        return 200, msgspec.json.encode(shown(dispatcher.decisions.whole(found), generation.replayed))
+    dispatcher.decisions.rate(found, score)
     learn(found, score, generation.routes)
     return 200, msgspec.json.encode({"id": name, "score": score})
 
@@ -99,9 +104,11 @@ def _give(front: Front, client: ClientConnection, name: str, key: str | None, sc
 def _answer(client: ClientConnection, status: int, body: bytes) -> None:
     if status == 200:
         client.answer(page(200, body, keep=client.keeps))
+    elif status == 410:
+        reason = f"this decision is gone: a worker remembers its last {RING:,} requests, for as long as it lives"
+        client.refuse(BadRequest(reason, code="decision_gone", status=410, param="id"))
     else:
-        gone = BadRequest("there is no decision of this id, or it is too long ago", code="decision_not_found", status=404, param="id")
-        client.refuse(gone)
+        client.refuse(BadRequest("there is no decision of this id", code="decision_not_found", status=404, param="id"))
 
 
 def _admit(front: Front, client: ClientConnection, inbound: Inbound) -> None:

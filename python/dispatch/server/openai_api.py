@@ -105,10 +105,7 @@ def _read_head(front: Front, model: Model, call: Call, inbound: Inbound) -> None
     flags = inbound.flags
     if flags & (HAS_DEADLINE | HAS_SESSION | HAS_DISPATCH):
         _read_hints(call, inbound)
-    if flags & HAS_REQUEST_ID:
-        call.request_id = b"x-request-id: %b\r\n" % (inbound.header(b"x-request-id") or b"")
-    else:
-        call.request_id = front.request_id()
+    front.name(call, model, inbound.header(b"x-request-id") or b"" if flags & HAS_REQUEST_ID else None)
     if model.reads_head:
         _read_for(model, call, inbound)
 

@@ -74,7 +74,7 @@ def _take_other(front: Front, lane: Lane, client: ClientConnection, job: Job) ->
 class PlainRequest:
     """See the module. A receiver, like `Attempts`; on the watch, like `Attempts`."""
 
-    __slots__ = ("_client", "_front", "_id", "_job", "_lane", "_link", "_model", "_received_ns", "_sent_ns", "_waiting", "connection")
+    __slots__ = ("_client", "_front", "_job", "_lane", "_link", "_model", "_received_ns", "_sent_ns", "_waiting", "connection")
 
     run = None
     """A whole answer is neither paused nor resumed."""
@@ -86,7 +86,6 @@ class PlainRequest:
         self._client = client
         self._job = job
         self._model: Entry = lane.models[job.model]
-        self._id = front.request_id()
         self._received_ns = client.received_ns
         self._sent_ns = 0
         self._waiting: Waiting | None = None
@@ -105,7 +104,7 @@ class PlainRequest:
             self._expand().on_answer(answer)
             return
         now_ns = monotonic_ns()
-        extra = self._id + self._link.first_lines
+        extra = self._link.first_lines
         if client.cors or not client.keeps:
             extra += client.own_lines
         out = self._job.deliver(answer, now_ns, self._sent_ns - self._received_ns + monotonic_ns() - now_ns, extra)
@@ -165,11 +164,17 @@ class PlainRequest:
         call.key = key.name
         call.tokens_in, call.tokens_out = job.tokens
         call.affinity = job.scan.affinity or key.affinity
-        call.request_id = self._id
+        call.request_id = self._lines
+        call.number = job.number if model.is_noted else 0
         call.ticket = job.ticket
         if self._client.call is self:
             self._client.call = call
         return call
+
+    @property
+    def _lines(self) -> bytes:
+        """By which its answer is named."""
+        return self._front.records.lines(self._job.number, self._model.is_noted)
 
     def _expand(self) -> Attempts:
         """Go on as any other request."""
@@ -240,7 +245,7 @@ class TranslatedRequest(PlainRequest):
             return
         usage = found.usage or NO_USAGE
         client = self._client
-        extra = self._id + self._link.lines(1) + client.own_lines
+        extra = self._lines + self._link.lines(1) + client.own_lines
         overhead_ns = self._sent_ns - self._received_ns + monotonic_ns() - now_ns
         self._job.settle(now_ns, overhead_ns, usage[0], usage[1], usage[2])
         front.dispatcher.watch.discard(self)

@@ -63,13 +63,13 @@ def realtime(front: Front, client: ClientConnection, inbound: Inbound) -> None:
     call.upstream_name = upstream_name
     call.key = key.name
     call.affinity = key.affinity
-    call.request_id = front.request_id()
+    front.name(call, model)
     if model.from_client:
         call.credential = inbound.credential() or b""
     if key.secret:
         call.asker = key.asker(inbound.header(b"x-dispatch-user") or b"")
     asker = call.asker or key.slot
-    ticket = generation.admit(model.slot, asker, 0, 0, received_ns)
+    ticket = generation.admit(model.slot, asker, 0, 0, received_ns, call.number)
     if isinstance(ticket, Refusal):
         generation.routing.refuse(model.slot, asker)
         client.call = call

@@ -91,7 +91,7 @@ class Session:
         error: DispatchError | None = None
         while call.attempts < pool.retry.attempts:
             now_ns = monotonic_ns()
-            taken = pool.acquire(tried, 0, 0, now_ns, getrandbits(64), call.affinity)
+            taken = pool.acquire(tried, 0, 0, now_ns, getrandbits(64), call.affinity, call.number)
             if isinstance(taken, Refusal):
                 error = error or refused(pool.name, taken)
                 break

@@ -241,7 +241,9 @@ class Supervisor:
             other.channel.send(msgspec.structs.replace(message, worker=process.index))
             self._follow(other)
         elif isinstance(message, Ask) and process.channel is not None:
-            process.channel.send(Told(worker=message.worker, number=message.number, status=404, body=b""))
+            # What a worker knew that has died is gone with it.
+            status = 410 if message.worker < len(self._processes) else 404
+            process.channel.send(Told(worker=message.worker, number=message.number, status=status, body=b""))
 
     def _announce(self) -> None:
         """Say on standard output that requests are taken, and where."""

@@ -48,7 +48,7 @@ class Worker:
         self.index = index
         self.board = board
         self.dispatcher = Dispatcher(report, index)
-        self.front = Front(self.dispatcher, self._scrape, index)
+        self.front = Front(self.dispatcher, self._scrape)
         self._bell = bell
         self._listener: Listeners | None = None
 

@@ -147,7 +147,7 @@ class Ledger:
         """Note an attempt that is about to be sent, for the case that this process does not live to book it."""
         call, root = attempt.call, attempt.call.root
         sent = Sent(
-            id=root.request_id[14:-2].decode("latin-1"),
+            id=root.named,
             model=root.model,
             endpoint=attempt.link.name,
             tokens_in=call.tokens_in,
@@ -178,7 +178,7 @@ class Ledger:
         cost = _cost((tokens_in, tokens_out, cached), root.audio, self._prices[endpoint])
         entry = Entry(
             time=datetime.now(UTC),
-            id=root.request_id[14:-2].decode("latin-1"),
+            id=root.named,
             attempt=root.booked,
             model=root.model,
             endpoint=endpoint,

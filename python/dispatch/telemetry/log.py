@@ -151,8 +151,7 @@ class Log:
             time=datetime.now(UTC),
             event="request",
             worker=self._worker or 0,
-            # It came as a header line of ours: name, colon, space, value, CRLF.
-            id=call.request_id[14:-2].decode("latin-1"),
+            id=call.named,
             model=call.model,
             endpoint=call.endpoint,
             api=call.door,

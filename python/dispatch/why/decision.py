@@ -19,7 +19,7 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `dispatch why`."""
-    parser.add_argument("id", help="of the decision, from the header x-dispatch-decision")
+    parser.add_argument("id", help="of the decision, from the header x-dispatch-decision (or x-request-id, where it begins with req-)")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="of the sidecar (default: %(default)s)")
     parser.add_argument(
         "--key", default=os.environ.get("DISPATCH_KEY", ""), help="an admin key, from another machine (default: $DISPATCH_KEY)"

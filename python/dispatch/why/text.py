@@ -25,7 +25,8 @@ def step_text(step: dict[str, Any]) -> str:
     """A step: what was chosen, why, of what."""
     by = f" by {step['by']}" if step.get("by") else ""
     again = {True: "; made again: the same", False: "; made again: NOT the same"}.get(step.get("replayed", ""), "")
-    lines = [f"{step['path'] or step['kind']}{by} -> {step.get('chosen', '')}: {step.get('why', '')}{again}"]
+    chosen, why = step.get("chosen", ""), step.get("why", "")
+    lines = [f"{step['path'] or step['kind']}{by} -> {chosen or 'nobody'}{f': {why}' if why else ''}{again}"]
     signals = {name: value for name, value in (step.get("signals") or {}).items() if value not in (None, "", [], 0, 0.0, False)}
     if signals:
         lines.append("  signals " + ", ".join(f"{name} {_brief(value)}" for name, value in signals.items()))

@@ -38,8 +38,16 @@ impl Line {
 pub struct Region {
     start: NonNull<Line>,
     count: usize,
-    /// The mapped file; `None` for memory of this process only.
-    file: Option<OwnedFd>,
+    origin: Origin,
+}
+
+/// Where the memory comes from, and goes to in the end.
+enum Origin {
+    Heap,
+    /// Mapped, of this process only.
+    Private,
+    /// The mapped file.
+    File(OwnedFd),
 }
 
 // SAFETY: the memory is made of atomics only, and is given back by its one owner.
@@ -52,7 +60,16 @@ impl Region {
     #[must_use]
     pub fn heap(count: usize) -> Self {
         let lines: Box<[Line]> = (0..count).map(|_| Line::default()).collect();
-        Self { start: NonNull::from(Box::leak(lines)).cast(), count, file: None }
+        Self { start: NonNull::from(Box::leak(lines)).cast(), count, origin: Origin::Heap }
+    }
+
+    /// `count` zeroed lines for this process, which cost no memory before they are written.
+    ///
+    /// # Errors
+    /// What the system says: no memory.
+    pub fn private(count: usize) -> io::Result<Self> {
+        let start = mapped(count, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        Ok(Self { start, count, origin: Origin::Private })
     }
 
     /// `count` zeroed lines in a new unnamed file, whose size cannot change any more where the system can promise that.
@@ -91,30 +108,34 @@ impl Region {
     /// The descriptor of the file, -1 for the heap.
     #[must_use]
     pub fn fd(&self) -> RawFd {
-        self.file.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+        if let Origin::File(file) = &self.origin { file.as_raw_fd() } else { -1 }
     }
 
     fn map(file: OwnedFd, count: usize) -> io::Result<Self> {
-        let (length, protection) = (count * size_of::<Line>(), libc::PROT_READ | libc::PROT_WRITE);
-        // SAFETY: a new mapping at an address of the kernel's choice; the result is checked.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))?;
-        Ok(Self { start, count, file: Some(file) })
+        let start = mapped(count, libc::MAP_SHARED, file.as_raw_fd())?;
+        Ok(Self { start, count, origin: Origin::File(file) })
     }
+}
+
+/// A new mapping of so many lines.
+fn mapped(count: usize, flags: libc::c_int, fd: RawFd) -> io::Result<NonNull<Line>> {
+    let (length, protection) = (count * size_of::<Line>(), libc::PROT_READ | libc::PROT_WRITE);
+    // SAFETY: a new mapping at an address of the kernel's choice; the result is checked.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, fd, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(start.cast()).ok_or_else(|| io::Error::other("mapped at address zero"))
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if self.file.is_some() {
-            // SAFETY: unmaps what `map` mapped, once.
-            unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<Line>()) };
-        } else {
+        if let Origin::Heap = self.origin {
             // SAFETY: the box that `heap` leaked, once.
             drop(unsafe { Box::from_raw(NonNull::slice_from_raw_parts(self.start, self.count).as_ptr()) });
+        } else {
+            // SAFETY: unmaps what `mapped` mapped, once.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.count * size_of::<Line>()) };
         }
     }
 }

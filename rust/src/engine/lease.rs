@@ -70,10 +70,12 @@ pub struct Lease {
     visit: Visit,
     phase: AtomicU8,
     retry: AtomicBool,
+    /// Its place in the records; 0: none.
+    note: u32,
 }
 
 impl Lease {
-    pub(super) fn new(pool: Arc<Pool>, at: usize, trial: Trial, wish: &Wish) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, at: usize, trial: Trial, wish: &Wish, note: u32) -> Self {
         let work = pool.work(at, wish.tokens.input, wish.now);
         let row = pool.endpoint(at);
         if trial == Trial::Relaxed {
@@ -90,6 +92,7 @@ impl Lease {
             visit: if wish.hash.is_some() && is_long(row, work) { Visit::Elsewhere } else { Visit::Unwatched },
             phase: AtomicU8::new(WAITING),
             retry: AtomicBool::new(false),
+            note,
             pool,
         }
     }
@@ -141,6 +144,7 @@ impl Lease {
     /// Counts this attempt as a retry. One that ends in a whole answer gives back what it took from the retry budget.
     pub fn mark_retry(&self) {
         self.retry.store(true, Relaxed);
+        self.pool.records.retried(self.note);
         self.pool.endpoint(self.at).retries().fetch_add(1, Relaxed);
     }
 
@@ -197,6 +201,9 @@ impl Lease {
         self.settle_limits(ending);
         self.judge(ending);
         self.count(ending);
+        if self.note != 0 {
+            self.pool.records.ended(self.note, ending);
+        }
         if is_whole {
             let pair = self.pool.board.pair(self.pool.places[self.at].pair as usize);
             snapshot::observe(pair.duration(), &DURATION_US, ending.now.since(self.reserved));

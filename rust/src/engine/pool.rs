@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::budget::Budget;
 use super::lease::{Lease, Trial};
+use super::records::Records;
 use super::refusal::Refusal;
+use super::tape::{Noting, Tape};
 use super::turns;
 use super::view::{PoolView, bit};
 use crate::board::{Board, EndpointRow, PoolRow};
@@ -21,7 +23,7 @@ use crate::select::{Ask, DECODE_PART, Strategy, View};
 use crate::units::Nanos;
 
 /// How often the strategy is asked before every position is looked at in turn.
-pub(super) const PICKS: usize = 64;
+const PICKS: usize = 64;
 
 /// One endpoint's place in the pool.
 pub(super) struct Place {
@@ -48,6 +50,9 @@ pub struct Pool {
     pub(super) health: Policy,
     /// Whether an endpoint has limits of rate.
     pub(super) is_metered: bool,
+    pub(super) records: Arc<Records>,
+    /// By which records name it.
+    pub(super) tag: u32,
 }
 
 /// What is asked of a pool.
@@ -63,6 +68,15 @@ pub struct Wish {
     pub draw: u64,
     /// Hash of the affinity key.
     pub hash: Option<u64>,
+    /// The number of the request in the records; 0: nobody notes it.
+    pub request: u64,
+}
+
+impl Wish {
+    /// Whether a position is left out.
+    pub(super) const fn has_tried(&self, at: usize) -> bool {
+        self.tried & bit(at) != 0
+    }
 }
 
 impl Pool {
@@ -83,17 +97,33 @@ impl Pool {
     }
 
     fn choose(self: &Arc<Self>, wish: &Wish, may_panic: bool) -> Result<Lease, Refusal> {
-        let units = wish.tokens.units();
-        let mut view = PoolView::new(self, wish, units);
-        let mut rng = Rng::new(wish.draw);
-        let found = self.pick(&mut view, &mut rng).or_else(|| self.pick_softly(&mut view, &mut rng, may_panic));
-        let (at, trial) = found.ok_or_else(|| view.refusal())?;
-        Ok(self.granted(&view, at, trial))
+        let mut view = PoolView::new(self, wish, wish.tokens.units());
+        let slot = if wish.request == 0 { None } else { self.records.open(self.tag, wish) };
+        let Some(slot) = slot else {
+            let (at, trial) = self.decided(&mut view, may_panic, None)?;
+            return Ok(self.granted(&view, at, trial, 0));
+        };
+        let tape = slot.tape();
+        let found = self.decided(&mut view, may_panic, Some(&tape));
+        slot.close(&tape, view.is_soft(), &found);
+        found.map(|(at, trial)| self.granted(&view, at, trial, slot.serial))
     }
 
-    /// The lease of a position that a strategy chose.
-    pub(super) fn granted(self: &Arc<Self>, view: &PoolView<'_>, at: usize, trial: Trial) -> Lease {
-        let mut lease = self.leased(at, trial, view.wish);
+    /// A position on which a place was taken. What the strategy read of the view is on the tape then.
+    pub(super) fn decided(
+        &self,
+        view: &mut PoolView<'_>,
+        may_panic: bool,
+        tape: Option<&Tape<'_>>,
+    ) -> Result<(usize, Trial), Refusal> {
+        let mut rng = Rng::new(view.wish.draw);
+        let found = self.pick(view, &mut rng, tape).or_else(|| self.pick_softly(view, &mut rng, may_panic, tape));
+        found.ok_or_else(|| view.refusal())
+    }
+
+    /// The lease of a position that a strategy chose; `note`: its place in the records.
+    pub(super) fn granted(self: &Arc<Self>, view: &PoolView<'_>, at: usize, trial: Trial, note: u32) -> Lease {
+        let mut lease = self.leased(at, trial, view.wish, note);
         if lease.is_watched() {
             lease.visit(view.wish.hash.and_then(|key| self.strategy.home(view, key)));
         }
@@ -101,9 +131,9 @@ impl Pool {
     }
 
     /// The lease of a position on which a place was taken.
-    fn leased(self: &Arc<Self>, at: usize, trial: Trial, wish: &Wish) -> Lease {
+    fn leased(self: &Arc<Self>, at: usize, trial: Trial, wish: &Wish, note: u32) -> Lease {
         self.budget.deposit(self.row().budget(), wish.now);
-        Lease::new(Arc::clone(self), at, trial, wish)
+        Lease::new(Arc::clone(self), at, trial, wish, note)
     }
 
     /// Whether the retry budget has one left, which is spent.
@@ -140,6 +170,12 @@ impl Pool {
         self.places.len()
     }
 
+    /// By which records name it.
+    #[must_use]
+    pub const fn tag(&self) -> u32 {
+        self.tag
+    }
+
     /// Whether it has none, which `Tables::check` refuses.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -152,15 +188,26 @@ impl Pool {
         self.places[at].slot
     }
 
-    fn pick(&self, view: &mut PoolView<'_>, rng: &mut Rng) -> Option<(usize, Trial)> {
+    fn pick(&self, view: &mut PoolView<'_>, rng: &mut Rng, tape: Option<&Tape<'_>>) -> Option<(usize, Trial)> {
         let Use { input, output, .. } = view.wish.tokens;
         let ask = Ask { tokens: input, output, hash: view.wish.hash, now: view.wish.now };
         for _ in 0..PICKS {
-            let at = self.strategy.select(view, &ask, rng)?;
-            if let Some(trial) = view.reserve(at) {
+            let chosen = match tape {
+                None => self.strategy.select(view, &ask, rng),
+                Some(tape) => self.strategy.select(&Noting { view, tape }, &ask, rng),
+            };
+            let trial = chosen.and_then(|at| view.reserve(at));
+            if let Some(tape) = tape {
+                tape.chose(view, chosen, trial.is_some());
+            }
+            let at = chosen?;
+            if let Some(trial) = trial {
                 return Some((at, trial));
             }
             view.excluded |= bit(at);
+        }
+        if let Some(tape) = tape {
+            tape.give_up();
         }
         // Others are faster than we are: take what is free, in turn from a random place.
         let first = rng.below(self.places.len());
@@ -173,17 +220,23 @@ impl Pool {
 
     /// Nothing was found. Slow starts yield first, then breakers, if the pool is in panic.
     #[cold]
-    fn pick_softly(&self, view: &mut PoolView<'_>, rng: &mut Rng, may_panic: bool) -> Option<(usize, Trial)> {
+    fn pick_softly(
+        &self,
+        view: &mut PoolView<'_>,
+        rng: &mut Rng,
+        may_panic: bool,
+        tape: Option<&Tape<'_>>,
+    ) -> Option<(usize, Trial)> {
         if view.thinned.get() {
             view.whole = true;
             view.excluded = view.wish.tried;
-            if let Some(found) = self.pick(view, rng) {
+            if let Some(found) = self.pick(view, rng, tape) {
                 return Some(found);
             }
         }
         view.relaxed = may_panic && view.is_panic();
         view.excluded = view.wish.tried;
-        if view.relaxed { self.pick(view, rng) } else { None }
+        if view.relaxed { self.pick(view, rng, tape) } else { None }
     }
 
     /// Attempts and failures of the present window at all positions but one, and how many of those are open.

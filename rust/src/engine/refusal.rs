@@ -1,6 +1,6 @@
 //! "Not now": a value, not an error.
 
-use crate::limit::Block;
+use crate::limit::{Block, KINDS};
 
 /// At whose door a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ impl Refusal {
     pub const COOLING: &'static str = "cooling";
     /// No endpoint takes new requests.
     pub const DRAINING: &'static str = "draining";
+    /// It was free, and another worker was faster.
+    pub const LOST: &'static str = "lost";
     /// Others came before.
     pub const QUEUE: &'static str = "queue";
     /// Every endpoint was tried.
@@ -88,4 +90,32 @@ impl From<Block> for Refusal {
     fn from(block: Block) -> Self {
         Self { retry_after: block.wait, why: block.why }
     }
+}
+
+/// What can be the reason, by a number that fits into a record; 0 is none.
+const WHYS: [&str; 14] = [
+    "",
+    Refusal::LOST,
+    Refusal::BREAKER,
+    Refusal::COOLING,
+    Refusal::DRAINING,
+    Refusal::QUEUE,
+    Refusal::TRIED,
+    "concurrency",
+    "capacity",
+    KINDS[0],
+    KINDS[1],
+    KINDS[2],
+    KINDS[3],
+    KINDS[4],
+];
+
+/// The number of a reason.
+pub(super) fn place_of(why: &str) -> u8 {
+    WHYS.iter().position(|known| *known == why).map_or(1, |place| place as u8)
+}
+
+/// The reason of a number; empty: none.
+pub(super) fn why_at(place: u8) -> &'static str {
+    WHYS.get(usize::from(place)).copied().unwrap_or_default()
 }

@@ -10,6 +10,7 @@ mod laws;
 mod life;
 mod limits;
 mod modifiers;
+mod records;
 mod refunds;
 mod trail;
 
@@ -82,7 +83,7 @@ fn engine(specs: &[Spec]) -> Arc<Engine> {
 const TOKENS: Use = Use { input: 100, output: 50, cached: 0 };
 
 fn wish(ns: u64) -> Wish {
-    Wish { tried: 0, tokens: TOKENS, now: Nanos(START + ns), draw: ns, hash: None }
+    Wish { tried: 0, tokens: TOKENS, now: Nanos(START + ns), draw: ns, hash: None, request: 0 }
 }
 
 fn acquire(engine: &Engine, ns: u64) -> Result<Lease, Refusal> {

@@ -64,6 +64,8 @@ pub struct Ticket {
     /// Whether 0 tokens are none, and not unknown.
     exact: AtomicBool,
     settled: AtomicBool,
+    /// The number of the request in the records; 0: nobody notes it.
+    request: u64,
 }
 
 impl Ticket {
@@ -78,7 +80,19 @@ impl Ticket {
             admitted,
             exact: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            request: 0,
         }
+    }
+
+    /// The same for a request that is noted.
+    pub(super) const fn noted(mut self, request: u64) -> Self {
+        self.request = request;
+        self
+    }
+
+    /// Writes the lines of a head that name a request: see [`super::Records::write_lines`].
+    pub fn write_lines(&self, request: u64, out: &mut Vec<u8>) {
+        self.engine.records.write_lines(request, self.request != 0, out);
     }
 
     /// From here on what is settled is what was used: no tokens are none, and not unknown. For a request that shares an answer.
@@ -92,6 +106,9 @@ impl Ticket {
             return false;
         }
         self.release(outcome.failure);
+        if self.request != 0 {
+            self.engine.records.settled(self.request, outcome);
+        }
         let is_exact = self.exact.load(Relaxed);
         let used = if is_exact { outcome.used } else { outcome.used.or(self.tokens) };
         let delivered = (outcome.failure == Failure::None).then_some(used);

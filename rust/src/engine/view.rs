@@ -44,6 +44,23 @@ impl<'a> PoolView<'a> {
         Self { pool, wish, units, excluded: wish.tried, relaxed, whole, thinned }
     }
 
+    /// Whether slow starts or breakers gave way.
+    pub(super) const fn is_soft(&self) -> bool {
+        self.whole || self.relaxed
+    }
+
+    /// Why a position may not be picked that may not.
+    #[cold]
+    pub(super) fn why_not(&self, at: usize) -> &'static str {
+        if self.excluded & bit(at) != 0 || self.pool.places[at].draining {
+            Refusal::TRIED
+        } else if self.pool.endpoint(at).not_before().load(Relaxed) > self.wish.now.0 {
+            Refusal::COOLING
+        } else {
+            Refusal::BREAKER
+        }
+    }
+
     /// Takes everything at a position, or nothing.
     pub(super) fn reserve(&self, at: usize) -> Option<Trial> {
         let (pool, wish) = (self.pool, self.wish);

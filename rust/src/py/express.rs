@@ -12,12 +12,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use sha2::{Digest, Sha256};
 
-use super::numbers::spent;
-use super::routing::{Count, PyEngine, PyLease, PyPool, PyRefusal, PyTicket};
+use super::numbers::{Count, spent};
+use super::routing::{PyEngine, PyLease, PyPool, PyRefusal, PyTicket};
 use super::wire::request::Inbound;
 use super::wire::response::Answer;
 use super::wire::scan::Scan;
-use crate::engine::{self, Ending, Outcome, Whose, Wish};
+use crate::engine::{self, Ending, Outcome, Who, Whose, Wish};
 use crate::health::Failure;
 use crate::http1::request::flag;
 use crate::limit::Use;
@@ -67,11 +67,14 @@ struct ModelRow {
     links: Vec<LinkRow>,
     /// Per door, the positions that do not offer it.
     cannot: Vec<u128>,
+    /// Whether its requests stand in the records.
+    noted: bool,
 }
 
 struct Model {
     index: usize,
     slot: u16,
+    noted: bool,
     pool: Arc<engine::Pool>,
     links: Vec<LinkRow>,
     cannot: Vec<u128>,
@@ -111,7 +114,8 @@ impl Express {
     ) -> Self {
         let model = |(index, row): (usize, ModelRow)| {
             let pool = Arc::clone(&row.pool.get().0);
-            (row.name, Model { index, slot: row.slot, pool, links: row.links, cannot: row.cannot })
+            let ModelRow { name, slot, links, cannot, noted, .. } = row;
+            (name, Model { index, slot, noted, pool, links, cannot })
         };
         Self {
             engine: Arc::clone(&engine.0),
@@ -132,14 +136,17 @@ impl Express {
         let Ok(scan) = Scan::of_request(inbound) else { return Ok(None) };
         let Some(model) = self.model(&scan, door, key) else { return Ok(Some(Py::new(py, scan)?.into_any())) };
         let tokens = self.tokens(&scan, door, model);
-        let bare = Job::new(door, key.map_or(-1, |(index, _)| *index), model.index, tokens);
-        let now = Nanos(now_ns);
-        let job = match self.engine.admit(model.slot, key.map(|(_, row)| row.slot), tokens, now) {
+        let (number, now) = (self.engine.records().begin(), Nanos(now_ns));
+        let bare = Job::new(number, door, key.map_or(-1, |(index, _)| *index), model.index, tokens);
+        let request = if model.noted { number } else { 0 };
+        let who = Who::from(key.map(|(_, row)| row.slot));
+        let admitted = self.engine.admit(model.slot, who, tokens, now);
+        let job = match self.engine.noted(request, model.slot, who, now, admitted) {
             Ok(ticket) => model.place(
                 py,
                 &scan,
                 door,
-                &Ask { tokens, now, draw, affinity: key.map_or(0, |(_, row)| row.affinity) },
+                &Ask { tokens, now, draw, affinity: key.map_or(0, |(_, row)| row.affinity), request },
                 bare.with_ticket(py, ticket)?,
             )?,
             Err((refusal, whose)) => Job { refusal: Some(Py::new(py, PyRefusal(refusal, whose))?), ..bare },
@@ -155,13 +162,16 @@ struct Ask {
     draw: u64,
     /// Of the key; 0: none.
     affinity: u64,
+    /// The number in the records; 0: none.
+    request: u64,
 }
 
 impl Model {
     /// Adds to a job its place on an endpoint and the request for that, or the refusal.
     fn place(&self, py: Python<'_>, scan: &Scan, door: usize, ask: &Ask, job: Job) -> PyResult<Job> {
         let hash = [scan.inner.affinity, ask.affinity].into_iter().find(|affinity| *affinity != 0);
-        let wish = Wish { tried: self.cannot[door], tokens: ask.tokens, now: ask.now, draw: ask.draw, hash };
+        let Ask { tokens, now, draw, request, .. } = *ask;
+        let wish = Wish { tried: self.cannot[door], tokens, now, draw, hash, request };
         match self.pool.acquire(&wish) {
             Ok(lease) => {
                 let position = lease.position();
@@ -186,8 +196,9 @@ impl Job {
         }
     }
 
-    const fn new(door: usize, key: isize, model: usize, tokens: Use) -> Self {
+    const fn new(number: u64, door: usize, key: isize, model: usize, tokens: Use) -> Self {
         Self {
+            number,
             door,
             key,
             model,
@@ -249,6 +260,7 @@ impl Express {
 /// A request on the lane.
 #[pyclass(frozen, module = "dispatch._core")]
 pub(super) struct Job {
+    number: u64,
     door: usize,
     key: isize,
     model: usize,
@@ -263,6 +275,11 @@ pub(super) struct Job {
 
 #[pymethods]
 impl Job {
+    #[getter]
+    const fn number(&self) -> u64 {
+        self.number
+    }
+
     #[getter]
     const fn door(&self) -> usize {
         self.door
@@ -323,7 +340,13 @@ impl Job {
         extra: &[u8],
     ) -> PyResult<Bound<'py, PyBytes>> {
         self.close(Nanos(now_ns), Nanos(overhead_ns), answer.used());
-        answer.composed(py, b"HTTP/1.1 200 OK\r\n", extra, usize::try_from(overhead_ns / 1000).unwrap_or(usize::MAX))
+        let more = |out: &mut Vec<u8>| {
+            if let Some(ticket) = &self.ticket {
+                ticket.get().0.write_lines(self.number, out);
+            }
+            out.extend_from_slice(extra);
+        };
+        answer.composed(py, b"HTTP/1.1 200 OK\r\n", more, usize::try_from(overhead_ns / 1000).unwrap_or(usize::MAX))
     }
 
     #[pyo3(signature = (now_ns, overhead_ns, tokens_in, tokens_out, tokens_cached, /))]

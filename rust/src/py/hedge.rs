@@ -5,9 +5,9 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use super::numbers::estimate;
-use super::routing::{Count, Mask, PyPool, chosen, wish};
-use crate::engine::{self, HEDGES};
+use super::numbers::{Count, Mask, estimate};
+use super::routing::{PyPool, chosen, wish};
+use crate::engine::{self, HEDGES, Wish};
 
 /// The hedges of one pool.
 #[pyclass(frozen, name = "Hedges", module = "dispatch._core")]
@@ -21,7 +21,7 @@ impl PyHedges {
         Self(Arc::clone(&pool.0))
     }
 
-    #[pyo3(signature = (tried, tokens_in, tokens_out, now_ns, draw, hash, /))]
+    #[pyo3(signature = (tried, tokens_in, tokens_out, now_ns, draw, hash, request=Count(0), /))]
     #[expect(clippy::too_many_arguments, reason = "the face of `Pool.acquire`, for which it stands in")]
     fn acquire(
         &self,
@@ -32,9 +32,10 @@ impl PyHedges {
         now_ns: Count,
         draw: u64,
         hash: u64,
+        request: Count,
     ) -> PyResult<Py<PyAny>> {
         let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
-        chosen(py, self.0.acquire_calm(&wish))
+        chosen(py, self.0.acquire_calm(&Wish { request: request.0, ..wish }))
     }
 
     #[pyo3(signature = (millionths, cost, /))]

@@ -7,6 +7,7 @@ mod judge;
 mod learn;
 mod numbers;
 mod pattern;
+mod records;
 mod routing;
 mod simulate;
 mod state;
@@ -29,6 +30,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     judge::register(module)?;
     learn::register(module)?;
     pattern::register(module)?;
+    records::register(module)?;
     routing::register(module)?;
     simulate::register(module)?;
     state::register(module)?;

@@ -4,15 +4,17 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyIndexError, PyOverflowError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::import_exception;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::board::PyBoard;
-use super::numbers::{estimate, spent};
+use super::numbers::{Asker, Count, Mask, estimate, spent};
+use super::records::{PyChoice, PyRecords};
 use super::state;
 use super::tables::TablesIn;
+use super::trail::PyTrail;
 use super::turns::PyTurns;
 use crate::engine::{self, Ending, Outcome, Refused, Who, Whose, Wish};
 use crate::error::TableError;
@@ -29,10 +31,14 @@ pub(super) struct PyEngine(pub(super) Arc<engine::Engine>);
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (board, worker, tables, /))]
-    fn new(board: &PyBoard, worker: usize, tables: TablesIn) -> PyResult<Self> {
+    #[pyo3(signature = (board, worker, tables, records=None, /))]
+    fn new(board: &PyBoard, worker: usize, tables: TablesIn, records: Option<&PyRecords>) -> PyResult<Self> {
         let tables = tables.try_into().map_err(config_error)?;
-        let engine = engine::Engine::new(&board.0, worker, &tables).map_err(config_error)?;
+        let engine = match records {
+            Some(records) => engine::Engine::recording(&board.0, worker, &tables, &records.0),
+            None => engine::Engine::new(&board.0, worker, &tables),
+        };
+        let engine = engine.map_err(config_error)?;
         Ok(Self(Arc::new(engine)))
     }
 
@@ -42,7 +48,8 @@ impl PyEngine {
         Ok(PyPool(Arc::clone(pool)))
     }
 
-    #[pyo3(signature = (model, key, tokens_in, tokens_out, now_ns, /))]
+    #[pyo3(signature = (model, key, tokens_in, tokens_out, now_ns, request=Count(0), /))]
+    #[expect(clippy::too_many_arguments, reason = "a hot call: positional integers instead of an object")]
     fn admit(
         &self,
         py: Python<'_>,
@@ -51,13 +58,16 @@ impl PyEngine {
         tokens_in: Count,
         tokens_out: Count,
         now_ns: Count,
+        request: Count,
     ) -> PyResult<Py<PyAny>> {
         self.check_model(model)?;
-        let who = self.check_key(key)?;
-        admitted(py, self.0.admit(model, who, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
+        let (who, now) = (self.check_key(key)?, Nanos(now_ns.0));
+        let result = self.0.admit(model, who, estimate(tokens_in, tokens_out), now);
+        admitted(py, self.0.noted(request.0, model, who, now, result))
     }
 
-    #[pyo3(signature = (model, key, tokens_in, tokens_out, now_ns, /))]
+    #[pyo3(signature = (model, key, tokens_in, tokens_out, now_ns, request=Count(0), /))]
+    #[expect(clippy::too_many_arguments, reason = "a hot call: positional integers instead of an object")]
     fn admit_next(
         &self,
         py: Python<'_>,
@@ -66,10 +76,12 @@ impl PyEngine {
         tokens_in: Count,
         tokens_out: Count,
         now_ns: Count,
+        request: Count,
     ) -> PyResult<Py<PyAny>> {
         self.check_model(model)?;
-        let who = self.check_key(key)?;
-        admitted(py, self.0.admit_next(model, who, estimate(tokens_in, tokens_out), Nanos(now_ns.0)))
+        let (who, now) = (self.check_key(key)?, Nanos(now_ns.0));
+        let result = self.0.admit_next(model, who, estimate(tokens_in, tokens_out), now);
+        admitted(py, self.0.noted(request.0, model, who, now, result))
     }
 
     #[pyo3(signature = (model, guess, most, usual, choices, /))]
@@ -136,7 +148,7 @@ pub(super) struct PyPool(pub(super) Arc<engine::Pool>);
 
 #[pymethods]
 impl PyPool {
-    #[pyo3(signature = (tried, tokens_in, tokens_out, now_ns, draw, hash, /))]
+    #[pyo3(signature = (tried, tokens_in, tokens_out, now_ns, draw, hash, request=Count(0), /))]
     #[expect(clippy::too_many_arguments, reason = "the hot call: positional integers instead of an object")]
     fn acquire(
         &self,
@@ -147,8 +159,10 @@ impl PyPool {
         now_ns: Count,
         draw: u64,
         hash: u64,
+        request: Count,
     ) -> PyResult<Py<PyAny>> {
-        chosen(py, self.0.acquire(&wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash)))
+        let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
+        chosen(py, self.0.acquire(&Wish { request: request.0, ..wish }))
     }
 
     #[pyo3(signature = (tried, tokens_in, tokens_out, now_ns, draw, hash, /))]
@@ -162,10 +176,10 @@ impl PyPool {
         now_ns: Count,
         draw: u64,
         hash: u64,
-    ) -> PyResult<(Py<PyAny>, super::trail::PyTrail)> {
+    ) -> PyResult<(Py<PyAny>, PyTrail)> {
         let wish = wish(tried, estimate(tokens_in, tokens_out), now_ns, draw, hash);
         let (decision, trail) = self.0.acquire_told(&wish);
-        chosen(py, decision).map(|taken| (taken, super::trail::PyTrail(trail)))
+        chosen(py, decision).map(|taken| (taken, PyTrail(trail)))
     }
 
     #[pyo3(signature = (now_ns, /))]
@@ -176,6 +190,16 @@ impl PyPool {
     #[pyo3(signature = (tried, now_ns, /))]
     fn has_sound(&self, tried: Mask, now_ns: Count) -> bool {
         self.0.has_sound(tried.0, Nanos(now_ns.0))
+    }
+
+    #[pyo3(signature = (choice, /))]
+    fn trail(&self, choice: &PyChoice) -> PyTrail {
+        PyTrail(self.0.trail(&choice.0))
+    }
+
+    #[getter]
+    fn tag(&self) -> u32 {
+        self.0.tag()
     }
 
     fn __len__(&self) -> usize {
@@ -316,7 +340,7 @@ impl PyRefusal {
 /// What is asked of a pool; a hash of 0 is none.
 #[inline]
 pub(super) fn wish(tried: Mask, tokens: Use, now_ns: Count, draw: u64, hash: u64) -> Wish {
-    Wish { tried: tried.0, tokens, now: Nanos(now_ns.0), draw, hash: (hash != 0).then_some(hash) }
+    Wish { tried: tried.0, tokens, now: Nanos(now_ns.0), draw, hash: (hash != 0).then_some(hash), request: 0 }
 }
 
 /// A lease or a refusal.
@@ -336,54 +360,6 @@ fn admitted(py: Python<'_>, result: Result<engine::Ticket, Refused>) -> PyResult
 
 fn known(number: u8) -> PyResult<Failure> {
     Failure::from_number(number).ok_or_else(|| PyValueError::new_err(format!("no failure {number}")))
-}
-
-/// A number from 0 to `i64::MAX`. The interpreter reads a signed word in a third of the time of an unsigned one.
-#[derive(Clone, Copy)]
-pub(super) struct Count(pub(super) u64);
-
-impl FromPyObject<'_, '_> for Count {
-    type Error = PyErr;
-
-    fn extract(number: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        let signed: i64 = number.extract()?;
-        u64::try_from(signed).map(Self).map_err(|_| PyOverflowError::new_err("a count is not negative"))
-    }
-}
-
-/// A key's slot in the low 16 bits, above them the hash of a user of the key, 0 for none; a negative number for no key.
-#[derive(Clone, Copy)]
-pub(super) struct Asker(Who);
-
-impl FromPyObject<'_, '_> for Asker {
-    type Error = PyErr;
-
-    fn extract(number: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        match number.extract::<i64>() {
-            Ok(none) if none < 0 => Ok(Self(Who::default())),
-            Ok(small) => Ok(Self::of(small.unsigned_abs().into())),
-            Err(_) => number.extract().map(Self::of),
-        }
-    }
-}
-
-impl Asker {
-    fn of(bits: u128) -> Self {
-        let tag = bits >> 16;
-        Self(Who { key: Some(bits as u16), user: (tag != 0).then_some(tag) })
-    }
-}
-
-/// A set of positions: 128 bits, of which nearly always the low ones are enough.
-#[derive(Clone, Copy)]
-pub(super) struct Mask(pub(super) u128);
-
-impl FromPyObject<'_, '_> for Mask {
-    type Error = PyErr;
-
-    fn extract(bits: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        bits.extract::<Count>().map(|low| Self(low.0.into())).or_else(|_| bits.extract().map(Self))
-    }
 }
 
 fn config_error(error: TableError) -> PyErr {

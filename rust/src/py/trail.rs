@@ -26,24 +26,25 @@ impl PyTrail {
     }
 
     #[getter]
-    fn picks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let picks = self.0.told().map(|told| shown(py, &told)).collect::<PyResult<Vec<_>>>()?;
-        PyList::new(py, picks)
+    fn picks<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        let Some((picks, _)) = self.0.told() else { return Ok(None) };
+        let picks = picks.iter().map(|told| shown(py, told)).collect::<PyResult<Vec<_>>>()?;
+        PyList::new(py, picks).map(Some)
     }
 
-    fn replays(&self) -> bool {
+    fn replays(&self) -> Option<bool> {
         self.0.replays()
     }
 }
 
-fn shown<'py>(py: Python<'py>, told: &Told<'_>) -> PyResult<Bound<'py, PyDict>> {
+fn shown<'py>(py: Python<'py>, told: &Told) -> PyResult<Bound<'py, PyDict>> {
     let pick = PyDict::new(py);
     pick.set_item("chosen", told.chosen)?;
     pick.set_item("taken", told.is_taken)?;
     pick.set_item("home", told.home.map(|home| (home.at, home.tokens, home.age_s)))?;
-    pick.set_item("turns", told.turns)?;
+    pick.set_item("turns", &told.turns)?;
     let seen = PyDict::new(py);
-    for (at, facts) in told.seen {
+    for (at, facts) in &told.seen {
         seen.set_item(at, known(py, facts)?)?;
     }
     pick.set_item("seen", seen)?;
@@ -52,9 +53,11 @@ fn shown<'py>(py: Python<'py>, told: &Told<'_>) -> PyResult<Bound<'py, PyDict>> 
 
 /// Only what was read: what is absent had no part in the choice.
 fn known<'py>(py: Python<'py>, facts: &Facts) -> PyResult<Bound<'py, PyDict>> {
-    let Facts { is_eligible, in_flight, prefill_tokens, decode_tokens, latency_s, pace_s, owed_s, is_stale } = facts;
+    let Facts { is_eligible, held, in_flight, prefill_tokens, decode_tokens, latency_s, pace_s, owed_s, is_stale } =
+        facts;
     let dict = PyDict::new(py);
     set(&dict, "is_eligible", *is_eligible)?;
+    set(&dict, "held", *held)?;
     set(&dict, "in_flight", *in_flight)?;
     set(&dict, "prefill_tokens", *prefill_tokens)?;
     set(&dict, "decode_tokens", *decode_tokens)?;

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use super::routing::Count;
+use super::numbers::Count;
 use crate::engine::{FLOWS, Head, Turns};
 use crate::units::Nanos;
 

@@ -22,7 +22,7 @@ impl World {
     pub(super) fn acquire(&mut self, slot: usize, now: Nanos) -> Result<Lease, Refusal> {
         let call = self.calls.get(slot);
         let (tokens, hash) = (call.request.estimate, call.request.hash);
-        let wish = Wish { tried: call.tried, tokens, now: clock(now), draw: self.draws.next_u64(), hash };
+        let wish = Wish { tried: call.tried, tokens, now: clock(now), draw: self.draws.next_u64(), hash, request: 0 };
         self.boards.pool(call.worker).acquire(&wish)
     }
 

@@ -20,6 +20,13 @@ fn twins(strategy: &str, room: &[u32], is_modified: bool) -> Vec<Arc<Engine>> {
     (0..2).map(|_| Arc::new(Engine::new(&board(), 0, &tables).unwrap())).collect()
 }
 
+/// The number of a request that is noted.
+fn noted(engine: &Arc<Engine>) -> u64 {
+    let number = engine.records().begin();
+    engine.records().admitted(number, 0, None, Nanos(1), None);
+    number
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -35,15 +42,20 @@ proptest! {
         let mut trails = Vec::new();
         for (step, (draw, ends, key)) in draws.into_iter().enumerate() {
             let wish = Wish { draw, hash: Some(key + 1), ..wish(step as u64 * 1_000_000) };
-            let plain = engines[0].pool(0).unwrap().acquire(&wish);
+            let number = noted(&engines[0]);
+            let plain = engines[0].pool(0).unwrap().acquire(&Wish { request: number, ..wish });
+            let (choices, is_all) = engines[0].records().choices(number);
+            let brief = engines[0].pool(0).unwrap().trail(&choices[0]);
+            prop_assert!(is_all && choices.len() == 1);
+            prop_assert!(brief.replays() != Some(false), "all of it, or no proof");
+            prop_assert_eq!(choices[0].at.map(usize::from), plain.as_ref().ok().map(Lease::position));
             let (told, trail) = engines[1].pool(0).unwrap().acquire_told(&wish);
             let slot = |found: &Result<Lease, Refusal>| found.as_ref().ok().map(Lease::position);
             prop_assert_eq!(slot(&plain), slot(&told));
-            prop_assert!(trail.replays());
-            if !trail.is_soft {
-                let last = trail.told().last().and_then(|told| told.chosen.filter(|_| told.is_taken));
-                prop_assert_eq!(last, slot(&told));
-            }
+            prop_assert_eq!(trail.replays(), Some(true));
+            let (picks, _) = trail.told().unwrap();
+            let last = picks.last().and_then(|told| told.chosen.filter(|_| told.is_taken));
+            prop_assert_eq!(last, slot(&told));
             trails.push(trail);
             for lease in [plain, told].into_iter().flatten() {
                 if ends {
@@ -54,7 +66,7 @@ proptest! {
             }
         }
         // What has become of the board since changes nothing.
-        prop_assert!(trails.iter().all(Trail::replays));
+        prop_assert!(trails.iter().all(|trail| trail.replays() == Some(true)));
         for lease in held {
             let _ended = lease.settle(&ending(Failure::None, 1_000_000_000));
         }
@@ -68,7 +80,7 @@ fn who_could_not_take_it_is_told_with_the_reason() {
     let (second, trail) = engine.pool(0).unwrap().acquire_told(&wish(1));
     assert_eq!(trail.held, [(first.position(), "concurrency")]);
     let (none, trail) = engine.pool(0).unwrap().acquire_told(&Wish { tried: 1, ..wish(2) });
-    assert!(none.is_err() && trail.replays() && !trail.is_soft);
+    assert!(none.is_err() && trail.replays() == Some(true) && !trail.is_soft);
     assert_eq!(trail.held, [(0, Refusal::TRIED), (1, "concurrency")]);
     for lease in [Ok(first), second].into_iter().flatten() {
         let _ended = lease.settle(&ending(Failure::None, 3));

@@ -184,14 +184,14 @@ impl Answer {
         &self,
         py: Python<'py>,
         head: &[u8],
-        extra: &[u8],
+        write_more: impl FnOnce(&mut Vec<u8>),
         overhead_us: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let mut lines = Vec::with_capacity(512);
+        let mut lines = Vec::with_capacity(640);
         let message = &self.inner.message;
         lines.extend_from_slice(head);
         message.head.write_lines(message.store.as_ref(), &self.forward, &mut lines);
-        lines.extend_from_slice(extra);
+        write_more(&mut lines);
         lines.extend_from_slice(b"x-dispatch-overhead-us: ");
         let (digits, first) = decimal(overhead_us);
         lines.extend_from_slice(&digits[first..]);
@@ -251,7 +251,7 @@ impl Answer {
         extra: &[u8],
         overhead_us: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        self.composed(py, head, extra, overhead_us)
+        self.composed(py, head, |lines| lines.extend_from_slice(extra), overhead_us)
     }
 }
 
