@@ -68,18 +68,18 @@ def _timed(run: Run) -> tuple[float, float, float]:
 
 def bodies_of(rng: random.Random) -> list[bytes]:
     """Requests whose prompts have 400 characters."""
-    return [_body(rng) for _ in range(64)]
+    return [_body(rng, WORDS) for _ in range(64)]
 
 
-def _body(rng: random.Random) -> bytes:
-    prompt = " ".join(rng.choices(WORDS, k=90))[:400]
+def _body(rng: random.Random, words: list[str]) -> bytes:
+    prompt = " ".join(rng.choices(words, k=90))[:400]
     return json.dumps(
         {"model": "m", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": prompt}]}
     ).encode()
 
 
-def _router(rng: random.Random, models: int) -> LearnedRouter:
-    prompts = [" ".join(rng.choices(WORDS, k=40)) for _ in range(400)]
+def _router(rng: random.Random, models: int, words: list[str], rows: int = 400) -> LearnedRouter:
+    prompts = [" ".join(rng.choices(words, k=40)) for _ in range(rows)]
     scores = [[float(rng.random() < 0.05 * at + 0.3) for at in range(models)] for _ in prompts]
     return LearnedRouter.train([f"m{at}" for at in range(models)], prompts, scores, [])
 
@@ -92,7 +92,7 @@ def _signals(bodies: list[bytes], rng: random.Random) -> list[tuple[str, Run]]:
     def reading(judge: Judge) -> Run:
         return lambda at: judge.read(bodies[at & 63], [])
 
-    every = Judge(SIGNALS, [], read_router(""), None, _router(rng, 10), [])
+    every = Judge(SIGNALS, [], read_router(""), None, _router(rng, 10, WORDS), [])
     rows = [("signals: none", reading(Judge([], [], None, None, None, []))), ("signals: all, difficulty, ten models", reading(every))]
     for routes in (100, 1000, 5000):
         judge = Judge([], [], None, None, None, _utterances(rng, routes))
@@ -103,7 +103,9 @@ def _signals(bodies: list[bytes], rng: random.Random) -> list[tuple[str, Run]]:
 def routes(bodies: list[bytes], rng: random.Random) -> list[tuple[str, Run]]:
     """Whole decisions of a route: signals, what the board says, the choice, the step of the record."""
     folder = Path(tempfile.mkdtemp())
-    (folder / "router.bin").write_bytes(_router(rng, 10).encode())
+    (folder / "router.bin").write_bytes(_router(rng, 10, WORDS).encode())
+    (folder / "large.bin").write_bytes(_router(rng, 10, WORDS + NAMES, 4000).encode())
+    various = [_body(rng, WORDS + NAMES) for _ in bodies]
     names = [f"m{at}" for at in range(10)]
     utterances = {f"r{at}": {"utterances": said, "to": names[at % 10]} for at, said in enumerate(_utterances(rng, 1000))}
     codes = ("de", "fr", "es", "it", "nl", "pl", "cs", "ru", "zh", "ja")
@@ -132,7 +134,11 @@ def routes(bodies: list[bytes], rng: random.Random) -> list[tuple[str, Run]]:
         },
         "route by semantic, 1,000 routes": {"by": "semantic", "routes": utterances, "default": "m0"},
     }
-    return [(name, _deciding(plan, names, bodies)) for name, plan in plans.items()]
+    large = {**learned, "router": str(folder / "large.bin")}
+    return [
+        *((name, _deciding(plan, names, bodies)) for name, plan in plans.items()),
+        ("route by learned, ten models, a router of 44,000 words and pairs", _deciding(large, names, various)),
+    ]
 
 
 def _deciding(plan: dict[str, Any], names: list[str], bodies: list[bytes]) -> Run:
