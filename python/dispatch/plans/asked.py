@@ -1,8 +1,8 @@
 """Routes by meaning whose vectors a model of the configuration gives: it is asked before the choice, and only for so long.
 
-Utterances get their vectors once, when the first request comes, by a call of its own that no client pays. Where there is no vector, of the
-request or of the utterances, the choice is made by hashed words, and `x-dispatch-fallback: no_embedding` says so. What is private is not
-embedded: it goes where it must go at once.
+Utterances get their vectors once, when the first request comes, by a call of its own that no client pays; a reload keeps them. Where there
+is no vector, of the request or of the utterances, the choice is made by hashed words, and `x-dispatch-fallback: no_embedding` says so. What
+is private is not embedded: it goes where it must go at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -57,16 +58,16 @@ class Asked:
         self._parts = parts
         self._site = replace(site, path=f"{site.path}.embedder")
         self._choose = choose
-        self._texts = [text for texts in config.utterances for text in texts]
         self._routes = [route for route, texts in enumerate(config.utterances) for _ in texts]
-        self._rows: Vectors | None = None
-        self._learning: asyncio.Task[None] | None = None
-        self._again_ns = 0
+        texts = tuple(text for texts in config.utterances for text in texts)
+        ends = (link.endpoint for pool in site.pools[config.embed] for link in pool.links)
+        key = (texts, *((end.name, end.provider, end.model, end.base_url) for end in ends))
+        self._utterances = _KNOWN.setdefault(key, _Utterances(texts))
 
     @property
     def is_ready(self) -> bool:
         """Whether the utterances have vectors."""
-        return self._rows is not None
+        return self._utterances.rows is not None
 
     def run(self, call: Call, failed: Failed, body: bytes, signals: Signals) -> bool:
         """Ask for the vector of a request, choose, and start what was chosen. False: it has no text."""
@@ -77,10 +78,10 @@ class Asked:
         return True
 
     async def _play(self, signals: Signals, text: str, course: Course) -> None:
-        rows = self._rows
+        rows = self._utterances.rows
         reason = ""
         if rows is None:
-            self._learn(course.call)
+            self._utterances.learn(course.call, self._parts[self._part], self._failed)
             reason = "the utterances have no vectors yet"
         else:
             try:
@@ -97,34 +98,54 @@ class Asked:
             course.remark("no_embedding")
         await course.relay(self._choose(course.call, signals, {"fallback": reason} if reason else {"embedded": True}))
 
-    def _learn(self, call: Call) -> None:
-        """Have the utterances embedded, unless that is under way or failed a moment ago."""
+    def _failed(self) -> None:
+        self._site.mishaps[self._site.model, self._site.path, "no_embedding"] += 1
+
+
+class _Utterances:
+    """The utterances of a route, and their vectors once they have them."""
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self._texts = texts
+        self.rows: Vectors | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._again_ns = 0
+
+    def learn(self, call: Call, start: Start, failed: Callable[[], None]) -> None:
+        """Have them embedded by `start`, unless that is under way or failed a moment ago."""
         now_ns = monotonic_ns()
-        if self._learning is None and now_ns >= self._again_ns:
-            self._again_ns = now_ns + _AGAIN_NS
-            self._learning = asyncio.get_running_loop().create_task(self._embed(call.model, call.request_id))
-            self._learning.add_done_callback(self._learned)
+        if self._task is not None or now_ns < self._again_ns:
+            return
+        self._again_ns = now_ns + _AGAIN_NS
 
-    def _learned(self, task: asyncio.Task[None]) -> None:
-        self._learning = None
-        if not task.cancelled() and task.exception() is not None:
-            self._site.mishaps[self._site.model, self._site.path, "no_embedding"] += 1
+        def over(task: asyncio.Task[None]) -> None:
+            self._task = None
+            if not task.cancelled() and task.exception() is not None:
+                failed()
 
-    async def _embed(self, model: str, request_id: bytes) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._embed(call.model, call.request_id, start))
+        self._task.add_done_callback(over)
+
+    async def _embed(self, model: str, request_id: bytes, start: Start) -> None:
         found: list[float] = []
         for at in range(0, len(self._texts), _BATCH):
             batch = self._texts[at : at + _BATCH]
-            vectors = vectors_of(await self._ask(model, batch, request_id))
+            vectors = vectors_of(await _asked_alone(model, batch, request_id, start))
             if len(vectors) != len(batch):
                 raise ValueError("another number of vectors than of texts")
             found += (value for vector in vectors for value in vector)
-        self._rows = Vectors(array("f", found).tobytes(), len(found) // len(self._texts))
+        self.rows = Vectors(array("f", found).tobytes(), len(found) // len(self._texts))
 
-    async def _ask(self, model: str, texts: list[str], request_id: bytes) -> bytes:
-        """Ask below a root that is no client's call."""
-        sink, now_ns = Whole(), monotonic_ns()
-        body = Scan(msgspec.json.encode(asked(model, texts)))
-        branch = Call(sink, model, "embeddings", body, now_ns, now_ns + _LONGEST_NS).branch(sink)
-        branch.root.request_id = branch.request_id = request_id
-        self._parts[self._part](branch, sink.fail)
-        return (await sink.future).body
+
+_KNOWN: WeakValueDictionary[tuple[object, ...], _Utterances] = WeakValueDictionary()
+"""By texts and embedder: a generation that follows another finds what that one knows."""
+
+
+async def _asked_alone(model: str, texts: Sequence[str], request_id: bytes, start: Start) -> bytes:
+    """Ask below a root that is no client's call."""
+    sink, now_ns = Whole(), monotonic_ns()
+    body = Scan(msgspec.json.encode(asked(model, texts)))
+    branch = Call(sink, model, "embeddings", body, now_ns, now_ns + _LONGEST_NS).branch(sink)
+    branch.root.request_id = branch.request_id = request_id
+    start(branch, sink.fail)
+    return (await sink.future).body
