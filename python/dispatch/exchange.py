@@ -149,6 +149,7 @@ class Call:
         queue_events: the client of a stream wants to hear where it stands in the queue.
         progress: how far a plan is, as a comment for the client of a stream that wants to hear it.
         cost_pico: what a plan over several models has spent on it, picodollars.
+        is_private: a route somewhere in its plan keeps it on local endpoints.
         is_part: it is one of the answers that a plan makes one of; the key pays for it beside the others.
         parent: the call on whose behalf this one asks; None for a client's own.
         recovery: what its client has of a stream that broke, where the next step of a plan may take it over.
@@ -182,6 +183,7 @@ class Call:
     is_estimated = False
     is_kept = False
     is_part = False
+    is_private = False
     key = ""
     lines = b""
     notes = b""
@@ -234,6 +236,8 @@ class Call:
         part.key = self.key
         part.number = self.number
         part.request_id = self.request_id
+        if self.is_private:
+            part.is_private = True
         part.stream = self.stream
         part.tokens_in = self.tokens_in
         part.tokens_out = self.tokens_out

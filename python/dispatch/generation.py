@@ -28,6 +28,7 @@ from dispatch.plans.able import chosen
 from dispatch.plans.base import Site
 from dispatch.plans.fallback import Fallback
 from dispatch.plans.hedge import Delay, Hedge, Shares
+from dispatch.plans.keep import Guard, Local, keeps
 from dispatch.plans.live import Live
 from dispatch.plans.recover import Recover
 from dispatch.plans.remembered import Remembered
@@ -179,7 +180,11 @@ def _add_model(
     kept = stores(model, [*reached.values()], secrets, old_caches)
     if kept is not None:
         generation.caches[model.name] = kept
-    start = dispatcher.decisions.recorded(plan.run) if has_records else plan.run
+    start: Start = plan.run
+    if keeps(model.plan):
+        builder.first = None
+        start = Guard(start, [route for name, route in generation.routes.items() if name.startswith(f"{model.name} ")]).run
+    start = dispatcher.decisions.recorded(start) if has_records else start
     from_client = any(endpoint.api_key == FROM_CLIENT for endpoint in reached.values())
     run = _shared(start, model, kept, routing, dispatcher)
     added = Model(model.name, slot, settings, run, from_client=from_client)
@@ -262,6 +267,7 @@ class _PlanBuilder:
         self._max_answer_bytes = generation.config.server.max_answer_bytes
         self._book = book
         self._pools: list[Pool] = []
+        self._keeps = keeps(model.plan)
         self.first: Pool | None = None
         self.is_plain = True
         """The first takes whatever comes, in any order."""
@@ -275,7 +281,9 @@ class _PlanBuilder:
         pool = self._pool(plan, router, settings, is_last=is_last, path=path)
         self.first = self.first or pool
         self._pools.append(pool)
-        return self._hedged(pool, plan, router)
+        built = self._hedged(pool, plan, router)
+        is_local = all(self._links[name].endpoint.offline_ok for name in plan.endpoints)
+        return built if is_local or not self._keeps else Local(built, plan)
 
     def _composed(self, plan: Composite, *, is_last: bool, path: str) -> Plan:
         kind = plan.__struct_config__.tag

@@ -100,14 +100,12 @@ class Route:
     def _ask(self, asked: Asked, call: Call, failed: Failed) -> bool:
         """Have the embedder asked first. False: it has nothing to say, or must not be told."""
         body = body_of(call)
-        signals = self._read(body, call.root.declared)
+        signals = self._read(body, _declared(call))
         is_private = self.config.private >= 0 and self._private_kinds(signals)
         return not is_private and asked.run(call, failed, body, signals)
 
     def _decide(self, call: Call) -> int:
-        return self._record(
-            call, self._read(body_of(call), call.root.declared), self._board(monotonic_ns()) if self._candidates else _NOTHING
-        )
+        return self._record(call, self._read(body_of(call), _declared(call)), self._board(monotonic_ns()) if self._candidates else _NOTHING)
 
     def _record(self, call: Call, signals: Signals, board: dict[str, Any]) -> int:
         seed = getrandbits(64)
@@ -164,6 +162,10 @@ class Route:
         kinds = self.config.personal
         return ", ".join(kind for kind in signals.personal if not kinds or kind in kinds)
 
+    def is_private(self, call: Call) -> bool:
+        """Whether this route would keep a request private."""
+        return self.config.private >= 0 and bool(self._private_kinds(self._judge.read(body_of(call), call.root.declared)))
+
     @property
     def embedded(self) -> bool:
         """Whether vectors choose: not before the utterances have theirs."""
@@ -186,6 +188,12 @@ class Route:
         board = self._board(monotonic_ns()) if self._candidates else _NOTHING
         place, why, seen = self.choose(signals, board, 0)
         return self._step(place, why, 0, signals, board, seen)
+
+
+def _declared(call: Call) -> Sequence[tuple[str, str]]:
+    """What the client says; and what was found out of the whole request, where this is a piece of it."""
+    said = call.root.declared
+    return [*said, ("private", "true")] if call.is_private else said
 
 
 def body_of(call: Call) -> bytes:
