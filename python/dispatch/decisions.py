@@ -156,6 +156,7 @@ class Decisions:
             decision.outcome = outcome.name.lower() if outcome else "ok"
             decision.error = code
             decision.duration_ms = (monotonic_ns() - call.received_ns) // 1000 / 1000
+            decision.overhead_ms = call.overhead_ns // 1000 / 1000
 
 
 class _Both:

@@ -76,6 +76,7 @@ class Noted:
             made.outcome = "ok" if found["outcome"] == Failure.NONE else Failure(found["outcome"]).name.lower()
         made.error = found["error"].decode("latin-1")
         made.duration_ms = max(0, ended_ns - received_ns) // 1000 / 1000
+        made.overhead_ms = found["overhead_ns"] // 1000 / 1000
         made.feedback = [] if found["score"] is None else [found["score"] / MILLION]
         why, whose = found["refused"]
         waited_ms = (found["admitted_ns"] - received_ns) // 1000 / 1000

@@ -87,4 +87,6 @@ class Decision(Struct, omit_defaults=True):
     micro_dollars: int = 0
     """Of all tries together."""
     duration_ms: float = 0.0
+    overhead_ms: float = 0.0
+    """Of that, our own."""
     feedback: list[float] = field(default_factory=list)

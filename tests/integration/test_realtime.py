@@ -106,6 +106,7 @@ async def test_what_both_sides_say_is_passed_on_and_what_it_cost_is_counted(tmp_
         ) as socket:
             assert socket.protocol == "realtime"
             assert worker.dispatcher.under_way == 1
+            name = socket._response.headers["x-dispatch-decision"]
             for size in (0, 1, 125, 126, 65_535, 65_536, 500_000):
                 await socket.send_bytes(b"x" * size)
                 assert len((await socket.receive(5)).data) == size
@@ -113,6 +114,10 @@ async def test_what_both_sides_say_is_passed_on_and_what_it_cost_is_counted(tmp_
             assert json.loads((await socket.receive(5)).data) == {"type": "response.create"}
             assert json.loads((await socket.receive(5)).data) == DONE
         text = await settled(worker)
+        found = worker.dispatcher.decisions.find(name)
+        assert found is not None
+        assert [(one.endpoint, one.tokens_in, one.tokens_out, one.tokens_cached) for one in found.tries] == [("e", 10, 5, 4)]
+        assert (found.steps[0].by, found.outcome) == ("round_robin", "ok")
 
     asked = provider.requests[0]
     assert asked.query_string == "model=gpt-rt&intent=x"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -121,6 +122,31 @@ async def test_who_is_refused_is_told_by_what() -> None:
     assert "sk-1" not in json.dumps(found)
 
 
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/completions": {"model": "m", "prompt": "hi"},
+    "/v1/responses": {"model": "m", "input": "hi"},
+    "/v1/embeddings": {"model": "m", "input": "hi"},
+    "/v1/messages": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]},
+    "/v1beta/models/m:generateContent": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+    "/v1beta/models/m:streamGenerateContent": {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+    "/api/generate": {"model": "m", "prompt": "hi"},
+    "/model/m/converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+}
+
+
+@pytest.mark.parametrize("path", ASKED)
+async def test_every_door_has_them(path: str) -> None:
+    async with Hosted(echo()) as hosted, Peer(hosted.port) as peer:
+        reply = await peer.ask(post(json.dumps(ASKED[path]).encode(), path=path))
+        found = await record(peer, reply)
+        assert (reply.status, found["outcome"], found["steps"][0]["replayed"]) == (200, "ok", True)
+        nobody = await peer.ask(post(b'{"model":"m","query":"x","documents":["a"]}', path="/v1/rerank"))
+        found = await record(peer, nobody)
+        assert (nobody.status, found["error"], found.get("steps", [])) == (400, "unsupported_parameter", [])
+        unread = await peer.ask(post(b"{", path=path))
+        assert (unread.status, "x-dispatch-decision" in unread.headers) == (400, False), "no model is known"
+
+
 async def test_a_wait_for_a_place_is_told() -> None:
     async with Upstream(hang, GOOD) as slow:
         plan = outside({"endpoints": ["a"], "deadline_s": 30}, a=slow.base_url)
@@ -186,6 +212,12 @@ async def test_the_lane_names_its_answers_itself(tmp_path: Path) -> None:
             assert (found["steps"][0]["replayed"], found["outcome"], found["tries"][0]["failure"]) == (True, "ok", "none")
             by_request = await ask(peer, reply.headers["x-request-id"])
             assert json.loads(by_request.body)["id"] == found["id"]
+        found = await record(peer, await peer.ask(chat("m", "hi")))
+        command = (sys.executable, "-m", "dispatch", "why", found["id"], "--url", f"http://127.0.0.1:{sidecar.port}")
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said = (await process.communicate())[0].decode()
+        assert process.returncode == 0
+        assert f"pool by least_work -> {found['endpoint']}; made again: the same" in said
 
 
 async def test_any_worker_answers_and_what_a_dead_one_knew_is_gone(tmp_path: Path) -> None:

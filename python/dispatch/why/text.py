@@ -16,7 +16,8 @@ def decision_text(found: dict[str, Any]) -> str:
         dollars = tried.get("micro_dollars", 0) / 1e6
         branch = "  branch" if tried.get("is_branch") else ""
         lines.append(f"  try {tried['endpoint']}: {tried['failure']}, {tokens}, ${dollars:.6f}, {tried['duration_ms']:.1f} ms{branch}")
-    lines.append(f"  all together ${found.get('micro_dollars', 0) / 1e6:.6f}, {found.get('duration_ms', 0.0):.1f} ms")
+    took = f"{found.get('duration_ms', 0.0):.1f} ms, {found.get('overhead_ms', 0.0):.3f} of it ours"
+    lines.append(f"  all together ${found.get('micro_dollars', 0) / 1e6:.6f}, {took}")
     lines += [f"  feedback {score:g}" for score in found.get("feedback", [])]
     return "\n".join(lines)
 

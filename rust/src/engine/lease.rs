@@ -185,6 +185,7 @@ impl Lease {
         let limits = &self.pool.places[self.at].limits;
         limits.reconcile(self.pool.gate(self.at), Use::default(), used, self.reserved, now);
         super::count_tokens(self.pool.endpoint(self.at).tokens(), used);
+        self.pool.records.charged(self.note, used);
     }
 
     /// Ends it. False, without effect, when it has ended already.

@@ -55,8 +55,6 @@ pub struct Request {
     pub ended: Nanos,
     /// Our own time on it.
     pub overhead: Nanos,
-    /// Tokens delivered.
-    pub used: Use,
     /// A failure's number; `None`: it is under way.
     pub outcome: Option<u8>,
     /// What would not let it in, and whose that is; empty: nothing.
@@ -195,9 +193,6 @@ impl Records {
         let words = first.wide();
         words[4].store(outcome.now.0, Relaxed);
         words[5].store(outcome.overhead.0, Relaxed);
-        words[6].store(u64::from(outcome.used.input) << 32 | u64::from(outcome.used.output), Relaxed);
-        let last = words[7].load(Relaxed) & u64::from(u32::MAX);
-        words[7].store(u64::from(outcome.used.cached) << 32 | last, Relaxed);
         let word = &second.wide()[0];
         word.store(word.load(Relaxed) & !0xFF | outcome.failure as u64, Relaxed);
     }
@@ -260,7 +255,6 @@ impl Records {
             admitted: Nanos(word(3)),
             ended: Nanos(word(4)),
             overhead: Nanos(word(5)),
-            used: Use { input: (word(6) >> 32) as u32, output: word(6) as u32, cached: (word(7) >> 32) as u32 },
             outcome: Some(told as u8).filter(|outcome| u64::from(*outcome) != OPEN),
             refused: refused_by((told >> 8) as u8, (told >> 16) as u8),
             score: (score > 0).then(|| (score - 1) as u32),

@@ -74,11 +74,17 @@ impl Records {
     /// An attempt is over.
     pub(in crate::engine) fn ended(&self, serial: u32, ending: &Ending) {
         let Some([_, rest, ..]) = self.own_choice(serial) else { return };
-        let [ended, used, tag, status, ..] = rest.wide();
+        let [ended, _, _, status, ..] = rest.wide();
         ended.store(ending.now.0, Relaxed);
-        used.store(u64::from(ending.used.input) << 32 | u64::from(ending.used.output), Relaxed);
-        tag.store(u64::from(ending.used.cached) << 32 | tag.load(Relaxed) & u64::from(u32::MAX), Relaxed);
+        write_used(rest, ending.used);
         status.store(status.load(Relaxed) & !OPEN | ending.failure as u64, Relaxed);
+    }
+
+    /// A part of something that lasts has used so much.
+    pub(in crate::engine) fn charged(&self, serial: u32, more: Use) {
+        if let Some([_, rest, ..]) = self.own_choice(serial) {
+            write_used(rest, more);
+        }
     }
 
     /// An attempt follows another one.
@@ -112,6 +118,22 @@ impl Records {
     }
 }
 
+/// Adds to what an attempt has used; what lasts is charged before it ends.
+fn write_used(rest: &Line, more: Use) {
+    let [_, used, tag, ..] = rest.wide();
+    let Use { input, output, cached } = read_used(rest);
+    let (input, output) = (input.saturating_add(more.input), output.saturating_add(more.output));
+    used.store(u64::from(input) << 32 | u64::from(output), Relaxed);
+    let cached = cached.saturating_add(more.cached);
+    tag.store(u64::from(cached) << 32 | tag.load(Relaxed) & u64::from(u32::MAX), Relaxed);
+}
+
+fn read_used(rest: &Line) -> Use {
+    let [_, used, tag, ..] = rest.wide();
+    let (used, tag) = (used.load(Relaxed), tag.load(Relaxed));
+    Use { input: (used >> 32) as u32, output: used as u32, cached: (tag >> 32) as u32 }
+}
+
 /// Whether nobody of this pool took it.
 fn was_refused(lines: &[Line], tag: u32) -> bool {
     lines.get(1).is_some_and(|rest| {
@@ -122,7 +144,7 @@ fn was_refused(lines: &[Line], tag: u32) -> bool {
 
 fn read(numbers: &Line, rest: &Line, units: &[Line]) -> Choice {
     let [_, request, now, draw, hash, low, high, asked] = numbers.wide().each_ref().map(|word| word.load(Relaxed));
-    let [ended, used, tag, status, checks @ ..] = rest.wide().each_ref().map(|word| word.load(Relaxed));
+    let [ended, _, tag, status, checks @ ..] = rest.wide().each_ref().map(|word| word.load(Relaxed));
     let tokens = Use { input: (asked >> 32) as u32, output: asked as u32, cached: 0 };
     let tape = (status & LONG == 0).then(|| {
         let used = (status >> 48 & 0xFF) as usize;
@@ -145,7 +167,7 @@ fn read(numbers: &Line, rest: &Line, units: &[Line]) -> Choice {
         is_retry: status & RETRY != 0,
         outcome: Some(status as u8).filter(|outcome| u64::from(*outcome) != OPEN),
         ended: Nanos(ended),
-        used: Use { input: (used >> 32) as u32, output: used as u32, cached: (tag >> 32) as u32 },
+        used: read_used(rest),
         tape,
     }
 }

@@ -26,18 +26,20 @@ fn a_request_and_its_tries_are_kept_as_they_were() {
     let _settled = first.settle(&ending(Failure::Server, 30));
     let second = pool.acquire(&Wish { tried: 1 << first.position(), ..asked }).ok().unwrap();
     second.mark_retry();
+    second.charge(Use { input: 4, output: 5, cached: 1 }, Nanos(START + 40));
     assert_eq!(records.find(number).unwrap().outcome, None);
     let _settled = second.settle(&ending(Failure::None, 50));
     assert!(ticket.settle(&over(Failure::None, 60)));
 
     let found = records.find(number).unwrap();
-    assert_eq!((found.outcome, found.key, found.used.cached), (Some(0), Some(1), 3));
+    assert_eq!((found.outcome, found.key), (Some(0), Some(1)));
     assert_eq!((found.received.0, found.ended.0, found.overhead.0), (START + 10, START + 60, 40));
     let (choices, is_all) = records.choices(number);
     assert!(is_all);
     let told: Vec<_> = choices.iter().map(|one| (one.at.map(usize::from), one.outcome, one.is_retry)).collect();
     let [first, second] = [first, second].map(|lease| Some(lease.position()));
     assert_eq!(told, [(first, Some(Failure::Server as u8), false), (second, Some(0), true)]);
+    assert_eq!(choices[1].used, Use { input: 4, output: 5, cached: 1 });
     let trail = pool.trail(&choices[1]);
     assert_eq!((trail.replays(), trail.held), (Some(true), vec![(first.unwrap(), Refusal::TRIED)]));
 }
