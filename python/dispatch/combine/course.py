@@ -130,15 +130,16 @@ class Course:
         except asyncio.CancelledError:
             self._stop(branch)
             raise
-        except DeadlineExceeded as error:
-            raise self._late(branch, error) from error
+        except DispatchError as error:
+            raise self._late(branch, error) from error.__cause__
         finally:
             self._end(branch)
         return Reply(answer, branch, part)
 
-    def _late(self, branch: Call, error: DeadlineExceeded) -> DispatchError:
-        """What it means that a branch was not whole in time: the request's is over, or only that of the plan's budget."""
-        return BudgetSpent("the time that the plan allows is over") if branch.deadline_ns < self.call.deadline_ns else error
+    def _late(self, branch: Call, error: DispatchError) -> DispatchError:
+        """What it means that a branch failed: where its time was over, and not the request's, the plan's budget is spent."""
+        is_over = isinstance(error, DeadlineExceeded) or monotonic_ns() >= branch.deadline_ns
+        return BudgetSpent("the time that the plan allows is over") if is_over and branch.deadline_ns < self.call.deadline_ns else error
 
     async def ask_all(
         self,
@@ -193,8 +194,8 @@ class Course:
         except asyncio.CancelledError:
             self._stop(branch)
             raise
-        except DeadlineExceeded as error:
-            raise self._late(branch, error) from error
+        except DispatchError as error:
+            raise self._late(branch, error) from error.__cause__
         finally:
             self._passed = None
             if not self._is_over:
@@ -319,8 +320,7 @@ class Course:
         if question is not None:
             assert isinstance(call.body, Rewritable)
             branch.door = call.door if stream else question.door
-            asked = question.streamed(with_usage=call.wants_usage) if stream else question
-            branch.body = body = asked.body(call.body, call.door)
+            branch.body = body = (question.streamed(with_usage=call.wants_usage) if stream else question).body(call.body, call.door)
             branch.tokens_in = estimate_tokens(body.text_bytes)
         if not stream:
             branch.deadline_ns = min(branch.deadline_ns, self.until_ns)
