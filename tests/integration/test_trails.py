@@ -64,7 +64,7 @@ async def test_who_was_held_back_is_told_with_the_reason() -> None:
             assert step["candidates"] == [{"name": "a", "filtered": "concurrency"}, {"name": "b"}]
             assert [(pick["chosen"], pick["taken"]) for pick in step["trail"]] == [("a", False), ("b", True)]
             told = step_text(step)
-            assert "candidate a   left out: concurrency" in told
+            assert "candidate a  left out: concurrency" in told
             assert ": a, which had no room" in told
 
 

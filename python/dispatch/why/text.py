@@ -32,9 +32,9 @@ def step_text(step: dict[str, Any]) -> str:
     if signals:
         lines.append("  signals " + ", ".join(f"{name} {_brief(value)}" for name, value in signals.items()))
     for one in step.get("candidates", []):
-        score = f"{one['score']:.4f}" if one.get("score") is not None else ""
+        score = f" {one['score']:.4f}" if one.get("score") is not None else ""
         filtered = f"  left out: {one['filtered']}" if one.get("filtered") else ""
-        lines.append(f"  candidate {one['name']} {score}{filtered}")
+        lines.append(f"  candidate {one['name']}{score}{filtered}")
     lines += [_pick_text(pick) for pick in step.get("trail") or []]
     lines += [f"  {name} {_brief(value)}" for name, value in step.get("details", {}).items()]
     return "\n".join(lines)
