@@ -141,8 +141,10 @@ impl<'a> Gate<'a> {
 
     fn undo(&self, kind: usize, rate: &Rate, units: u64, reserved: Nanos, now: Nanos) {
         let bucket = &self.buckets[kind];
-        self.window(kind).inspect(|window| window::give_back(*window, rate, units, reserved, now));
-        gcra::undo(bucket, rate, units, now.since(reserved), now);
+        match self.window(kind) {
+            Some(window) => window::undo(bucket, window, rate, units, reserved, now),
+            None => gcra::undo(bucket, rate, units, now.since(reserved), now),
+        }
     }
 }
 

@@ -186,6 +186,16 @@ pub fn give_back(window: Window<'_>, rate: &Rate, units: u64, reserved: Nanos, n
     }
 }
 
+/// Gives units back that were taken at `reserved` and never used, as [`gcra::undo`].
+pub fn undo(bucket: &AtomicU64, window: Window<'_>, rate: &Rate, units: u64, reserved: Nanos, now: Nanos) {
+    give_back(window, rate, units, reserved, now);
+    // Of a large one that was paid by what had flowed over, the bucket is given more than it lent.
+    if rate.cost(units) > rate.burst() && window.is_lenient(reserved) {
+        window.word().store(now.0, Relaxed);
+    }
+    gcra::undo(bucket, rate, units, now.since(reserved), now);
+}
+
 /// The round of the ring that a slot belongs to, as far as it is kept: 45 days.
 const fn round(slot: u64) -> u64 {
     (slot / SLOTS) & 0xFFFF

@@ -26,6 +26,10 @@ impl Cells {
     fn take(&self, units: u64, now: u64) -> Result<(), u64> {
         take(&self.bucket, self.window(), &self.rate, units, Nanos(now))
     }
+
+    fn undo(&self, units: u64, reserved: u64, now: u64) {
+        undo(&self.bucket, self.window(), &self.rate, units, Nanos(reserved), Nanos(now));
+    }
 }
 
 /// The most in any 60 s.
@@ -68,6 +72,29 @@ proptest! {
             taken.push((now, units));
         }
         prop_assert!(worst(&taken) <= limit, "{}", worst(&taken));
+    }
+
+    #[test]
+    fn what_is_kept_of_any_minute_does_not_exceed_the_limit_whatever_is_given_back(
+        limit in 1_000..10_000_000u64, burst_s in 0.2f64..5.0, trace in traces(), gone in prop::collection::vec((0..3u8, any::<prop::sample::Index>()), 300),
+    ) {
+        let (cells, mut now, mut kept) = (Cells::new(limit, burst_s), START, Vec::new());
+        for ((step, thousandths), (how_many, which)) in trace.into_iter().zip(gone) {
+            now += step;
+            let units = (limit * thousandths / 1_000).max(1);
+            while let Err(wait) = cells.take(units, now) {
+                now += wait;
+            }
+            kept.push((now, units));
+            for _ in 1..how_many {
+                let (reserved, units) = kept.swap_remove(which.index(kept.len()));
+                cells.undo(units, reserved, now);
+                if kept.is_empty() {
+                    break;
+                }
+            }
+            prop_assert!(worst(&kept) <= limit, "{}", worst(&kept));
+        }
     }
 
     #[test]
@@ -130,4 +157,26 @@ fn what_is_given_back_is_free_again_in_its_own_minute() {
     assert!(cells.take(31_000, later).is_err());
     give_back(cells.window(), &cells.rate, 30_000, Nanos(start), Nanos(later));
     assert_eq!(cells.take(31_000, later), Ok(()));
+}
+
+#[test]
+fn a_large_request_that_is_given_back_does_not_return_what_had_flowed_over() {
+    // 1,000 a second, and a second's worth at once. Both large ones are paid by what flowed over before them.
+    let (cells, mut kept) = (Cells::new(61_000, 1.0), Vec::new());
+    let at = |tenths: u64| START + tenths * NS_PER_S / 10;
+    assert_eq!(cells.take(20_000, at(0)), Ok(()));
+    assert_eq!(cells.take(5_000, at(50)), Ok(()));
+    for ms in 5_000..90_000u64 {
+        let now = START + ms * 1_000_000;
+        if ms == 6_000 {
+            cells.undo(20_000, at(0), now);
+        }
+        if ms == 7_500 {
+            cells.undo(5_000, at(50), now);
+        }
+        while cells.take(10, now).is_ok() {
+            kept.push((now, 10));
+        }
+    }
+    assert!(worst(&kept[..6_500]) <= 61_000, "{}", worst(&kept[..6_500]));
 }
