@@ -9,20 +9,17 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
 
 from dispatch.errors import ConfigError
-from dispatch.retrieve.store import Passage
+from dispatch.retrieve.fields import name_of, passage_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatch.config.plans.retrieve import Lance as Config
+    from dispatch.retrieve.store import Passage
 
 __all__ = ["Table", "connect"]
-
-_OURS = UUID("3f1d4f1e-7c39-4d8e-9a53-2b0f6f1a9c42")
-"""Names rows after what they hold, so that the same passage is there once, however often it is added."""
 
 
 def connect(config: Config, path: str) -> Table:
@@ -70,7 +67,7 @@ class Table:
         except Exception as error:
             # Whatever the package raises: there are no passages.
             raise LookupError(f"{config.table}: {error}") from error
-        return [_passage(row, config) for row in found]
+        return [passage_of(row, config) for row in found]
 
     def add(self, passages: Sequence[tuple[Passage, Sequence[float]]]) -> int:
         """Add passages, and make the table if there is none. Returns how many there are in it.
@@ -80,7 +77,7 @@ class Table:
         """
         config = self._config
         rows = {
-            (name := str(uuid5(_OURS, f"{passage.source}\n{passage.text}"))): {
+            (name := name_of(passage)): {
                 "id": name,
                 config.vector: [*vector],
                 config.text: passage.text,
@@ -105,8 +102,3 @@ def _schema(config: Config, dims: int) -> object:
     arrow = import_module("pyarrow")
     texts = [(name, arrow.string()) for name in ("id", config.text, config.source)]
     return arrow.schema([*texts, (config.vector, arrow.list_(arrow.float32(), dims))])
-
-
-def _passage(row: dict[str, Any], config: Config) -> Passage:
-    source, text = (row.get(name) for name in (config.source, config.text))
-    return Passage(source if isinstance(source, str) else "", text if isinstance(text, str) else "")

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid5
 
 from dispatch.errors import ConfigError
-from dispatch.retrieve.store import Passage
+from dispatch.retrieve.fields import name_of, passage_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatch.config.plans.retrieve import Qdrant as Config
+    from dispatch.retrieve.store import Passage
 
 __all__ = ["Collection", "connect"]
 
-_OURS = UUID("7c0b7a52-6a0c-4b0e-9d0f-6c1c5a0d7b11")
-"""Names points after what they hold, so that the same passage is there once, however often it is added."""
 _BATCH = 256
 
 
@@ -70,7 +68,7 @@ class Collection:
         except Exception as error:
             # Whatever its client, its transport or the server raise: there are no passages.
             raise LookupError(f"{config.collection}: {error}") from error
-        return [_passage(point.payload or {}, config) for point in found.points]
+        return [passage_of(point.payload or {}, config) for point in found.points]
 
     def add(self, passages: Sequence[tuple[Passage, Sequence[float]]]) -> int:
         """Add passages, and make the collection if there is none. Returns how many there are in it.
@@ -92,12 +90,7 @@ class Collection:
             raise LookupError(f"{config.collection}: {error}") from error
 
 
-def _passage(payload: dict[str, Any], config: Config) -> Passage:
-    source, text = (payload.get(name) for name in (config.source, config.text))
-    return Passage(source if isinstance(source, str) else "", text if isinstance(text, str) else "")
-
-
 def _point(models: Any, passage: Passage, vector: Sequence[float], config: Config) -> object:  # noqa: ANN401  # as above
-    place = str(uuid5(_OURS, f"{passage.source}\n{passage.text}"))
+    place = name_of(passage)
     payload = {config.source: passage.source, config.text: passage.text}
     return models.PointStruct(id=place, vector={config.vector: [*vector]} if config.vector else [*vector], payload=payload)
