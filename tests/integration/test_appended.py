@@ -7,7 +7,7 @@ import resource
 from typing import TYPE_CHECKING
 
 import pytest
-from dispatch.telemetry.appended import append, open_appended
+from dispatch.telemetry.appended import append, open_alone, open_appended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,21 @@ def test_nothing_is_cut_off_under_a_writer_who_lives(tmp_path: Path) -> None:
     for fd in (first, second):
         os.close(fd)
     assert file.read_bytes() == HALF + b'el":"m"}\n'
+
+
+def test_who_wants_to_write_alone_does_not_beside_one_who_lives(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_bytes(HALF)
+    alone = open_alone(str(file))
+    append(alone, b'{"id":"c"}\n')
+    with pytest.raises(BlockingIOError):
+        open_alone(str(file))
+    os.close(alone)
+    shared = open_appended(str(file))
+    with pytest.raises(BlockingIOError):
+        open_alone(str(file))
+    os.close(shared)
+    assert file.read_bytes() == b'{"id":"a"}\n{"id":"c"}\n'
 
 
 def test_of_a_line_that_the_disk_takes_in_part_nothing_stays(tmp_path: Path) -> None:

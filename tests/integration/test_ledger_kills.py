@@ -50,8 +50,8 @@ class Try:
     name = "e"
 
 
-def ledger(folder: Path) -> Ledger:
-    return Ledger(str(folder / "ledger"), 0, {"e": Rates(input=2)}, lambda *_: None)
+def ledger(folder: Path, worker: int = 0) -> Ledger:
+    return Ledger(str(folder / "ledger"), worker, {"e": Rates(input=2)}, lambda *_: None)
 
 
 def lines(folder: Path, worker: int = 0) -> list[dict[str, Any]]:
@@ -149,6 +149,59 @@ def test_a_line_that_its_death_cut_is_written_whole_by_the_next_worker(tmp_path:
     ledger(tmp_path)
 
     assert [(line["id"], line["attempt"], line["killed"]) for line in lines(tmp_path)] == [("r", 1, True)]
+
+
+def leave_under_way(folder: Path, worker: int, attempts: int) -> None:
+    """A worker dies with so many attempts under way."""
+    pid = os.fork()
+    if not pid:
+        books = ledger(folder, worker)
+        for number in range(attempts):
+            books.begin(cast("Any", Try(f"r-{number}")))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def book_and_die_at(folder: Path, worker: int, written: int) -> None:
+    """A worker that comes up is killed when the kernel has taken so many bytes of the first lines that it books."""
+    pid = os.fork()
+    if not pid:
+        real = os.write
+
+        def write(fd: int, lines: Any, /) -> int:
+            real(fd, bytes(lines)[:written])
+            os.kill(os.getpid(), signal.SIGKILL)
+            return 0
+
+        os.write = write
+        ledger(folder, worker)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("worker", [0, 1], ids=["its successor", "another worker"])
+@pytest.mark.parametrize("written", [0, 1, 300, 4096])
+def test_who_dies_while_it_books_for_the_dead_leaves_whole_lines(tmp_path: Path, worker: int, written: int) -> None:
+    leave_under_way(tmp_path, 0, 60)
+    book_and_die_at(tmp_path, worker, written)
+    ledger(tmp_path)
+
+    booked = Counter((line["id"], line["attempt"]) for line in lines(tmp_path))
+    assert booked == {(f"r-{number}", 1): 1 for number in range(60)}
+
+
+def test_nobody_writes_for_the_dead_behind_the_lines_of_their_successor(tmp_path: Path) -> None:
+    """Half a line of who dies in it could not be cut off there: the successor would go on behind it."""
+    books, one = ledger(tmp_path), cast("Any", Try("living"))
+    leave_under_way(tmp_path, 0, 2)
+    other = ledger(tmp_path, 1)
+    books.begin(one)
+    books(one, Failure.NONE, (1, 1, 0, 0), 0)
+
+    assert [line["id"] for line in lines(tmp_path)] == ["living"]
+    ledger(tmp_path)
+    assert [line["id"] for line in lines(tmp_path)] == ["living", "r-0", "r-1"]
+    del other
 
 
 def has(mock: MockProvider, requests: int) -> bool:

@@ -2,7 +2,9 @@
 
 One call writes a line, but the kernel may take a part of it: the disk or a quota is full, or its process is killed between two pages of the
 file (Linux looks for fatal signals there). The first is undone by the writer, the second by who opens the file next. A lock tells
-whether anybody who lives writes to it, shared among the writers and exclusive while an end is cut off.
+whether anybody who lives writes to it, shared among the writers and exclusive while an end is cut off. A writer who dies
+in a line while another one lives leaves a half that the other goes on behind: so a file has one process that writes for itself, and others
+write only while they are alone with it.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 
-__all__ = ["append", "open_appended"]
+__all__ = ["append", "open_alone", "open_appended"]
 
 _MODE = 0o640
 _STEP = 1 << 16
@@ -26,10 +29,28 @@ def open_appended(path: str) -> int:
     Raises:
         OSError: the file cannot be opened.
     """
-    fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    fd = _open(path)
+    try:
+        with suppress(BlockingIOError):
+            # Who came first has mended it.
+            _mend(fd)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def open_alone(path: str) -> int:
+    """Open a file in append mode, as `open_appended`, to which nobody else who lives writes, nor will while it is open.
+
+    Raises:
+        BlockingIOError: somebody does.
+        OSError: the file cannot be opened.
+    """
+    fd = _open(path)
     try:
         _mend(fd)
-        fcntl.flock(fd, fcntl.LOCK_SH)
     except OSError:
         os.close(fd)
         raise
@@ -50,12 +71,13 @@ def append(fd: int, lines: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+
+
 def _mend(fd: int) -> None:
-    """Cut off what stands behind the last line, unless somebody who lives writes there: who came first has mended it."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
+    """Cut off what stands behind the last line, unless somebody who lives writes there. Takes the exclusive lock."""
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     size = os.fstat(fd).st_size
     whole = _end_of_last_line(fd, size)
     if whole < size:

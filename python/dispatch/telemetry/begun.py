@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from dispatch.telemetry.appended import append, open_appended
+from dispatch.telemetry.appended import append, open_alone, open_appended
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,11 +130,12 @@ class Begun:
         return True
 
 
-def book_left_behind(path: str, line: Callable[[Sent, int], bytes]) -> None:
+def book_left_behind(path: str, own: str, line: Callable[[Sent, int], bytes]) -> None:
     """Book what processes that are gone had under way.
 
     Args:
         path: of the ledger, without a worker's number.
+        own: with the number of who asks, who has it open.
         line: makes the line of an attempt, given its number among those of its request.
     """
     ledger = Path(path)
@@ -142,22 +143,27 @@ def book_left_behind(path: str, line: Callable[[Sent, int], bytes]) -> None:
     for left in [one for one in ledger.parent.iterdir() if one.name.startswith(prefix) and one.suffix == _SUFFIX]:
         # Somebody else's, of a living process, or taken care of by another worker in this moment; a full disk is tried again next time.
         with suppress(OSError):
-            _book_file(left, line)
+            _book_file(left, own, line)
 
 
-def _book_file(left: Path, line: Callable[[Sent, int], bytes]) -> None:
-    fd = os.open(left, os.O_RDWR | os.O_CLOEXEC)
+def _book_file(left: Path, own: str, line: Callable[[Sent, int], bytes]) -> None:
+    # `.NAME.N.PID-K.open` belongs to `NAME.N`. A successor who has that one open already has seen to it, or dies in it himself.
+    ledger = left.with_name(left.name[1:].rsplit(".", 2)[0])
+    to = open_appended(own) if ledger == Path(own) else open_alone(str(ledger))
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(fd).st_nlink:
-            # `.NAME.N.PID-K.open` belongs to `NAME.N`.
-            _append(left.with_name(left.name[1:].rsplit(".", 2)[0]), fd, line)
-            left.unlink()
+        fd = os.open(left, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink:
+                _append(ledger, to, fd, line)
+                left.unlink()
+        finally:
+            os.close(fd)
     finally:
-        os.close(fd)
+        os.close(to)
 
 
-def _append(ledger: Path, fd: int, line: Callable[[Sent, int], bytes]) -> None:
+def _append(ledger: Path, to: int, fd: int, line: Callable[[Sent, int], bytes]) -> None:
     """Write the lines of one file that was left behind, all at once."""
     booked = _last_lines(ledger)
     out = b""
@@ -171,11 +177,7 @@ def _append(ledger: Path, fd: int, line: Callable[[Sent, int], bytes]) -> None:
         known.add(number)
         out += line(sent, number)
     if out:
-        to = open_appended(str(ledger))
-        try:
-            append(to, out)
-        finally:
-            os.close(to)
+        append(to, out)
 
 
 def _places(fd: int) -> Iterator[tuple[int, tuple[int, int, int], Sent]]:

@@ -129,13 +129,14 @@ class Ledger:
         self._encode = msgspec.json.Encoder().encode
         self.lost = 0
         """Lines that were not written since the last one that was."""
+        own = f"{path}.{worker}"
         try:
-            self._fd = open_appended(f"{path}.{worker}")
-            self._begun = Begun(f"{path}.{worker}")
+            self._fd = open_appended(own)
+            self._begun = Begun(own)
         except OSError as error:
-            raise ConfigError("server.ledger", f"cannot open {path}.{worker}: {error.strerror}") from error
+            raise ConfigError("server.ledger", f"cannot open {own}: {error.strerror}") from error
         self._places: dict[Attempt, int] = {}
-        book_left_behind(path, self._left_line)
+        book_left_behind(path, own, self._left_line)
 
     def __del__(self) -> None:
         """Close the file: after a reload, when the last attempt of the generation before is booked."""
