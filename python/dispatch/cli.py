@@ -153,8 +153,11 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _report(config: Config, path: Path | None, *, with_secrets: bool) -> int:
+    from dispatch.catalogue import with_prices  # noqa: PLC0415  # see the module's docstring
+    from dispatch.catalogue.budgets import check_budgets  # noqa: PLC0415  # see the module's docstring
     from dispatch.config import pools, resolve  # noqa: PLC0415  # see the module's docstring
 
+    check_budgets(with_prices(config))
     if with_secrets:
         from dispatch.why.tables import tables  # noqa: PLC0415  # see the module's docstring
 

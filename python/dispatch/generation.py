@@ -15,6 +15,7 @@ import msgspec
 from dispatch.cache.build import stores
 from dispatch.cache.plan import Caching
 from dispatch.catalogue import with_prices
+from dispatch.catalogue.budgets import check_budgets
 from dispatch.coalesce import Coalescer
 from dispatch.config import FROM_CLIENT, Coalesce, Route, pools
 from dispatch.config.plans import Pool as PoolPlan
@@ -146,6 +147,7 @@ def build(config: Config, secrets: Secrets, slots: Slots, board: Board, worker: 
         ConfigError: something that shows only here (a certificate that cannot be read); nothing has changed then.
     """
     routing = Routing(board, worker, config := with_prices(config), slots, dispatcher.decisions.records)
+    check_budgets(config)
     generation = Generation(config, routing)
     before = dispatcher.generation
     generation.remembered = Remembered.beside(config.server.ledger, worker, None if before is None else before.remembered)

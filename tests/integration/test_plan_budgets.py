@@ -78,7 +78,7 @@ async def test_calls_are_made_at_once_while_the_most_that_they_cost_fits(
 async def test_what_costs_nothing_needs_no_money() -> None:
     together = Together(2)
     async with Model(together.says) as one, Model(together.says) as two:
-        await ask({"ensemble": {"of": ["a", "b"], "by": "fuse", "model": "a", "budget": {"dollars": 0.01}}}, one, two)
+        await ask({"ensemble": {"of": ["a", "b"], "by": "fuse", "model": "a", "budget": {"dollars": 0.01}}}, one, two, price=0.0)
 
     assert together.most == 2
 

@@ -122,7 +122,8 @@ def workers_of(folder: Path, workers: int) -> list[tuple[Decisions, list[Learnin
     learned = {"by": "learned", "router": str(folder / "router.bin"), "among": [*NAMES], "costs": {"weak": 1, "strong": 10}}
     of = {name: {"route": {**learned, "budget": {"dollars_per_hour": dollars}}} for name, dollars in BUDGETS.items()}
     plan = {"by": "rules", "rules": [{"when": {"code": ">0.5"}, "to": of["code"]}], "default": of["prose"]}
-    config = build({"endpoints": [{"name": name, "provider": "echo"} for name in NAMES], "models": {"m": {"route": plan}}}, {})
+    endpoints = [{"name": name, "provider": "echo", "price": {"input": 1}} for name in NAMES]
+    config = build({"endpoints": endpoints, "models": {"m": {"route": plan}}}, {})
     sizes = Sizes.of(config, workers)
     slots, board = Slots.of(config, sizes), Board.heap(sizes)
     secrets = Secrets(endpoints={name: Secret("") for name in NAMES}, keys={}, stores={})

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import tiktoken
 from dispatch.catalogue import catalogue, find, with_prices
+from dispatch.catalogue.budgets import check_budgets
 from dispatch.catalogue.counting import count_tokens
 from dispatch.catalogue.update import reduced
 from dispatch.config import Price, build
+from dispatch.errors import ConfigError
 
 
 def test_the_data_has_a_source_a_day_and_numbers_that_can_be_true() -> None:
@@ -69,6 +71,60 @@ def test_an_endpoint_costs_what_the_configuration_says_else_the_list_price() -> 
     assert prices["free"] == Price()
     assert prices["own"] is None
     assert prices["other"] is None
+
+
+def budgeted(*names: str, dollars: float | None = 0.01) -> dict[str, Any]:
+    """A cascade with a budget over these endpoints."""
+    budget = {"tokens": 5} if dollars is None else {"dollars": dollars}
+    return {"cascade": {"steps": [*names], "escalate_if": {"verify": {"regex": "x"}}, "budget": budget}}
+
+
+ENDPOINTS = [
+    {"name": "listed", "provider": "openai", "model": "gpt-5", "api_key": "env:KEY"},
+    {"name": "unlisted", "provider": "openai", "model": "my-own", "api_key": "env:KEY"},
+    {"name": "free", "provider": "openai_compatible", "model": "x", "base_url": "https://llm.example/v1", "price": {}},
+    {"name": "own", "provider": "openai_compatible", "model": "x", "base_url": "http://[::1]:8000/v1"},
+    {"name": "local", "provider": "ollama", "model": "x"},
+    {"name": "built-in", "provider": "echo", "model": "echo"},
+]
+
+
+def with_plan(plan: object) -> None:
+    check_budgets(with_prices(build({"endpoints": ENDPOINTS, "models": {"m": plan}})))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        budgeted("listed", "free", "own", "local", "built-in"),
+        # Who writes that an endpoint costs nothing means it.
+        budgeted("free", "own"),
+        budgeted("unlisted", "own", dollars=None),
+        {"fallback": ["unlisted", budgeted("listed", "listed")]},
+    ],
+)
+def test_a_budget_in_dollars_is_one_where_prices_are_known(plan: object) -> None:
+    with_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("plan", "path", "found"),
+    [
+        (budgeted("listed", "unlisted"), "models.m.cascade.budget.dollars", "nothing says what endpoint 'unlisted' costs"),
+        (budgeted("own", "local"), "models.m.cascade.budget.dollars", "no endpoint that has a price"),
+        ({"fallback": ["listed", budgeted("listed", "unlisted")]}, "models.m.fallback[1].cascade.budget.dollars", "'unlisted'"),
+        (
+            {"chain": {"steps": [{"plan": {"fallback": ["listed", "unlisted"]}}, {"plan": "own"}], "budget": {"dollars": 1}}},
+            "models.m.chain.budget.dollars",
+            "'unlisted'",
+        ),
+    ],
+)
+def test_a_budget_in_dollars_that_would_never_be_spent_is_refused(plan: object, path: str, found: str) -> None:
+    with pytest.raises(ConfigError, match="expected") as caught:
+        with_plan(plan)
+    assert caught.value.path == path
+    assert found in caught.value.reason
 
 
 def test_a_table_is_reduced_to_what_is_used_here() -> None:

@@ -29,7 +29,7 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     dollars: Annotated[float, Meta(gt=0)] | None = None
-    """By the prices of the endpoints."""
+    """By the prices of the endpoints, which must be known (`price: {}`: nothing)."""
     tokens: Annotated[int, Meta(gt=0)] | None = None
     """Read and written."""
     seconds: Annotated[float, Meta(gt=0)] | None = None

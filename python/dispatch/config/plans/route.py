@@ -31,7 +31,7 @@ class RouteBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What choices may cost; one of the two."""
 
     dollars_per_hour: Annotated[float, Meta(gt=0)] | None = None
-    """Dollars that the answers of this model may cost in an hour, over all workers, by the prices of the endpoints."""
+    """Dollars that the answers of this model may cost in an hour, over all workers, by the prices of the endpoints, which must be known."""
     strong_share: Annotated[float, Meta(gt=0, lt=1)] | None = None
     """Share of the requests that may go to the dearest candidate."""
     window_s: Annotated[float, Meta(ge=10, le=86_400)] = 600.0
