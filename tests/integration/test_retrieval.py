@@ -1,7 +1,11 @@
 """Passages of documents beside the request."""
+# ruff: noqa: RUF001  # commas of Chinese are what they look like
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +129,78 @@ async def test_an_embedder_needs_an_index_with_vectors(words: Path) -> None:
                 pass
 
 
+def test_an_index_of_another_version_is_refused(words: Path) -> None:
+    with closing(sqlite3.connect(words)) as base:
+        base.execute("UPDATE meta SET version = 1")
+        base.commit()
+    with pytest.raises(ValueError, match="has version 1, this is 2: make it anew with `dispatch index`"):
+        Index(words)
+
+
+SENTENCES = {
+    "zh-office": "明天上午十点在北京的办公室开会，请大家准时参加。",
+    "zh-invoice": "发票必须在三十天内付款，逾期将收取利息。",
+    "zh-cat": "猫一天中的大部分时间都在睡觉。",
+    "ja-tower": "東京タワーは1958年に完成した高さ333メートルの電波塔です。",
+    "ja-invoice": "請求書の支払い期限は三十日以内です。",
+    "ja-tea": "お茶は毎朝飲みます。",
+    "th-invoice": "ใบแจ้งหนี้ต้องชำระภายในสามสิบวัน",
+    "th-cat": "แมวนอนหลับเกือบทั้งวัน",
+    "th-city": "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย",
+    "ko-train": "서울에서 부산까지 기차로 세 시간이 걸립니다.",
+    "ko-invoice": "청구서는 삼십일 이내에 지불해야 합니다.",
+    "hi-invoice": "चालान का भुगतान तीस दिनों के भीतर करना होगा।",
+    "hi-cat": "बिल्लियाँ दिन भर सोती हैं।",
+    "en-invoice": "The naïve café's invoice is due within thirty days.",
+}
+
+
+@pytest.fixture(scope="module")
+def many_tongues(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    path = tmp_path_factory.mktemp("tongues") / "tongues.db"
+    write(path, [(Passage(name, text), None) for name, text in SENTENCES.items()])
+    return Index(path)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "found"),
+    [
+        ("发票什么时候付款？", "zh-invoice"),
+        ("北京会议", "zh-office"),
+        ("猫睡觉吗", "zh-cat"),
+        ("東京タワーの高さは？", "ja-tower"),
+        ("ﾀﾜｰ", "ja-tower"),
+        ("支払いの期限はいつ", "ja-invoice"),
+        ("茶", "ja-tea"),
+        ("ต้องชำระใบแจ้งหนี้เมื่อไร", "th-invoice"),
+        ("แมว", "th-cat"),
+        ("เมืองหลวงของไทยคืออะไร", "th-city"),
+        ("부산 기차", "ko-train"),
+        ("청구서", "ko-invoice"),
+        ("चालान", "hi-invoice"),
+        ("Are invoices due?", "en-invoice"),
+        ("CAFE", "en-invoice"),
+        ("cafe\u0301", "en-invoice"),
+    ],
+)
+def test_text_is_found_in_tongues_without_spaces_and_with_marks(many_tongues: Index, asked_for: str, found: str) -> None:
+    assert [passage.source for passage in many_tongues.search(asked_for, None, 1)] == [found]
+
+
+@pytest.mark.parametrize("name", [name for name in SENTENCES if name[:2] in ("zh", "ja")])
+def test_every_piece_of_a_sentence_without_spaces_finds_it(many_tongues: Index, name: str) -> None:
+    for run in re.findall(r"[^\W\d]+", SENTENCES[name]):
+        for size in (1, 2, 5):
+            for at in range(len(run) - size + 1):
+                piece = run[at : at + size]
+                assert name in [passage.source for passage in many_tongues.search(piece, None, 14)], piece
+
+
+def test_a_long_question_is_cut_short(many_tongues: Index) -> None:
+    hay = "".join(chr(0x4E00 + 2 * at) for at in range(20_000))
+    assert many_tongues.search(f"猫一天{hay}", None, 1)[0].source == "zh-cat"
+
+
 def test_a_clients_words_are_no_query_language(words: Path) -> None:
     index = Index(words)
     for hostile in ('" OR 1', "NEAR(cats dogs)", "text: *", "a" * 100_000, "-cats", "", '"', "cats AND NOT dogs"):
@@ -146,6 +222,10 @@ def test_passages_hold_the_whole_text_and_no_more_than_they_may(text: str, most:
     passages = [*cut(text, most)]
     assert all(len(passage) <= most for passage in passages)
     assert "".join("".join(passages).split()) == "".join(text.split())
+
+
+def test_long_paragraphs_without_spaces_are_cut_at_ends_of_sentences() -> None:
+    assert [*cut("明天开会。发票付款。猫睡觉了！今天下雨。", 12)] == ["明天开会。发票付款。", "猫睡觉了！今天下雨。"]
 
 
 def test_dispatch_index_makes_an_index_that_is_found_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

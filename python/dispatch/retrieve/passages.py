@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
 __all__ = ["cut"]
 
+_ENDS = ("\n", ". ", "\u3002", "\uff01", "\uff1f", " ")
+"""Of lines, of sentences (those of Chinese and Japanese have no space behind them), of words."""
+
 
 def cut(text: str, max_chars: int) -> Iterator[str]:
     """Yield passages of whole paragraphs of at most `max_chars`; a longer paragraph is cut at ends of lines, sentences or words."""
@@ -25,7 +28,7 @@ def cut(text: str, max_chars: int) -> Iterator[str]:
 
 def _short(text: str, max_chars: int) -> Iterator[str]:
     while len(text) > max_chars:
-        places = (text.rfind(mark, max_chars // 2, max_chars) + len(mark) for mark in ("\n", ". ", " "))
+        places = (text.rfind(mark, max_chars // 2, max_chars) + len(mark) for mark in _ENDS)
         at = next((place for place in places if place > max_chars // 2), max_chars)
         yield text[:at].strip()
         text = text[at:].strip()

@@ -1,12 +1,11 @@
 """An index: one SQLite file with the passages, a full-text index over them (FTS5), and their vectors where an embedder was at hand.
 
-Words and meaning each rank; the two orders are joined by the sum of 1 / (60 + rank) (Cormack et al. 2009, reciprocal rank fusion), which
-needs no common scale.
+What the full-text index reads is not the text itself (`terms`), so it keeps none. Words and meaning each rank; the two orders are
+joined by the sum of 1 / (60 + rank) (Cormack et al. 2009, reciprocal rank fusion), which needs no common scale.
 """
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from array import array
 from contextlib import closing, suppress
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from dispatch.retrieve.terms import TOKENIZER, indexed, question
 from dispatch.routing import Vectors
 
 if TYPE_CHECKING:
@@ -22,14 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Index", "Passage", "write"]
 
-VERSION = 1
-_SCHEMA = """
+VERSION = 2
+_SCHEMA = f"""
 CREATE TABLE meta (version INTEGER NOT NULL, dims INTEGER NOT NULL);
 CREATE TABLE passages (id INTEGER PRIMARY KEY, source TEXT NOT NULL, text TEXT NOT NULL, vector BLOB);
-CREATE VIRTUAL TABLE words USING fts5 (text, content='passages', content_rowid='id', tokenize='porter unicode61');
+CREATE VIRTUAL TABLE words USING fts5 (text, content='', tokenize='{TOKENIZER}');
 """
-_WORD = re.compile(r"\w+")
-_MOST_WORDS = 64
 _RANK = 60
 _CANDIDATES = 50
 
@@ -70,12 +68,13 @@ def _fill(path: Path, passages: Iterable[tuple[Passage, Sequence[float] | None]]
         for passage, vector in passages:
             sizes.add(0 if vector is None else len(vector))
             blob = None if vector is None else array("f", vector).tobytes()
-            base.execute("INSERT INTO passages (source, text, vector) VALUES (?, ?, ?)", (passage.source, passage.text, blob))
             count += 1
+            base.execute("INSERT INTO passages VALUES (?, ?, ?, ?)", (count, passage.source, passage.text, blob))
+            base.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (count, indexed(passage.text)))
         if len(sizes) > 1:
             raise ValueError(f"vectors of several sizes: {sorted(sizes)}")
         base.execute("INSERT INTO meta VALUES (?, ?)", (VERSION, next(iter(sizes), 0)))
-        base.execute("INSERT INTO words (words) VALUES ('rebuild')")
+        base.execute("INSERT INTO words (words) VALUES ('optimize')")
         base.commit()
     return count
 
@@ -131,8 +130,7 @@ class Index:
 
     @staticmethod
     def _by_words(base: sqlite3.Connection, words: str) -> list[int]:
-        # Each word is quoted: the query language of FTS5 has operators, and the words are a client's.
-        asked = " OR ".join(f'"{word}"' for word in dict.fromkeys(_WORD.findall(words)[:_MOST_WORDS]))
+        asked = question(words)
         if not asked:
             return []
         rows = base.execute("SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (asked, _CANDIDATES))
