@@ -243,3 +243,36 @@ async def test_a_place_is_free_again_however_an_answer_ended() -> None:
                 await sdk.chat.completions.create(model="m", messages=TURN, timeout=1)
 
     assert [entry.outcome for entry in mock.journal] == ["cut_fin", "http_500", "close_before_head", "hang_before_head", "ok"]
+
+
+async def test_logprobs_are_told_where_they_are_asked_for_and_the_same_in_a_stream(client: openai.AsyncOpenAI, mock: MockProvider) -> None:
+    mock.configure(reply="Nach Köln, 😀 wie immer.", logprob=-0.25, chunk_tokens=2)
+    asked: Any = {"model": "m", "messages": TURN, "logprobs": True, "top_logprobs": 3}
+    whole: Any = await client.chat.completions.create(**asked)
+    stream: Any = await client.chat.completions.create(**asked, stream=True)
+    choices = [chunk.choices[0] async for chunk in stream]
+    told = whole.choices[0].logprobs.content
+
+    assert "".join(one.token for one in told) == whole.choices[0].message.content
+    assert b"".join(bytes(one.bytes) for one in told).decode() == "Nach Köln, 😀 wie immer."
+    assert {one.logprob for one in told} == {-0.25}
+    for one in told:
+        assert one.top_logprobs[0].token == one.token
+        likely = [top.logprob for top in one.top_logprobs]
+        assert likely == sorted(likely, reverse=True)
+        assert len({top.token for top in one.top_logprobs}) == 3
+        assert sum(2.718281828**value for value in likely) <= 1
+    assert [one for choice in choices if choice.logprobs for one in choice.logprobs.content] == told
+    assert all(bool(choice.delta.content) == bool(choice.logprobs) for choice in choices)
+
+
+async def test_logprobs_are_told_to_nobody_else(client: openai.AsyncOpenAI) -> None:
+    plain: Any = await client.chat.completions.create(model="m", messages=TURN)
+    calling: Any = await client.chat.completions.create(model="m", messages=TURN, tools=[WEATHER], logprobs=True)
+
+    assert plain.choices[0].logprobs is None
+    assert calling.choices[0].logprobs is None
+    with pytest.raises(openai.BadRequestError, match="top_logprobs"):
+        await client.chat.completions.create(model="m", messages=TURN, top_logprobs=2)
+    with pytest.raises(openai.BadRequestError, match="top_logprobs"):
+        await client.chat.completions.create(model="m", messages=TURN, logprobs=True, top_logprobs=21)

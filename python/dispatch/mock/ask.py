@@ -55,6 +55,8 @@ class _Body(Struct):
     max_output_tokens: int | None = None
     n: int | None = None
     seed: int | None = None
+    logprobs: bool | int | None = None
+    top_logprobs: int | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
@@ -87,6 +89,9 @@ class Ask(Struct, kw_only=True):
     """What to embed."""
     dimensions: int
     is_base64: bool
+    tells_logprobs: bool
+    """At the door of chat; the others tell none."""
+    top_logprobs: int
     tokens_in: int
     digest: str
     """Names the prompt: the first 16 hex digits of the SHA-256 of the last user text."""
@@ -94,6 +99,8 @@ class Ask(Struct, kw_only=True):
 
 _DECODER: Final = msgspec.json.Decoder(_Body)
 _REQUIRED: Final = {"chat": "messages", "completions": "prompt", "embeddings": "input", "responses": "input"}
+_MOST_TOPS: Final = 20
+"""As OpenAI's."""
 
 
 def parse(door: str, body: bytes, deployment: str = "") -> Ask:
@@ -141,9 +148,20 @@ def _ask(door: str, model: str, raw: _Body, given: Json) -> Ask:
         inputs=list(given) if is_list else [given],
         dimensions=raw.dimensions or 0,
         is_base64=raw.encoding_format == "base64",
+        tells_logprobs=door == "chat" and raw.logprobs is True,
+        top_logprobs=_tops(raw) if door == "chat" else 0,
         tokens_in=count_tokens(text_bytes),
         digest=digest_of(last_text),
     )
+
+
+def _tops(raw: _Body) -> int:
+    tops = raw.top_logprobs or 0
+    if not 0 <= tops <= _MOST_TOPS:
+        raise BadAsk(f"Invalid 'top_logprobs': integer out of range. Expected 0 to {_MOST_TOPS}, got {tops}.", "top_logprobs")
+    if tops and raw.logprobs is not True:
+        raise BadAsk("'top_logprobs' is only allowed when 'logprobs' is true.", "top_logprobs")
+    return tops
 
 
 def digest_of(text: str) -> str:

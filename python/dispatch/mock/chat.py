@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dispatch.mock.logprobs import told
 from dispatch.mock.script import Script
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ def chat_whole(ask: Ask, content: Content, identity: str, cached_share: float) -
         message = b'"content":null,"tool_calls":[{%b%b}}]' % (_call(identity, content.tool), content.quoted)
     else:
         message = b'"content":' + content.quoted
+    logprobs = b"null" if content.logprob is None else told(content.pieces, content.logprob, ask.top_logprobs)
     choices = b",".join(
-        b'{"index":%d,"message":{"role":"assistant",%b,"refusal":null},"logprobs":null,"finish_reason":"%b"}'
-        % (index, message, content.finish.encode())
+        b'{"index":%d,"message":{"role":"assistant",%b,"refusal":null},"logprobs":%b,"finish_reason":"%b"}'
+        % (index, message, logprobs, content.finish.encode())
         for index in range(ask.n)
     )
     numbers = usage(ask, content.tokens * ask.n, cached_share)
@@ -67,12 +69,15 @@ def chat_script(ask: Ask, content: Content, identity: str, cached_share: float) 
             prefixes.append(choice + b'{"content":"')
         opening.append(b'%b%b,"logprobs":null,"finish_reason":null}]%b}\n\n' % (choice, first, tail))
         finish.append(b'%b{},"logprobs":null,"finish_reason":"%b"}]%b}\n\n' % (choice, content.finish.encode(), tail))
-    close = b'"}}]}' if content.tool else b'"}'
+    close = (b'"}}]}' if content.tool else b'"}') + b',"logprobs":'
+    pieces, null = content.pieces, close + b"null"
+    if content.logprob is not None:
+        pieces, null = tuple(piece + close + told([piece], content.logprob, ask.top_logprobs) for piece in pieces), b""
     script = Script(
         opening=b"".join(opening),
         prefixes=tuple(prefixes),
-        pieces=content.pieces,
-        suffix=close + b',"logprobs":null,"finish_reason":null}]' + tail + b"}\n\n",
+        pieces=pieces,
+        suffix=null + b',"finish_reason":null}]' + tail + b"}\n\n",
         tokens=content.tokens * ask.n,
     )
     script.finish = b"".join(finish)

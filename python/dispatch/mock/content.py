@@ -38,6 +38,8 @@ class Content(Struct, frozen=True):
     finish: str
     """`stop`, `length` or `tool_calls`."""
     tokens: int
+    logprob: float | None = None
+    """Of each token, nats; None: it is not told."""
 
     @property
     def quoted(self) -> bytes:
@@ -72,7 +74,7 @@ def compose(ask: Ask, behaviour: Behaviour, number: int, rng: Callable[[], Rando
     if ask.max_tokens and tokens > ask.max_tokens:
         tokens, finish = ask.max_tokens, "length"
     start = number * 7 if ask.seed is None else zlib.crc32(f"{ask.seed}:{ask.last_text}".encode())
-    return Content(_grouped(filler(start % 64, tokens), behaviour.chunk_tokens), "", finish, tokens)
+    return _text(filler(start % 64, tokens), finish, ask, behaviour)
 
 
 def _prescribed(ask: Ask, behaviour: Behaviour) -> Content:
@@ -86,7 +88,12 @@ def _prescribed(ask: Ask, behaviour: Behaviour) -> Content:
     finish = "stop"
     if ask.max_tokens and len(pieces) > ask.max_tokens:
         pieces, finish = pieces[: ask.max_tokens], "length"
-    return Content(_grouped(pieces, behaviour.chunk_tokens), "", finish, max(1, len(pieces)))
+    return _text(pieces, finish, ask, behaviour)
+
+
+def _text(tokens: tuple[bytes, ...], finish: str, ask: Ask, behaviour: Behaviour) -> Content:
+    logprob = behaviour.logprob if ask.tells_logprobs else None
+    return Content(_grouped(tokens, behaviour.chunk_tokens), "", finish, max(1, len(tokens)), logprob)
 
 
 def _tool(ask: Ask, behaviour: Behaviour) -> Tool | None:

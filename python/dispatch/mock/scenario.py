@@ -60,6 +60,8 @@ class Behaviour(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The answer's text, word for word."""
     echo: bool = False
     """Answer with the last user message."""
+    logprob: Annotated[float, Meta(le=0)] = -0.1
+    """Of each token of a chat's text, nats, where the request asks for `logprobs`; the mean is the same."""
     tool_calls: Literal["auto", "asked", "never"] = "auto"
     """`auto`: call the first tool unless the last message is a tool's result; `asked`: only if `tool_choice` demands it."""
     errors: dict[int, Rate] = {}
