@@ -114,7 +114,7 @@ REAL_PACKAGES := xllamacpp==2026.10.11549 gguf==0.19.0
 real: setup ## OpenAI's SDK, a sidecar and llama.cpp's own server (from PyPI, 40 MB) on random weights
 	test -x $(VENV)/real/bin/python || $(BIN)/python -m venv $(VENV)/real
 	$(VENV)/real/bin/python -m pip install --quiet --disable-pip-version-check $(REAL_PACKAGES)
-	DISPATCH_REAL_PYTHON=$(abspath $(VENV))/real/bin/python $(BIN)/pytest tests/contract/test_real_server.py tests/contract/test_real_doors.py $(ARGS)
+	DISPATCH_REAL_PYTHON=$(abspath $(VENV))/real/bin/python $(BIN)/pytest tests/contract/test_real_*.py $(ARGS)
 
 EXTRA_PACKAGES := lancedb==0.40.0
 

@@ -152,6 +152,7 @@ class Call:
         is_private: a route somewhere in its plan keeps it on local endpoints.
         is_part: it is one of the answers that a plan makes one of; the key pays for it beside the others.
         parent: the call on whose behalf this one asks; None for a client's own.
+        wants_logprobs: a plan wants to know how sure the model is of its answer, and the client has not asked.
         recovery: what its client has of a stream that broke, where the next step of a plan may take it over.
         overhead_ns: time spent in this process so far, waiting not counted.
         answer: head of the stream that is being delivered.
@@ -202,6 +203,7 @@ class Call:
     tokens_in = 0
     tokens_out = 0
     usage = (0, 0, 0, 0)
+    wants_logprobs = False
     wants_usage = False
 
     def __init__(self, sink: Sink, model: str, door: str, body: Body, received_ns: int, deadline_ns: int) -> None:
@@ -238,6 +240,8 @@ class Call:
         part.request_id = self.request_id
         if self.is_private:
             part.is_private = True
+        if self.wants_logprobs:
+            part.wants_logprobs = True
         part.stream = self.stream
         part.tokens_in = self.tokens_in
         part.tokens_out = self.tokens_out

@@ -26,9 +26,13 @@ def dropped_line(names: Sequence[str]) -> bytes:
 
 
 class Translated:
-    """An answer in the client's dialect."""
+    """An answer in the client's dialect.
 
-    __slots__ = ("_answer", "body", "flags", "head", "status", "usage")
+    Attributes:
+        logprob: the mean of the logarithms of its tokens' probabilities, nats, for plans that want to know it (`Call.wants_logprobs`).
+    """
+
+    __slots__ = ("_answer", "body", "flags", "head", "logprob", "status", "usage")
 
     def __init__(self, answer: Answer, body: bytes, usage: tuple[int, int, int, int], lines: bytes, flags: int) -> None:
         self._answer = answer
@@ -37,6 +41,7 @@ class Translated:
         self.body = body
         self.usage: tuple[int, int, int, int] | None = usage
         self.flags = flags
+        self.logprob: float | None = None
 
     def header(self, name: bytes, /) -> bytes | None:
         """As of the answer that came."""

@@ -82,6 +82,8 @@ _OWN = {
     "chat": (b"openai-beta",),
     "responses": (b"openai-beta",),
 }
+_SILENT = frozenset(("messages", "invoke", "predict", "converse"))
+"""Dialects without a word for how sure a model is."""
 _LINES = {"messages": b"anthropic-version: 2023-06-01\r\n"}
 """What a door wants beside the body."""
 _BETA = re.compile(rb"(?im)^anthropic-beta: *([^\r]*)")
@@ -124,12 +126,13 @@ class Asked(Protocol):
     drops: bool
     dropped: Sequence[str]
     upstream_name: str
+    wants_logprobs: bool
 
 
 class Translation:
     """From the dialect of a door to that of an endpoint and back."""
 
-    __slots__ = ("_forwarded", "_lines", "_source", "_target", "_to", "count", "native", "native_stream")
+    __slots__ = ("_forwarded", "_lines", "_source", "_target", "_tells", "_to", "count", "native", "native_stream")
 
     is_same = False
     """Answers need no translation: only requests are changed."""
@@ -139,6 +142,7 @@ class Translation:
         self.native_stream = _STREAMS.get(native, native)
         self._source, self._to = self._sides(door, native)
         self._target = target
+        self._tells = native not in _SILENT
         self.count = count
         self._lines = _LINES.get(native, b"") + b"content-type: application/json\r\n"
         self._forwarded = frozenset((*_KEPT, *_OWN.get(native, ()), *(name.lower().encode() for name in forwarded)))
@@ -160,6 +164,9 @@ class Translation:
             request = self._source.read_request(sent)
             if not self._target.model:
                 request.model = call.upstream_name
+            if call.wants_logprobs:
+                # A wish of ours: what cannot tell is asked all the same.
+                request.logprobs = self._tells
             written = self._written(request, losses)
         except (KeyError, TypeError, AttributeError, ValueError):
             # What a reader has not looked at, a writer stumbles over.
@@ -199,20 +206,23 @@ class Translation:
         if call.dropped:
             losses.names = [*call.dropped]
         try:
-            body, usage = self._rewritten(call, answer, losses)
+            body, usage, logprob = self._rewritten(call, answer, losses)
         except (MalformedAnswer, KeyError, TypeError, AttributeError, ValueError):
             return Translated(answer, answer.body, _NOTHING, b"", COMPLETE)
         if len(losses.names) > len(call.dropped):
             self.count(_ANSWER, len(losses.names) - len(call.dropped))
-        return Translated(
-            answer, body, _NOTHING if usage is None else _counts(usage), dropped_line(losses.names), COMPLETE | JSON_OK | GOOD
-        )
+        counts = _NOTHING if usage is None else _counts(usage)
+        made = Translated(answer, body, counts, dropped_line(losses.names), COMPLETE | JSON_OK | GOOD)
+        made.logprob = logprob
+        return made
 
-    def _rewritten(self, call: Asked, answer: Answer, losses: Losses) -> tuple[bytes, Usage | None]:
+    def _rewritten(self, call: Asked, answer: Answer, losses: Losses) -> tuple[bytes, Usage | None, float | None]:
+        """The body, its usage, and how sure the model is of it where a plan wants to know."""
         found = self._to.read_answer(answer.body)
+        logprob = found.take_logprobs() if call.wants_logprobs else None
         found.id = found.id or f"msg_{token_hex(12)}"
         found.model = found.model or self._model(call)
-        return self._source.write_answer(found, int(time()), losses), found.usage
+        return self._source.write_answer(found, int(time()), losses), found.usage, logprob
 
     def stream(self, call: Call) -> Translator:
         """What turns the events of an answer into those of the client's dialect."""
@@ -306,7 +316,7 @@ class EmbedTranslation(Translation):
     def _sides(door: str, native: str) -> tuple[Any, Any]:
         return _EMBED_DOORS[door], _EMBED_UPSTREAMS[native]
 
-    def _rewritten(self, call: Asked, answer: Answer, losses: Losses) -> tuple[bytes, Usage | None]:
+    def _rewritten(self, call: Asked, answer: Answer, losses: Losses) -> tuple[bytes, Usage | None, None]:
         """The vectors as the client asked for them."""
         del losses
         found = self._to.read_answer(answer.body)
@@ -315,7 +325,7 @@ class EmbedTranslation(Translation):
         found.model = found.model or self._model(call)
         sent = self._taken(call)[1]
         found.is_base64 = b'"base64"' in sent and self._source.read_request(sent).is_base64
-        return self._source.write_answer(found), found.usage
+        return self._source.write_answer(found), found.usage, None
 
 
 def _counted(answer: Answer) -> tuple[int, int]:

@@ -186,7 +186,7 @@ async def test_the_decision_shows_each_branch_and_why_it_went_on() -> None:
             ("cascade[0]", "a", True),
             ("cascade[1]", "b", True),
         ]
-        assert step["why"] == "a in doubt; answered"
+        assert step["why"] == "a in doubt: not verified; answered"
         costs = [line.rpartition(" ms")[0].rpartition(" ")[0] for line in step["details"]["branches"]]
         assert costs == ["part 0 a 100+10 $0.000110", "part 1 b 100+10 $0.000110"]
 

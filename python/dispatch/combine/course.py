@@ -16,8 +16,8 @@ from dispatch.combine.purse import BudgetSpent, purses_above
 from dispatch.combine.question import DOORS, Question, door_of
 from dispatch.combine.reply import Made, Reply, events_of
 from dispatch.combine.spending import Spending
+from dispatch.combine.telling import Telling
 from dispatch.combine.waiting import Passed, Whole
-from dispatch.decisions import Step
 from dispatch.dialects.table import DIALECTS
 from dispatch.errors import DeadlineExceeded, DispatchError, Failure, PlanFailed
 from dispatch.exchange import Rewritable
@@ -39,7 +39,7 @@ Outcome = Reply | DispatchError
 """What became of a branch."""
 
 
-class Course:
+class Course(Telling):
     """See the module.
 
     Args:
@@ -48,7 +48,6 @@ class Course:
         doors: by which its requests may come; None: any, and nothing is asked but what the client asks.
 
     Attributes:
-        call: the client's, or a branch of a plan above.
         purses: what its asks are paid from.
         question: what the client asks, whole.
     """
@@ -64,13 +63,12 @@ class Course:
         budget: Budget | None,
         doors: Collection[str] | None = DOORS,
     ) -> None:
-        self.call = call
+        super().__init__(call, site)
         self.question: Question
         self._failed = failed
         self._doors = doors
         self._play = play
         self._parts = parts
-        self._site = site
         self._spending = Spending(budget, site.pools, purses_above(call))
         self.purses = self._spending.purses
         self._before = call.attempts
@@ -82,8 +80,6 @@ class Course:
         self._is_over = False
         self._started_ns = monotonic_ns()
         self._task: asyncio.Task[None] | None = None
-        self._step = Step(site.path, site.path.rpartition(".")[2])
-        self._reasons: list[str] = []
 
     def start(self) -> None:
         """Begin."""
@@ -97,7 +93,7 @@ class Course:
         for purse in self.purses:
             purse.enter(call)
         call.run = self
-        self._site.decisions.of(call).steps.append(self._step)
+        self._begin_record()
         self._site.watch.add(self)
         self._task = asyncio.get_running_loop().create_task(self._main())
 
@@ -204,6 +200,7 @@ class Course:
     def begin(self, branch: Call) -> None:
         """The answer of `branch` begins to go out."""
         call = self.call
+        call.attempts = self._before + sum(one.attempts for one in self._branches)
         self._dress(branch)
         call.answer = branch.answer
         call.committed = True
@@ -229,39 +226,15 @@ class Course:
             call.progress = progress.encode()
             call.sink.on_silence(call)
 
-    def explain(self, reason: str) -> None:
-        """Say in the decision's record why the plan goes on as it does."""
-        self._reasons.append(reason)
-
-    def _record(self, chosen: str, why: str) -> None:
-        """Close the step of the decision's record."""
-        step = self._step
-        step.chosen, step.why = chosen, "; ".join([*self._reasons, why])
-        step.details = {"branches": [one.told() for one in self._spending.trace]}
-
-    def remark(self, word: str) -> None:
-        """Tell the client that the plan took a way out: `x-dispatch-fallback`."""
-        self.explain(word)
-        self.note(f"x-dispatch-fallback: {word}")
-
-    def mishap(self, word: str) -> None:
-        """Tell the client that something beside the models failed, and count it."""
-        self._site.mishaps[self.call.model, self._site.path, word] += 1
-        self.remark(word)
-
     @property
     def until_ns(self) -> int:
         """When the request's deadline, or the time of the plan's budget, is over."""
         return min(self.call.deadline_ns, self._spending.deadline_ns(self._started_ns) or self.call.deadline_ns)
 
-    def note(self, line: str) -> None:
-        """Give the client's answer one more header line."""
-        if self.call.parent is None:
-            # A value may hold names of others' making.
-            self.call.notes += "".join(mark if " " <= mark <= "~" else "?" for mark in line).encode() + b"\r\n"
-
     def deliver(self, reply: Reply) -> None:
         """Give the client an answer that came whole."""
+        if reply.call.wants_logprobs and not self.call.wants_logprobs:
+            reply = reply.discreet()
         if not self.call.stream:
             self._deliver(reply.call, reply.answer)
             return
@@ -297,11 +270,14 @@ class Course:
         call.endpoint = branch.endpoint
         call.notes += self._spending.note() if call.parent is None else b""
 
+    def _end_record(self, chosen: str, why: str) -> None:
+        self._record(chosen, why, [one.told() for one in self._spending.trace])
+
     def _close(self, branch: Call) -> None:
         call = self.call
         self._is_over = True
         self._site.watch.discard(self)
-        self._record(branch.endpoint, "answered")
+        self._end_record(branch.endpoint, "answered")
         call.usage = self._spending.usage
         call.cost_pico = self._spending.pico
         call.answered_ns = branch.answered_ns or monotonic_ns()
@@ -320,6 +296,7 @@ class Course:
         if question is not None:
             assert isinstance(call.body, Rewritable)
             branch.door = call.door if stream else question.door
+            branch.wants_logprobs = question.wants_logprobs
             branch.body = body = (question.streamed(with_usage=call.wants_usage) if stream else question).body(call.body, call.door)
             branch.tokens_in = estimate_tokens(body.text_bytes)
         if not stream:
@@ -352,7 +329,7 @@ class Course:
         call.usage = self._spending.usage
         call.cost_pico = self._spending.pico
         call.endpoint = self._branches[-1].endpoint if self._branches else call.endpoint
-        self._record("", f"failed: {error.message}")
+        self._end_record("", f"failed: {error.message}")
         if call.parent is None and self._spending.trace:
             call.notes += self._spending.note()
         self._failed(call, error)
@@ -364,7 +341,7 @@ class Course:
         for branch in [*self._under_way]:
             self._stop(branch)
             self._end(branch)
-        self._record("", "cancelled")
+        self._end_record("", "cancelled")
         # What was paid for until now is paid for, also where a plan above goes on.
         self.call.usage = self._spending.usage
         self.call.cost_pico = self._spending.pico

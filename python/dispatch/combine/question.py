@@ -42,13 +42,15 @@ class Question:
     Attributes:
         door: the one that it is asked by, without streams.
         tree: the body. Changed only through copies.
+        wants_logprobs: as of calls.
     """
 
-    __slots__ = ("door", "tree")
+    __slots__ = ("door", "tree", "wants_logprobs")
 
-    def __init__(self, door: str, tree: Tree) -> None:
+    def __init__(self, door: str, tree: Tree, *, wants_logprobs: bool = False) -> None:
         self.door = door
         self.tree = tree
+        self.wants_logprobs = wants_logprobs
 
     @classmethod
     def of(cls, call: Call, doors: Collection[str] = DOORS) -> Question:
@@ -67,7 +69,7 @@ class Question:
             raise BadRequest(reason, code="unsupported_parameter", param="model")
         tree, door = msgspec.json.decode(body.body(b"", False)), door_of(call)
         tongue = TONGUES.get(door)
-        return cls(door, tree if tongue is None else tongue.whole(tree))
+        return cls(door, tree if tongue is None else tongue.whole(tree), wants_logprobs=call.wants_logprobs)
 
     def body(self, like: Rewritable, door: str) -> Rewritable:
         """The body to send in the place of `like`, which came by `door`. Raises `BadRequest`."""
@@ -83,7 +85,7 @@ class Question:
         return TONGUES[self.door]
 
     def _but(self, tree: Tree) -> Question:
-        return Question(self.door, tree)
+        return Question(self.door, tree, wants_logprobs=self.wants_logprobs)
 
     def streamed(self, *, with_usage: bool) -> Question:
         """The same as a stream."""
@@ -95,8 +97,10 @@ class Question:
         return self._but(self._tongue.sampled(self.tree, changes))
 
     def with_logprobs(self) -> Question:
-        """The same, and the answer is to say how sure the model was of each token. Anthropic's cannot say it."""
-        return self._but(self._tongue.with_logprobs(self.tree))
+        """The same, and the answer is to say how sure the model was of each token. What the client asked for itself, it also gets."""
+        asked = self._but(self._tongue.with_logprobs(self.tree))
+        asked.wants_logprobs |= self._tongue.is_silent or asked.tree != self.tree
+        return asked
 
     def followed(self, answer: str, then: str) -> Question:
         """The conversation as if the model had given `answer`, and the user had said `then`."""
@@ -139,7 +143,7 @@ class Question:
 
     def anew(self, prompt: str, max_tokens: int | None = None) -> Question:
         """Another question, in words of the plan, under the same model's name."""
-        return self._but(self._tongue.anew(self.tree, prompt, max_tokens))
+        return Question(self.door, self._tongue.anew(self.tree, prompt, max_tokens))
 
     def conversation(self) -> str:
         """What was said, as text with the speakers before it. Raises `BadRequest`: it cannot be read."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from statistics import fmean
 from time import time
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
+from dispatch.combine.tongues import TONGUES
 from dispatch.dialects.form import Answer as Form
 from dispatch.dialects.form import (
     CitationDelta,
@@ -85,9 +86,18 @@ class Reply:
 
     def mean_logprob(self) -> float | None:
         """The mean of the logarithms of the tokens' probabilities, nats; None where the answer does not tell."""
-        told = self.form.choices[0].logprobs if self.form.choices else None
-        found = [value for one in told or () if isinstance(value := one.get("logprob"), int | float)]
-        return fmean(found) if found else None
+        if isinstance(self.answer, Translated) and self.answer.logprob is not None:
+            return self.answer.logprob
+        return self.form.choices[0].mean_logprob() if self.form.choices else None
+
+    def discreet(self) -> Reply:
+        """The same answer without how sure the model was of it, where the client has not asked for that."""
+        if all(one.logprobs is None for one in self.form.choices):
+            return self
+        body = TONGUES[self.call.door].without_logprobs(msgspec.json.decode(self.answer.body))
+        made = Reply(Made(self.answer, msgspec.json.encode(body)), self.call, self.part)
+        made.form = replace(self.form, choices=[replace(one, logprobs=None) for one in self.form.choices])
+        return made
 
     def saying(self, text: str) -> Reply:
         """The same answer with other words. Raises `PlanFailed`: it cannot be read."""

@@ -29,6 +29,16 @@ def is_text(part: Tree) -> bool:
     return "text" in part and part.get("type", "text") in _TEXTS
 
 
+def _but(tree: Tree, *names: str) -> Tree:
+    """A tree without some of its members."""
+    return {name: value for name, value in tree.items() if name not in names}
+
+
+def _unsure(content: list[Tree]) -> list[Tree]:
+    """The parts of a message of the Responses API without logprobs."""
+    return [one | {"logprobs": []} if "logprobs" in one else one for one in content]
+
+
 def _whole(found: object) -> int:
     """A number above 0; 0 for anything else."""
     return found if isinstance(found, int) and found > 0 else 0
@@ -41,6 +51,8 @@ class Tongue:
     """Where the conversation stands."""
     content = "content"
     """Where a turn has its parts."""
+    is_silent = False
+    """Whether it has no word for how sure a model is of its tokens."""
 
     def whole(self, tree: Tree) -> Tree:
         """Ask for a whole answer."""
@@ -59,7 +71,11 @@ class Tongue:
 
     def with_logprobs(self, tree: Tree) -> Tree:
         """Ask how sure the model was of each token."""
-        return tree | {"logprobs": True}
+        return tree if self.is_silent else tree | {"logprobs": True}
+
+    def without_logprobs(self, answer: Tree) -> Tree:
+        """An answer without them."""
+        return answer | {"choices": [one | {"logprobs": None} for one in answer["choices"]]}
 
     def read_turns(self, tree: Tree) -> list[Tree]:
         """The conversation."""
@@ -117,16 +133,14 @@ class Tongue:
 class _Messages(Tongue):
     """Anthropic's messages."""
 
+    is_silent = True
+
     def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
         del with_usage
         return tree | {"stream": True}
 
     def sampled(self, tree: Tree, changes: Tree) -> Tree:
         return tree | {key: value for key, value in changes.items() if key != "seed"}
-
-    def with_logprobs(self, tree: Tree) -> Tree:
-        """The dialect has no word for it."""
-        return tree
 
     def prefaced(self, tree: Tree, text: str) -> Tree:
         before = tree.get("system")
@@ -152,6 +166,9 @@ class _Generate(Tongue):
 
     def with_logprobs(self, tree: Tree) -> Tree:
         return self.sampled(tree, {"responseLogprobs": True})
+
+    def without_logprobs(self, answer: Tree) -> Tree:
+        return answer | {"candidates": [_but(one, "logprobsResult", "avgLogprobs") for one in answer["candidates"]]}
 
     def is_users(self, turn: Tree) -> bool:
         return bool(turn.get("role", "user") == "user")
@@ -183,6 +200,8 @@ class _Generate(Tongue):
 class _Converse(Tongue):
     """Bedrock's Converse. A part is told by its only member; whether it is a stream stands in the path."""
 
+    is_silent = True
+
     def streamed(self, tree: Tree, *, with_usage: bool) -> Tree:
         del with_usage
         return tree | {"stream": True}
@@ -191,10 +210,6 @@ class _Converse(Tongue):
         # A seed has no place beside these.
         own = {key: value for key, value in changes.items() if key != "seed"}
         return tree | {"inferenceConfig": (tree.get("inferenceConfig") or {}) | own}
-
-    def with_logprobs(self, tree: Tree) -> Tree:
-        """The dialect has no word for it."""
-        return tree
 
     def turn(self, role: str, text: str) -> Tree:
         return {"role": role, "content": [self.text_part(text)]}
@@ -229,7 +244,11 @@ class _Responses(Tongue):
 
     def with_logprobs(self, tree: Tree) -> Tree:
         wanted = "message.output_text.logprobs"
-        return tree | {"include": [*(one for one in tree.get("include") or () if one != wanted), wanted]}
+        included = tree.get("include") or []
+        return tree if wanted in included else tree | {"include": [*included, wanted]}
+
+    def without_logprobs(self, answer: Tree) -> Tree:
+        return answer | {"output": [one | {"content": _unsure(one["content"])} if one.get("content") else one for one in answer["output"]]}
 
     def read_turns(self, tree: Tree) -> list[Tree]:
         found = tree.get("input")
@@ -265,6 +284,9 @@ class _Ollama(Tongue):
 
     def sampled(self, tree: Tree, changes: Tree) -> Tree:
         return tree | {"options": (tree.get("options") or {}) | changes}
+
+    def without_logprobs(self, answer: Tree) -> Tree:
+        return _but(answer, "logprobs")
 
     def parts_of(self, turn: Tree) -> list[Tree]:
         text = turn.get("content")

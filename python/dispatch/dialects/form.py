@@ -6,6 +6,7 @@ dialect knows stays in `Raw` and in `extra`: it survives where the target is of 
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from msgspec import Struct, field
@@ -258,6 +259,11 @@ class Choice(Struct, kw_only=True):
     index: int = 0
     extra: Tree = field(default_factory=dict)
 
+    def mean_logprob(self) -> float | None:
+        """The mean of the logarithms of the tokens' probabilities, nats; None where they are not told."""
+        found = [value for one in self.logprobs or () if isinstance(value := one.get("logprob"), int | float)]
+        return fmean(found) if found else None
+
 
 class Answer(Struct, kw_only=True):
     """A whole answer."""
@@ -268,6 +274,13 @@ class Answer(Struct, kw_only=True):
     usage: Usage | None = None
     created: int = 0
     extra: Tree = field(default_factory=dict)
+
+    def take_logprobs(self) -> float | None:
+        """Take off what says how sure the model is; return the mean of the first choice."""
+        mean = self.choices[0].mean_logprob() if self.choices else None
+        for choice in self.choices:
+            choice.logprobs = None
+        return mean
 
 
 class Start(Struct):

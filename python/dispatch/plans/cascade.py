@@ -55,17 +55,18 @@ class Cascade:
         best: Reply | None = None
         for step in self._steps[:-1]:
             try:
-                best, is_sure = await self._step(course, step, question)
+                best, doubt = await self._step(course, step, question)
             except BudgetSpent:
                 break
             except DispatchError as error:
                 if not may_go_on(course.call, error):
                     raise
+                course.explain(f"step {self._steps.index(step)} failed: {error.message}")
                 continue
-            if is_sure:
+            if not doubt:
                 course.deliver(best)
                 return
-            course.explain(f"{best.call.endpoint} in doubt")
+            course.explain(f"{best.call.endpoint} in doubt: {doubt}")
             if self._config.hand_on is not None:
                 question = question.followed(best.text, self._config.hand_on)
         await self._last(course, question, best)
@@ -80,14 +81,14 @@ class Cascade:
             course.remark("doubtful")
             course.deliver(best)
 
-    async def _step(self, course: Course, step: list[int], question: Question) -> tuple[Reply, bool]:
-        """The answer of a step, and whether it will do."""
+    async def _step(self, course: Course, step: list[int], question: Question) -> tuple[Reply, str]:
+        """The answer of a step, and what is in doubt about it; empty: it will do."""
         doubt = self._config.escalate_if
         asked = question.with_logprobs() if doubt.logprob_below is not None else question
         places = step * doubt.samples
         if len(places) == 1:
             reply = await course.ask(step[0], asked)
-            return reply, await self._is_sure(course, question, reply)
+            return reply, await self._doubt(course, question, reply)
         if doubt.samples > 1:
             asked = asked.sampled(doubt.temperature)
         outcomes = await course.ask_all([(place, asked) for place in places])
@@ -95,24 +96,36 @@ class Cascade:
         keys = [same_as(reply, doubt.compare) for reply in replies]
         found = leader(keys, [1.0] * len(keys))
         if found is None:
-            return replies[0], False
+            return replies[0], f"nothing to compare by {doubt.compare}"
         reply = replies[found[0]]
         agree = keys.count(keys[found[0]])
         # Those that gave no answer do not agree.
-        is_sure = agree / len(places) >= doubt.agreement and await self._is_sure(course, question, reply)
-        return reply, is_sure
+        if agree / len(places) < doubt.agreement:
+            return reply, f"{agree} of {len(places)} agree"
+        return reply, await self._doubt(course, question, reply)
 
-    async def _is_sure(self, course: Course, question: Question, reply: Reply) -> bool:
+    async def _doubt(self, course: Course, question: Question, reply: Reply) -> str:
         doubt = self._config.escalate_if
-        if (doubt.refusal and reply.is_refusal) or (doubt.cut and reply.finish == "length"):
-            return False
+        if doubt.refusal and reply.is_refusal:
+            return "refused"
+        if doubt.cut and reply.finish == "length":
+            return "cut"
         if not reply.tools and not reply.text.strip():
-            return False
-        if doubt.logprob_below is not None:
-            mean = reply.mean_logprob()
-            if mean is None or mean < doubt.logprob_below:
-                return False
-        return self._verifier is None or await self._verifier.accepts(course, question, reply)
+            return "empty"
+        if doubt.logprob_below is not None and (unsure := _unsure(course, reply, doubt.logprob_below)):
+            return unsure
+        is_accepted = self._verifier is None or await self._verifier.accepts(course, question, reply)
+        return "" if is_accepted else "not verified"
+
+
+def _unsure(course: Course, reply: Reply, least: float) -> str:
+    """Note how sure the model is; say why that is not enough."""
+    mean = reply.mean_logprob()
+    told = "no logprobs" if mean is None else f"mean logprob {mean:.4g}"
+    course.details.setdefault("logprobs", []).append(f"{reply.call.endpoint} {told}, threshold {least:g}")
+    if mean is None:
+        return told
+    return f"{told} is below {least:g}" if mean < least else ""
 
 
 def build(plan: Config, parts: Sequence[Start], site: Site) -> Cascade:

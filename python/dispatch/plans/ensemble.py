@@ -75,6 +75,7 @@ class Ensemble:
         outcomes = await course.ask_all([(place, question) for place in places], enough)
         replies = self._replies(outcomes)
         keys, weights = self._votes(replies)
+        course.details["votes"] = [_vote_told(one, weight, is_weighed=is_weighed) for one, weight in zip(replies, weights, strict=True)]
         found = leader(keys, weights)
         if found is None:
             course.remark("empty_vote")
@@ -178,6 +179,13 @@ def _merged(replies: Sequence[Reply], weights: Sequence[float], *, merges: bool)
         return None if maker is None else maker if len(calls) == len(maker.tools) else maker.calling(calls)
     text = merged_fields([reply.text for reply in replies], weights) if merges else None
     return None if text is None else replies[0].saying(text)
+
+
+def _vote_told(reply: Reply, weight: float, *, is_weighed: bool) -> str:
+    """For people: who has which vote, and why where it goes by logprobs."""
+    mean = reply.mean_logprob() if is_weighed else None
+    why = "" if not is_weighed else ", no logprobs" if mean is None else f", mean logprob {mean:.4g}"
+    return f"part {reply.part} {reply.call.endpoint} {weight:.4g}{why}"
 
 
 def _listed(replies: Sequence[Reply]) -> str:

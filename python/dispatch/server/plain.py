@@ -209,6 +209,8 @@ class TranslatedRequest(PlainRequest):
 
     drops = False
     """The client has not said so: that would be a header line, and the request none of the lane."""
+    wants_logprobs = False
+    """No plan does."""
 
     def __init__(self, front: Front, lane: Lane, client: ClientConnection, job: Job) -> None:
         super().__init__(front, lane, client, job)

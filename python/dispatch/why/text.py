@@ -36,7 +36,8 @@ def step_text(step: dict[str, Any]) -> str:
         filtered = f"  left out: {one['filtered']}" if one.get("filtered") else ""
         lines.append(f"  candidate {one['name']}{score}{filtered}")
     lines += [_pick_text(pick) for pick in step.get("trail") or []]
-    lines += [f"  {name} {_brief(value)}" for name, value in step.get("details", {}).items()]
+    for name, value in step.get("details", {}).items():
+        lines += [f"  {name} {_brief(one)}" for one in (value if isinstance(value, list) else [value])]
     return "\n".join(lines)
 
 
