@@ -35,6 +35,15 @@ __all__ = ["TICK_S", "Dispatcher"]
 TICK_S = 0.1
 """How often deadlines and silences are looked at: well inside the 250 ms by which an error may come late."""
 
+LATE_NS = 5_000_000
+"""A look that comes later than this was held up, by work or because this worker stood still (stopped, swapped, moved to another host)."""
+
+CATCH_UP = 12
+"""Turns of the loop by which such a look is put off: twice what a try takes from its connection to its answer where all is at hand."""
+
+TURN_S = 0.001
+"""Between two of them, in which the kernel hands on what others have sent."""
+
 SWEEP_TICKS = round(SWEEP_S / TICK_S)
 _NS = 1_000_000_000
 
@@ -63,13 +72,14 @@ class Dispatcher:
         self.under_way = 0
         self.held_bytes = 0
         self._ticks = 0
+        self._due_ns = 0
         self._timer: asyncio.TimerHandle | None = None
         self._idle: asyncio.Event | None = None
 
     def start(self, bell: Bell | None = None) -> None:
         """Start the coarse timer of this worker's loop, and hear `bell`, by which other workers wake those who wait here."""
         self.queues.start(bell)
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self._tick_later()
 
     def use(self, generation: Generation) -> None:
         """Take `generation` for all requests from here on."""
@@ -199,9 +209,26 @@ class Dispatcher:
             call.run.cancel()
         self.finish(call, Failure.CANCELLED)
 
-    def _tick(self) -> None:
-        now_ns = monotonic_ns()
+    def _tick_later(self) -> None:
+        self._due_ns = monotonic_ns() + int(TICK_S * _NS)
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        if self.watch and monotonic_ns() - self._due_ns > LATE_NS:
+            self._catch_up(CATCH_UP)
+        else:
+            self._look()
+
+    def _catch_up(self, turns: int) -> None:
+        """What came while this worker stood still is heard first: the silence was its own, and nobody else's fault."""
+        if turns:
+            self._timer = asyncio.get_running_loop().call_later(TURN_S, self._catch_up, turns - 1)
+        else:
+            self._look()
+
+    def _look(self) -> None:
+        self._tick_later()
+        now_ns = monotonic_ns()
         silent_since = now_ns - self.keepalive_ns
         for attempts in [*self.watch]:
             attempts.check(now_ns)

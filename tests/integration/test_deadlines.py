@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,3 +150,25 @@ async def test_a_stream_that_trickles_comments_is_cut_at_its_deadline_and_told()
         assert events_of(reply.body)[-1]["error"]["code"] == "deadline_exceeded"
         assert took_s < 0.6 + BUSY_S
         assert not reply.is_whole
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_worker_that_stood_still_hears_what_came_meanwhile_before_it_gives_up(stream: bool) -> None:
+    """Stopped, swapped, held up by work: the silence was its own."""
+
+    async def held_up(line: Line) -> None:
+        # The whole loop stands, this endpoint and the worker, while the try's connection is new.
+        sleep(0.5)  # noqa: ASYNC251  # that is what is tested
+        await line.request()
+        await line.send(
+            stream_head() + delta("good") + delta("", "stop") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n" if stream else answer()
+        )
+        await line.gone()
+
+    waits: dict[str, Any] = {"first_token_s": 0.2, "answer_s": 0.2, "stall_s": 0.2}
+    async with Upstream(held_up) as upstream, Hosted(pool(upstream.base_url, retry={"attempts": 1}, **waits)) as hosted:
+        reply, _ = await timed(hosted, stream=stream)
+
+        assert reply.status == 200
+        assert reply.is_whole
+        assert hosted.attempts() == {Failure.NONE: 1}

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 ERROR = chunk(b'data: {"error":{"message":"overloaded","type":"server_error","code":503}}\n\n')
-STALL_S = 0.1
+STALL_S = 0.3
+"""Of who falls silent, and of who takes over: a pause of the machine between two events may not be as long."""
 
 
 def breaks(data: bytes, end: str) -> Script:
