@@ -55,6 +55,9 @@ TOKENS = [
 STATUSES = {100, 200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 417, 429, 431, 501, 503, 504, 505}
 """What a client can bring about. 500 is not among them."""
 
+ERRORS = [{"message", "type", "param", "code"}, {"type", "message"}, {"code", "message", "status"}]
+"""The fields of OpenAI's, Anthropic's and Google's error objects. Cohere and Bedrock say `message` alone, Ollama says `error`."""
+
 STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [A-Za-z -]+")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9a-z-]+): ([^\r\n\0]*)")
 
@@ -156,10 +159,17 @@ async def play(port: int, data: bytes, draw: Random) -> str:
 
 
 def _code(body: bytes) -> str:
-    error: dict[str, Any] = json.loads(body)["error"]
-    assert set(error) == {"message", "type", "param", "code"}, error
+    """What tells this error from others, and at which door: each has an error object of its own."""
+    found: dict[str, Any] = json.loads(body)
+    error = found.get("error")
+    if not isinstance(error, dict):
+        [(field, text)] = found.items()
+        assert field in {"message", "error"}, found
+        assert text, found
+        return str(field)
+    assert set(error) in ERRORS, found
     assert error["message"]
-    return str(error["code"])
+    return f"{len(error)}{error.get('code', error.get('type'))}"
 
 
 def corpus() -> list[bytes]:
