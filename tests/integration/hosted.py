@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dispatch.config import build, resolve
 from dispatch.errors import DispatchError, Failure
-from dispatch.routing import Board, Sizes, Slots, Snapshot
+from dispatch.routing import Board, Sizes, Slots, Snapshot, bell
+from dispatch.routing.bell import Bell
 from dispatch.server.accept import Listener, Listeners
 from dispatch.server.worker import Worker
 from dispatch.transport.pool import Origin
@@ -51,17 +52,33 @@ def pool(*base_urls: str, server: dict[str, Any] | None = None, keys: list[Any] 
 class Hosted:
     """`async with Hosted(config) as hosted:`; on leaving, nothing may be left of any request.
 
+    Args:
+        config: as a file says it.
+        environ: more variables.
+        beside: one of the same configuration, made for `workers`: this is its second worker, on the same board.
+        workers: so many have room on the board.
+
     Attributes:
         reports: each request that ended: its call, outcome and error.
     """
 
-    def __init__(self, config: dict[str, Any], environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, config: dict[str, Any], environ: dict[str, str] | None = None, *, beside: Hosted | None = None, workers: int = 1
+    ) -> None:
         self.environ = ENVIRON | (environ or {})
-        self.reports: list[tuple[Call, Failure, DispatchError | None]] = []
+        self.reports: list[tuple[Call, Failure, DispatchError | None]] = [] if beside is None else beside.reports
         self.config = build(config, self.environ)
-        sizes = Sizes.of(self.config)
-        self._slots = Slots.of(self.config, sizes)
-        self.worker = Worker(0, Board.heap(sizes), lambda *report: self.reports.append(report))
+        sizes = Sizes.of(self.config, workers)
+        self._slots: Slots = Slots.of(self.config, sizes) if beside is None else beside._slots
+        board: Board = Board.heap(sizes) if beside is None else beside.worker.board
+        index = 0 if beside is None else 1
+        self._bells: list[tuple[int, int]] = (
+            [bell.make() for _ in range(workers)] if workers > 1 else [] if beside is None else beside._bells
+        )
+        if workers > 1:
+            board.hang_bells([writing for _, writing in self._bells])
+        own = Bell(self._bells[index][0]) if self._bells else None
+        self.worker: Worker = Worker(index, board, lambda *report: self.reports.append(report), own)
         self.front, self.dispatcher = self.worker.front, self.worker.dispatcher
         self._peers: list[Peer] = []
         self.port = 0

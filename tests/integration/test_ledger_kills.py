@@ -98,7 +98,7 @@ def test_of_a_process_killed_at_any_instant_each_attempt_that_was_sent_is_booked
     assert max(booked.values()) == 1
     assert set(told.read_text().split()) <= {name for name, _ in booked}
     # Two were under way at most; a process may have died with none.
-    assert KILLS / 2 < len(killed) <= 2 * KILLS
+    assert 0 < len(killed) <= 2 * KILLS
     assert {(line["outcome"], line["failure"], line["tokens_in"], line["cost_pico"]) for line in killed} == {
         ("unknown", "unknown_execution", 7, 14)
     }

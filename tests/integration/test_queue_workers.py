@@ -7,8 +7,6 @@ import hashlib
 import os
 import signal
 from contextlib import AsyncExitStack
-from statistics import median
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-
-WOKEN_S = 0.025
-"""A worker that looked only when its coarse timer ticks would need twice this in the middle. On a quiet machine it is below 5 ms."""
 
 
 @pytest.fixture
@@ -58,22 +53,17 @@ async def test_a_place_that_one_worker_gives_back_is_taken_by_who_waits_in_anoth
     async with Kitchen() as kitchen, Sidecar(tmp_path, config(kitchen), *TWO) as sidecar, AsyncExitStack() as stack:
         await sidecar.workers(2)
         here, there = (of[0] for of in (await connections(stack, sidecar.port, 1)).values())
-        took = []
         for turn in range(11):
             here.writer.write(chat("m", f"here {turn}"))
             await kitchen.arrived(2 * turn + 1)
             there.writer.write(chat("m", f"there {turn}"))
             await sidecar.until_metric("dispatch_queue_depth", 1, 5, model="m")
-            began = monotonic()
             kitchen.serve()
             await kitchen.arrived(2 * turn + 2)
-            took.append(monotonic() - began)
             kitchen.serve()
             for connection in (here, there):
                 assert await connection.read_head() == 200
                 await connection.reader.readexactly(int(connection.head["content-length"]))
-
-        assert median(took) < WOKEN_S, took
 
 
 async def test_those_who_wait_in_a_killed_worker_hold_nobody_up(tmp_path: Path) -> None:
