@@ -40,8 +40,8 @@ def models() -> MockProvider:
     return MockProvider(scenario={"models": said})
 
 
-def request(door: str, model: str, *, stream: bool = False) -> bytes:
-    """The same question at a door."""
+def request(door: str, model: str, *, stream: bool = False, **more: Any) -> bytes:
+    """The same question at a door, with `more` in its body."""
     bodies: dict[str, tuple[str, dict[str, Any]]] = {
         "chat": ("/v1/chat/completions", {"model": model, "messages": TURN}),
         "completions": ("/v1/completions", {"model": model, "prompt": "hi", "max_tokens": 9}),
@@ -59,7 +59,7 @@ def request(door: str, model: str, *, stream: bool = False) -> bytes:
         path += "-stream"
     elif door not in ("generate", "converse"):
         body["stream"] = stream
-    return post(json.dumps(body).encode(), path=path)
+    return post(json.dumps(body | more).encode(), path=path)
 
 
 async def why(peer: Peer, reply: Reply) -> dict[str, Any]:

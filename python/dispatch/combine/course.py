@@ -16,6 +16,7 @@ from dispatch.combine.purse import BudgetSpent, purses_above
 from dispatch.combine.question import DOORS, Question, door_of
 from dispatch.combine.reply import Made, Reply, events_of
 from dispatch.combine.spending import Spending
+from dispatch.combine.sums import Sum, more_than
 from dispatch.combine.telling import Telling
 from dispatch.combine.waiting import Passed, Whole
 from dispatch.dialects.table import DIALECTS
@@ -76,6 +77,7 @@ class Course(Telling):
         self._under_way: dict[Call, int] = {}
         """With the part that each was asked of."""
         self._passed: Call | None = None
+        self._sum: Sum | None = None
         self._is_paused = False
         self._is_over = False
         self._started_ns = monotonic_ns()
@@ -200,11 +202,16 @@ class Course(Telling):
     def begin(self, branch: Call) -> None:
         """The answer of `branch` begins to go out."""
         call = self.call
+        self._sum = Sum(door_of(call), self._spending.usage)
         call.attempts = self._before + sum(one.attempts for one in self._branches)
         self._dress(branch)
         call.answer = branch.answer
         call.committed = True
         call.body = None
+
+    def summed(self, data: bytes) -> bytes:
+        """Bytes of the stream that goes out, with the usage of all answers that are in it."""
+        return data if self._sum is None else self._sum.stream(data, is_chunked=self.call.chunked)
 
     def pass_end(self, branch: Call, answer: Answer | None, tail: bytes) -> None:
         """The answer of `branch` is whole."""
@@ -217,7 +224,7 @@ class Course(Telling):
         if not call.committed:
             self.begin(branch)
         self._close(branch)
-        call.sink.on_end(call, tail)
+        call.sink.on_end(call, self.summed(tail))
         self._site.finish(call, Failure.NONE)
 
     def tell(self, progress: str) -> None:
@@ -240,7 +247,7 @@ class Course(Telling):
             return
         call = self.call
         writer = DIALECTS[door_of(call)].writer(int(time()), wants_usage=call.wants_usage)
-        data = framed(writer.write(events_of(reply.form)), call.chunked)
+        data = framed(writer.write(events_of(self._beside(reply.call).form(reply.form))), call.chunked)
         tail = framed(writer.end(), call.chunked) if call.chunked else writer.end()
         self._dress(reply.call)
         call.answer = None
@@ -261,8 +268,13 @@ class Course(Telling):
         self._dress(branch)
         call.lines = endpoint_lines(branch.endpoint, call.attempts)
         self._close(branch)
-        call.sink.on_answer(call, answer)
+        body = self._beside(branch).body(answer.body)
+        call.sink.on_answer(call, answer if body is answer.body else Made(answer, body))
         self._site.finish(call, Failure.NONE)
+
+    def _beside(self, branch: Call) -> Sum:
+        """What all answers used but that of `branch`."""
+        return Sum(door_of(self.call), more_than(branch.usage, self._spending.usage))
 
     def _dress(self, branch: Call) -> None:
         """Say on the client's call what happened."""

@@ -18,6 +18,7 @@ class Owner(Protocol):
     call: Call
 
     def begin(self, branch: Call) -> None: ...
+    def summed(self, data: bytes) -> bytes: ...
     def pass_end(self, branch: Call, answer: Answer | None, tail: bytes) -> None: ...
 
 
@@ -64,7 +65,7 @@ class Passed:
         own = self._owner.call
         if not own.committed:
             self._owner.begin(call)
-        own.sink.on_chunk(own, data)
+        own.sink.on_chunk(own, self._owner.summed(data))
 
     def on_end(self, call: Call, tail: bytes) -> None:
         self._owner.pass_end(call, None, tail)
