@@ -19,7 +19,7 @@ from tests.integration.upstream import Upstream, answer, delta, once, stream_hea
 
 pytestmark = pytest.mark.anyio
 
-HASTY = {"read_timeout_s": 0.2, "idle_s": 0.2, "write_timeout_s": 0.3}
+HASTY = {"read_timeout_s": 0.4, "idle_s": 0.4, "write_timeout_s": 0.4}
 BUSY_S = 5.0
 """By how much a busy machine may be later than a quiet one."""
 HEALTHY = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
@@ -57,7 +57,7 @@ async def test_a_client_that_says_nothing_is_closed_without_a_word() -> None:
 
 
 async def test_a_kept_connection_is_idle_from_its_answer_on_not_from_its_request() -> None:
-    async with MockProvider(first_token_s=1.2) as mock, Hosted(pool(mock.base_url, server={"idle_s": 1.0})) as hosted:
+    async with MockProvider(first_token_s=2.7) as mock, Hosted(pool(mock.base_url, server={"idle_s": 2.5})) as hosted:
         peer = await hosted.peer()
 
         assert (await peer.ask(chat())).status == 200

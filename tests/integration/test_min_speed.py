@@ -25,6 +25,8 @@ END = delta("", "stop") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 WORDS = "one two three four five six seven eight nine ten "
 GOOD = once(stream_head() + ROLE + delta(WORDS) + delta("and the end") + END)
 FLOOR = {"chars_per_s": 100, "window_s": 0.5}
+LONG = {"chars_per_s": 100, "window_s": 2.0}
+"""For streams that keep up: a pause of the machine is no window of silence."""
 EVERY_S = 0.02
 
 
@@ -78,7 +80,7 @@ async def test_what_the_first_brought_is_not_expected_of_the_second() -> None:
     async with (
         Upstream(burst) as first,
         Upstream(trickling(WORDS * 40, size=20)) as second,
-        Hosted(trickle_pool(first.base_url, second.base_url, commit="whole", strategy="weighted")) as hosted,
+        Hosted(pool(first.base_url, second.base_url, commit="whole", strategy="weighted", min_speed=LONG)) as hosted,
     ):
         reply = await ask(hosted)
 
@@ -113,10 +115,10 @@ async def test_after_the_commit_it_ends_with_an_error_where_no_plan_goes_on() ->
 
 async def test_a_stream_that_keeps_up_is_left_alone() -> None:
     # A busy machine sends later, never more: so far above the floor that only a tenth of the pace would fall below it.
-    async with Upstream(trickling(WORDS * 40, size=20)) as slow, Hosted(trickle_pool(slow.base_url)) as hosted:
+    async with Upstream(trickling(WORDS * 80, size=20)) as slow, Hosted(pool(slow.base_url, min_speed=LONG)) as hosted:
         reply = await ask(hosted)
 
-        assert text_of(reply) == WORDS * 40
+        assert text_of(reply) == WORDS * 80
         assert hosted.outcomes() == {Failure.NONE: 1}
 
 

@@ -14,7 +14,7 @@ from dispatch.testing import MockProvider
 
 from tests.integration.fleet import MANY, TWO
 from tests.integration.kitchen import Kitchen
-from tests.integration.sidecar import Connection, Gone, Sidecar, chat
+from tests.integration.sidecar import DEADLINE_S, Connection, Gone, Sidecar, chat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ async def test_a_place_that_one_worker_gives_back_is_taken_by_who_waits_in_anoth
             here.writer.write(chat("m", f"here {turn}"))
             await kitchen.arrived(2 * turn + 1)
             there.writer.write(chat("m", f"there {turn}"))
-            await sidecar.until_metric("dispatch_queue_depth", 1, 5, model="m")
+            await sidecar.until_metric("dispatch_queue_depth", 1, DEADLINE_S, model="m")
             kitchen.serve()
             await kitchen.arrived(2 * turn + 2)
             kitchen.serve()
@@ -75,10 +75,10 @@ async def test_those_who_wait_in_a_killed_worker_hold_nobody_up(tmp_path: Path) 
         await kitchen.arrived(1)
         for connection in by_worker[1][:3]:
             connection.writer.write(chat("m", "lost"))
-        await sidecar.until_metric("dispatch_queue_depth", 3, 5, model="m")
+        await sidecar.until_metric("dispatch_queue_depth", 3, DEADLINE_S, model="m")
         for connection in others[:2]:
             connection.writer.write(chat("m", "stays"))
-        await sidecar.until_metric("dispatch_queue_depth", 5, 5, model="m")
+        await sidecar.until_metric("dispatch_queue_depth", 5, DEADLINE_S, model="m")
         os.kill(pids[1], signal.SIGKILL)
         await sidecar.event("worker_ended")
 
@@ -88,7 +88,7 @@ async def test_those_who_wait_in_a_killed_worker_hold_nobody_up(tmp_path: Path) 
         for connection in by_worker[1][:3]:
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError, Gone)):
                 await connection.read_head()
-        await sidecar.until_metric("dispatch_queue_depth", 0, 5, model="m")
+        await sidecar.until_metric("dispatch_queue_depth", 0, DEADLINE_S, model="m")
 
 
 async def test_twice_the_load_that_fits_is_shared_three_to_one_by_weight(tmp_path: Path) -> None:
