@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from dispatch.errors import Failure
+from dispatch.errors import Failure, UpstreamError
+from dispatch.providers.classify import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,6 +189,9 @@ class Log:
 
 def _status(call: Call, outcome: Failure, error: DispatchError | None) -> int:
     """Return the status that the client got; 499, as nginx writes it, for a client that left first."""
+    if isinstance(error, UpstreamError) and error.answer is not None and error.passes_on and describe(error.answer.body).message:
+        # The provider's own words go out under its own status.
+        return error.answer.status
     if error is not None:
         return error.status
     if outcome is Failure.CANCELLED:
