@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
+WHILE_S = 0.7
+"""Time in which others come to a request that is under way, on a machine that has other things to do as well."""
+
 TAIL = (
     delta(None, "stop", usage={"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 17}) + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 )
@@ -114,7 +117,7 @@ async def test_what_differs_is_asked_for_itself(other: bytes) -> None:
 
 async def test_what_only_names_the_request_or_its_sender_may_differ() -> None:
     lines = ("user-agent: x", "idempotency-key: 5", "x-request-id: abc", "traceparent: 00-a-b-01")
-    async with MockProvider(first_token_s=0.1) as mock, Hosted(shared(mock.base_url)) as hosted:
+    async with MockProvider(first_token_s=WHILE_S) as mock, Hosted(shared(mock.base_url)) as hosted:
         first, second = await hosted.peer(), await hosted.peer()
         await first.send(ask())
         await mock.until(lambda journal: len(journal) == 1)
@@ -126,7 +129,7 @@ async def test_what_only_names_the_request_or_its_sender_may_differ() -> None:
 
 @pytest.mark.parametrize(("coalesce", "count"), [(True, 2), ({"when": "always"}, 1)])
 async def test_two_draws_are_two_requests_unless_told_otherwise(coalesce: Any, count: int) -> None:
-    async with MockProvider(first_token_s=0.1) as mock, Hosted(shared(mock.base_url, coalesce=coalesce)) as hosted:
+    async with MockProvider(first_token_s=WHILE_S) as mock, Hosted(shared(mock.base_url, coalesce=coalesce)) as hosted:
         peers = [await hosted.peer() for _ in range(2)]
         for peer in peers:
             await peer.send(chat("m", "hi", stream=True))
@@ -353,7 +356,7 @@ async def test_shared_and_hedged_at_once() -> None:
 
 async def test_the_library_shares_and_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UP_KEY", ENVIRON["UP_KEY"])
-    async with MockProvider(reply="one two three", first_token_s=0.1) as mock:
+    async with MockProvider(reply="one two three", first_token_s=WHILE_S) as mock:
         async with Client(config_of(tmp_path, shared(mock.base_url))) as client:
 
             async def text() -> str:
@@ -374,7 +377,7 @@ async def test_the_library_shares_and_closes(tmp_path: Path, monkeypatch: pytest
 
 
 async def test_those_that_wait_in_the_queue_are_answered_in_their_turn() -> None:
-    async with MockProvider(first_token_s=0.2, reply="one two") as mock:
+    async with MockProvider(first_token_s=WHILE_S, reply="one two") as mock:
         config = shared(mock.base_url)
         config["endpoints"][0]["limits"] = {"concurrency": 1}
         async with Hosted(config) as hosted:

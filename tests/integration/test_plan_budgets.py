@@ -30,7 +30,7 @@ async def ask(plan: dict[str, Any], *models: Model, price: float | None = None, 
 
 
 class Together:
-    """Models that answer once all of them have been asked, or after the first, if nobody else comes."""
+    """Models that answer once all of them have been asked, or after ten seconds, if nobody else comes."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -44,7 +44,7 @@ class Together:
         if self._now == self.count:
             self._all.set()
         try:
-            await asyncio.wait_for(self._all.wait(), 0.3)
+            await asyncio.wait_for(self._all.wait(), 10)
         except TimeoutError:
             pass
         finally:
