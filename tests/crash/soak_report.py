@@ -69,16 +69,18 @@ def _workers(samples: list[Sample], seconds: float) -> list[dict[str, Any]]:
     for pid, life in lives.items():
         settled = [one for one in life if one.at_s >= seconds * WARM_UP]
         rise = slope([(one.at_s, one.rss_kib) for one in settled])
+        throughout = life[0].at_s < seconds * 0.1 and life[-1].at_s > seconds * 0.9
         quarters = [[one.fds for one in life if low * seconds <= one.at_s < (low + 0.25) * seconds] for low in (0.25, 0.75)]
         found.append(
             {
                 "pid": pid,
-                "lived_throughout": life[0].at_s < seconds * 0.1 and life[-1].at_s > seconds * 0.9,
+                "lived_throughout": throughout,
                 "samples": len(life),
                 "rss_mib_first": round(life[0].rss_kib / 1024, 1),
                 "rss_mib_last": round(life[-1].rss_kib / 1024, 1),
-                "growth_kib": round(rise * seconds * (1 - WARM_UP)),
-                "slope_kib_per_hour": round(rise * 3600),
+                # Who was killed after a minute has had nothing but a warm-up.
+                "growth_kib": round(rise * seconds * (1 - WARM_UP)) if throughout else None,
+                "slope_kib_per_hour": round(rise * 3600) if throughout else None,
                 "fds_most": max(one.fds for one in life),
                 "fd_growth": max(quarters[1], default=0) - max(quarters[0], default=0) if all(quarters) else 0,
                 "threads": max(one.threads for one in life),
@@ -128,7 +130,7 @@ clients leave.
 Ledger: {", ".join(f"{count} {name}" for name, count in figures["ledger"].items())}; delivered twice: {figures["delivered_twice"]}.
 Later than the deadline because the machine withheld its processors: {figures["delayed"]}; this program's loop was late by
 {figures["worst_lag_s"]} s at worst. Held on the board at the end: {figures["held_at_the_end"] or "nothing"}.
-Growth is that of the line of least squares.
+Growth is that of the line of least squares, of workers that lived throughout.
 
 | worker | {" | ".join(_COLUMNS)} |
 |{" --- |" * (len(_COLUMNS) + 1)}"""
@@ -140,7 +142,7 @@ Growth is that of the line of least squares.
 
 def _row(worker: dict[str, Any]) -> str:
     name = f"{worker['pid']}{', throughout' if worker['lived_throughout'] else ''}"
-    return f"| {name} | {' | '.join(str(worker[field]) for field in _COLUMNS.values())} |"
+    return f"| {name} | {' | '.join('' if worker[field] is None else str(worker[field]) for field in _COLUMNS.values())} |"
 
 
 def plot(samples: list[Sample]) -> str:

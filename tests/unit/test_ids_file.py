@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,11 @@ def test_the_oldest_of_too_many_are_forgotten_and_those_not_used_for_long(tmp_pa
 def test_a_file_that_is_held_loses_nothing(tmp_path: Path) -> None:
     path = str(tmp_path / "ids")
     ids = Ids(path)
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    ids.add(["resp_1"], "a")
-    assert ids.endpoints(["resp_1"]) == {"resp_1": "a"}
-    holder.execute("COMMIT")
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        ids.add(["resp_1"], "a")
+        assert ids.endpoints(["resp_1"]) == {"resp_1": "a"}
+        holder.execute("COMMIT")
     ids.add(["resp_2"], "b")
 
     assert Ids(path).endpoints(["resp_1", "resp_2"]) == {"resp_1": "a", "resp_2": "b"}

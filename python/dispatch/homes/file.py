@@ -122,6 +122,11 @@ class Ids:
         """Let go of the file."""
         self._base.close()
 
+    def __del__(self) -> None:
+        """Close what nobody has closed."""
+        if hasattr(self, "_base"):
+            self._base.close()
+
 
 def _digest(name: str) -> bytes:
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
@@ -135,15 +140,23 @@ def _open(path: str) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     try:
         base = sqlite3.connect(path or ":memory:", timeout=_OPEN_S, isolation_level=None)
-        [form] = base.execute("PRAGMA user_version").fetchone()
-        [others] = base.execute("SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'ids%' AND name NOT LIKE 'sqlite_%'").fetchone()
-        if form not in (0, _FORM) or others:
-            raise OSError("it is another program's, or of another version")
-        base.execute("PRAGMA journal_mode = WAL")
-        base.execute("PRAGMA synchronous = NORMAL")
-        base.executescript(_TABLES)
-        base.execute(f"PRAGMA user_version = {_FORM}")
-        base.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        try:
+            _prepare(base)
+        except BaseException:
+            base.close()
+            raise
     except sqlite3.Error as error:
         raise OSError(str(error)) from None
     return base
+
+
+def _prepare(base: sqlite3.Connection) -> None:
+    [form] = base.execute("PRAGMA user_version").fetchone()
+    [others] = base.execute("SELECT count(*) FROM sqlite_master WHERE name NOT LIKE 'ids%' AND name NOT LIKE 'sqlite_%'").fetchone()
+    if form not in (0, _FORM) or others:
+        raise OSError("it is another program's, or of another version")
+    base.execute("PRAGMA journal_mode = WAL")
+    base.execute("PRAGMA synchronous = NORMAL")
+    base.executescript(_TABLES)
+    base.execute(f"PRAGMA user_version = {_FORM}")
+    base.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
