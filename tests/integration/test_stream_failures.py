@@ -323,7 +323,7 @@ async def test_a_client_cannot_extend_the_deadline() -> None:
 async def test_a_waiting_stream_gives_signs_of_life_and_its_later_failure_is_an_event() -> None:
     async with (
         Upstream(part(stream_head() + ROLE)) as upstream,
-        Hosted(pool(upstream.base_url, server={"keepalive_s": 0.2}, first_token_s=0.7, retry={"attempts": 1})) as hosted,
+        Hosted(pool(upstream.base_url, server={"keepalive_s": 0.2}, first_token_s=1.7, retry={"attempts": 1})) as hosted,
     ):
         peer = await hosted.peer()
         await peer.send(chat(stream=True))
@@ -339,7 +339,7 @@ async def test_a_stream_may_still_move_elsewhere_after_signs_of_life() -> None:
     async with (
         Upstream(part(stream_head() + ROLE)) as silent,
         Upstream(GOOD) as good,
-        Hosted(pool(silent.base_url, good.base_url, server={"keepalive_s": 0.2}, first_token_s=0.5)) as hosted,
+        Hosted(pool(silent.base_url, good.base_url, server={"keepalive_s": 0.2}, first_token_s=1.7)) as hosted,
     ):
         _, reply = await ask(hosted)
 
