@@ -55,4 +55,4 @@ def _pick_text(pick: dict[str, Any]) -> str:
 def _brief(value: Any) -> str:  # noqa: ANN401  # JSON
     if isinstance(value, float):
         return f"{value:.3g}"
-    return "+".join(map(_brief, value)) if isinstance(value, list) else str(value)
+    return "+".join(map(_brief, value)) if isinstance(value, list | tuple) else str(value)
