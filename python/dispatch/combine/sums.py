@@ -114,11 +114,14 @@ class Sum:
             return data
         if not is_chunked:
             return self._events(data)
+        # As this process framed them: each event, or several, in a chunk.
         plain, at = [], 0
-        while (end := data.find(b"\r\n", at)) >= 0 and (size := int(data[at:end], 16)):
+        while size := int(data[at : (end := data.index(b"\r\n", at))], 16):
             plain.append(data[end + 2 : end + 2 + size])
             at = end + size + 4
-        return framed(self._events(b"".join(plain)), chunked=True) + (LAST_CHUNK if data.endswith(LAST_CHUNK) else b"")
+            if at == len(data):
+                return framed(self._events(b"".join(plain)), chunked=True)
+        return framed(self._events(b"".join(plain)), chunked=True) + LAST_CHUNK
 
     def form(self, answer: Form) -> Form:
         """An answer that is still to be written."""
