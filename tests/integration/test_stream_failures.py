@@ -282,10 +282,11 @@ async def test_the_deadline_covers_retries_and_fallbacks_together() -> None:
         config = pool(first.base_url, second.base_url)
         config["models"]["m"] = {"fallback": ["a", "b"], "answer_s": 0.2, "retry": {"attempts": 2, "base_s": 0.01}}
         async with Hosted(config) as hosted:
-            reply, took_s = await deadline(hosted, 500)
+            # Before the second can have had its time, whenever the clocks are looked at.
+            reply, took_s = await deadline(hosted, 350)
 
             assert reply.code == (504, "deadline_exceeded")
-            assert 0.5 <= took_s < 0.5 + BUSY_S
+            assert 0.35 <= took_s < 0.35 + BUSY_S
             assert len(first.requests) == 1
 
 
