@@ -206,7 +206,7 @@ async def test_a_budget_is_exceeded_by_one_call_at_most(budget: dict[str, Any], 
 
 async def test_the_time_of_a_budget_ends_the_waiting() -> None:
     async with Model("one") as one, Model(None) as two, Model(None) as three:
-        plan = cascade("a", "b", "c", escalate_if={"verify": {"regex": "three"}}, budget={"seconds": 0.3})
+        plan = cascade("a", "b", "c", escalate_if={"verify": {"regex": "three"}}, budget={"seconds": 1.2})
         reply, _ = await ask(plan, one, two, three)
 
         assert text_of(reply) == "one"
@@ -232,7 +232,7 @@ async def test_a_client_that_leaves_ends_all_that_is_under_way() -> None:
 
 async def test_the_deadline_holds_over_all_steps() -> None:
     async with Model("small") as small, Model(None) as large:
-        reply, hosted = await ask(cascade("a", "b", escalate_if={"verify": {"regex": "x"}}), small, large, deadline_s=0.4)
+        reply, hosted = await ask(cascade("a", "b", escalate_if={"verify": {"regex": "x"}}), small, large, deadline_s=1.4)
 
         # There was an answer, and it was in doubt: it is given when nothing better comes in time.
         assert text_of(reply) == "small"

@@ -235,7 +235,7 @@ async def test_each_keeps_its_own_deadline() -> None:
     says = Stepwise()
     async with Upstream(says) as upstream, Hosted(shared(upstream.base_url)) as hosted:
         hasty, patient = [await hosted.peer() for _ in range(2)]
-        await hasty.send(ask("x-dispatch-deadline-ms: 200"))
+        await hasty.send(ask("x-dispatch-deadline-ms: 900"))
         await upstream.until(lambda: upstream.requests)
         await patient.send(ask())
         await joined(hosted, 1)

@@ -200,9 +200,9 @@ async def test_a_client_that_leaves_cancels_both() -> None:
 
 
 async def test_the_deadline_holds_for_both() -> None:
-    config = hedged("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1", deadline_s=0.3)
+    config = hedged("http://127.0.0.1:1/v1", "http://127.0.0.1:1/v1", deadline_s=1.2)
     async with Upstream(hang) as first, Upstream(hang) as second:
-        config = hedged(first.base_url, second.base_url, deadline_s=0.3)
+        config = hedged(first.base_url, second.base_url, deadline_s=1.2)
         async with Hosted(config) as hosted:
             peer = await hosted.peer()
             reply = await peer.ask(chat())

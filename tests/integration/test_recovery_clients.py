@@ -76,7 +76,7 @@ async def test_the_deadline_holds_over_all_of_it() -> None:
     async with (
         Upstream(once(broken(), then="fin")) as first,
         Upstream(part(b"")) as second,
-        Hosted(recovering(first.base_url, second.base_url, deadline_s=0.5)) as hosted,
+        Hosted(recovering(first.base_url, second.base_url, deadline_s=1.2)) as hosted,
     ):
         before = monotonic()
         reply = await ask(hosted)
