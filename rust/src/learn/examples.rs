@@ -37,7 +37,8 @@ impl Scales {
             seen[*bucket as usize] += 1;
         }
         let all = rows.len() as f32;
-        let idf = seen.iter().map(|count| ((all + 1.0) / (*count as f32 + 1.0)).ln() + 1.0).collect();
+        // The root: words of one or two texts, most of them pairs, would take half of a row's length for what they hardly say again.
+        let idf = seen.iter().map(|count| (((all + 1.0) / (*count as f32 + 1.0)).ln() + 1.0).sqrt()).collect();
         let mut mean = [0.0; SURFACE];
         let mut deviation = [0.0; SURFACE];
         for at in 0..SURFACE {

@@ -23,6 +23,8 @@ const GROUP_PENALTY: f32 = 2.0;
 const CHOICE_ROWS: usize = 4000;
 /// And so many models.
 const CHOICE_MODELS: usize = 8;
+/// Of more rows one fold is enough to compare penalties, and four times as fast.
+const FEW_ROWS: usize = 2000;
 
 /// What a router is trained on.
 #[derive(Clone, Debug, Default)]
@@ -190,9 +192,15 @@ fn centred(mut values: Vec<f32>) -> (f32, Vec<f32>) {
 /// The penalty under which rows that were left out are told best: by correlation, since curves find the scale.
 fn choose(rows: &[Row], targets: &[&Vec<f32>]) -> f32 {
     let rows = &rows[..rows.len().min(CHOICE_ROWS)];
-    // One fold of the four is enough to compare penalties, and four times as fast.
-    let fold = Fold::of(rows, 0);
-    let agreement = |penalty: f32| -> f64 { targets.iter().map(|target| fold.agreement(rows, target, penalty)).sum() };
+    let folds: Vec<Fold> =
+        (0..if rows.len() > FEW_ROWS { 1 } else { FOLDS }).map(|number| Fold::of(rows, number)).collect();
+    let agreement = |penalty: f32| -> f64 {
+        let of_target = |target: &&Vec<f32>| {
+            let agreed = folds.iter().map(|fold| fold.agreement(rows, target, penalty));
+            agreed.fold(Agreement::default(), Agreement::with).correlation()
+        };
+        targets.iter().map(of_target).sum()
+    };
     let found = PENALTIES.map(agreement);
     let best = (0..PENALTIES.len()).max_by(|a, b| found[*a].total_cmp(&found[*b])).unwrap_or(0);
     PENALTIES[best]
@@ -222,18 +230,32 @@ impl Fold {
         fit(&self.train, &values, penalty * (FOLDS - 1) as f32 / FOLDS as f32)
     }
 
-    /// Correlation of what is predicted for the rows that are left out with their values.
-    fn agreement(&self, rows: &[Row], target: &[f32], penalty: f32) -> f64 {
+    /// What is predicted for the rows that are left out, beside their values.
+    fn agreement(&self, rows: &[Row], target: &[f32], penalty: f32) -> Agreement {
         let weights = self.fit(target, penalty);
         let pairs = self.out.iter().map(|at| (f64::from(rows[*at].dot(&weights)), f64::from(target[*at])));
-        let (mut both, mut one, mut other) = (0.0, f64::MIN_POSITIVE, f64::MIN_POSITIVE);
-        for (said, value) in pairs {
-            // Targets lie about their mean, and so does what is learned from them.
-            both += said * value;
-            one += said * said;
-            other += value * value;
-        }
-        both / (one * other).sqrt()
+        // Targets lie about their mean, and so does what is learned from them.
+        pairs.fold(Agreement::default(), |sums, (said, value)| {
+            sums.with(Agreement { both: said * value, one: said * said, other: value * value })
+        })
+    }
+}
+
+/// Sums of products of what is said with values, and of their squares.
+#[derive(Clone, Copy, Default)]
+struct Agreement {
+    both: f64,
+    one: f64,
+    other: f64,
+}
+
+impl Agreement {
+    fn with(self, more: Self) -> Self {
+        Self { both: self.both + more.both, one: self.one + more.one, other: self.other + more.other }
+    }
+
+    fn correlation(self) -> f64 {
+        self.both / (self.one * self.other).sqrt().max(f64::MIN_POSITIVE)
     }
 }
 
