@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, final
 
 __all__ = [
@@ -35,10 +35,12 @@ __all__ = [
     "KeyState",
     "LearnedRouter",
     "Lease",
+    "Merges",
     "ModelState",
     "Pacer",
     "PairState",
     "Pattern",
+    "Pieces",
     "Pool",
     "PoolState",
     "ProtocolError",
@@ -1779,6 +1781,40 @@ class Weights:
             bias: of each candidate, how far its score lies above the router's.
             is_there: of each; who is not is passed over, unless nobody is.
         """
+
+@final
+class Pieces:
+    """Words cut into pieces, as BERT's tokenizer does. Safe to use from several threads."""
+
+    def __new__(cls, starts: Mapping[str, int], rest: Mapping[str, int], /, *, unknown: int, lowered: bool, longest: int) -> Pieces:
+        """Take a vocabulary.
+
+        Args:
+            starts: tokens of pieces that begin a word.
+            rest: of those that follow, without their prefix.
+            unknown: the token of a word that has no pieces.
+            lowered: whether capitals are lowered.
+            longest: characters of a word beyond which it is not known.
+        """
+
+    def cut(self, text: str, /) -> list[int] | None:
+        """Return the tokens of a text; None if it has more than ASCII."""
+
+@final
+class Merges:
+    """Words whose pairs are merged, as Llama's tokenizer does, where no token reaches over a space. Safe to use from several threads."""
+
+    def __new__(cls, chars: Mapping[str, int], octets: Sequence[int], pairs: Mapping[tuple[int, int], tuple[int, int]], /) -> Merges:
+        """Take a vocabulary.
+
+        Args:
+            chars: tokens of single characters.
+            octets: those of the 256 bytes, for characters that have none.
+            pairs: the rank of each pair, and what it becomes.
+        """
+
+    def cut(self, text: str, /) -> list[int] | None:
+        """Return the tokens of a text, before which a mark is set; None if a word is very long."""
 
 @final
 class Vectors:

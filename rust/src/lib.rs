@@ -38,5 +38,6 @@ pub mod simulate;
 pub mod snapshot;
 pub mod sse;
 pub mod tls;
+pub mod tokens;
 pub mod units;
 pub mod vectors;

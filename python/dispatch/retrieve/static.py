@@ -1,7 +1,8 @@
 """Static embeddings: a table with a vector for each token of a vocabulary; a text is the mean of its tokens' (`dispatch-llm[embed]`).
 
-The package model2vec reads and applies the table; no network is asked for anything. A prompt of 400 characters takes some 100 us, most
-of them to cut it into tokens; of a long one only as much is read as the model's own limit allows (512 tokens if it names none).
+The package model2vec reads the table, and applies it to many texts; no network is asked for anything. Of one text most of the time goes to
+cut it into tokens, which the core does for common tokenizers (`cutter`); of a long one only as much is read as the model's own limit allows
+(512 tokens if it names none).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dispatch.errors import ConfigError
+from dispatch.retrieve.cutter import Cutter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +63,7 @@ class Static:
         dims: of its vectors.
     """
 
-    __slots__ = ("_chars", "_model", "_table", "dims", "folder")
+    __slots__ = ("_chars", "_cutter", "_model", "_table", "dims", "folder")
 
     def __init__(self, folder: str, model: Any) -> None:  # noqa: ANN401  # as above
         self._model = model
@@ -70,6 +72,7 @@ class Static:
         # Tokens that share rows, or have weights, are the package's own affair.
         is_plain = model.token_mapping is None and model.weights is None
         self._table = model.embedding if is_plain else None
+        self._cutter = Cutter(model.tokenizer, model.unk_token_id)
         self._chars = None if model.max_length is None else model.max_length * model.median_token_length
 
     def rows(self, texts: Sequence[str]) -> bytes:
@@ -78,13 +81,12 @@ class Static:
         return bytes(found.astype("<f4", copy=False).tobytes())
 
     def row(self, text: str) -> bytes:
-        """Return the vector of one text, as `rows` but for its length: in little more than half of the time, without what batches need."""
+        """Return the vector of one text, as `rows` but for its length: without what batches need, in a third of the time and less."""
         if self._table is None:
             return self.rows([text])
-        found = self._model.tokenize([text[: self._chars]])[0]
-        if not found:
-            return bytes(4 * self.dims)
-        return bytes(self._table[found].mean(axis=0, dtype="<f4").tobytes())
+        found = self._cutter.cut(text[: self._chars])
+        # A sum has the direction of the mean; of no token it is zero.
+        return bytes(self._table.take(found, 0).sum(axis=0, dtype="<f4").tobytes()) if found else bytes(4 * self.dims)
 
     def vectors(self, texts: Sequence[str]) -> list[list[float]]:
         """Return the vectors of texts."""

@@ -13,6 +13,7 @@ mod simulate;
 mod state;
 mod tables;
 mod tls;
+mod tokens;
 mod trail;
 mod turns;
 mod vectors;
@@ -37,6 +38,7 @@ fn core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tls::register(module)?;
     trail::register(module)?;
     turns::register(module)?;
+    tokens::register(module)?;
     vectors::register(module)?;
     wire::register(module)?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))
