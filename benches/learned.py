@@ -29,7 +29,7 @@ COSTS = {
     "Phi-3-mini-4k-instruct": 0.1,
     "Mixtral-8x7B-Instruct-v0.1": 0.6,
 }
-DRAWN = frozenset((11, 12, 13, 21, 41, 42, 43, 51, 52, *range(71, 79), *range(101, 109)))
+DRAWN = frozenset((11, 12, 13, 21, 41, 42, 43, 51, 52, *range(71, 79), *range(101, 109), *range(201, 209), *range(301, 309)))
 PART = 0.7
 RESAMPLES = 200
 

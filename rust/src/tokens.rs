@@ -21,7 +21,9 @@ pub type Numbers<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
 
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
     }
 
     fn write_u32(&mut self, number: u32) {
@@ -123,12 +125,12 @@ impl Merges {
     }
 
     fn add(&self, sign: char, word: &mut Vec<u32>) {
-        match self.chars.get(&sign) {
-            Some(token) => word.push(*token),
-            None => {
-                let bytes = sign.encode_utf8(&mut [0; 4]).bytes().collect::<Vec<u8>>();
-                word.extend(bytes.into_iter().filter_map(|byte| self.bytes.get(usize::from(byte))));
-            }
+        if let Some(token) = self.chars.get(&sign) {
+            word.push(*token);
+        } else {
+            let mut octets = [0; 4];
+            let octets = sign.encode_utf8(&mut octets).bytes();
+            word.extend(octets.filter_map(|octet| self.bytes.get(usize::from(octet))));
         }
     }
 
