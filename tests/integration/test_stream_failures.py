@@ -282,8 +282,7 @@ async def test_the_deadline_covers_retries_and_fallbacks_together() -> None:
         config = pool(first.base_url, second.base_url)
         config["models"]["m"] = {"fallback": ["a", "b"], "answer_s": 0.2, "retry": {"attempts": 2, "base_s": 0.01}}
         async with Hosted(config) as hosted:
-            # Before the second can have had its time, whenever the clocks are looked at.
-            reply, took_s = await deadline(hosted, 350)
+            reply, took_s = await deadline(hosted, 350)  # before the second has had its time, whenever clocks are looked at
 
             assert reply.code == (504, "deadline_exceeded")
             assert 0.35 <= took_s < 0.35 + BUSY_S
