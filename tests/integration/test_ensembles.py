@@ -87,6 +87,28 @@ def call_of(name: str, arguments: str = "{}", *others: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_call_of_a_tool_in_a_namespace_keeps_it(stream: bool) -> None:
+    """As Codex has them: an answer that had come whole was told without, and Codex knew no such tool."""
+    space = {
+        "type": "namespace",
+        "name": "mcp__weather",
+        "tools": [{"type": "function", "name": "forecast", "parameters": {"type": "object"}}],
+    }
+    body = {"model": "m", "input": "hi", "tools": [space], "stream": stream}
+    name = "mcp__weather_-_forecast"
+    async with Model(lambda _: call_of(name)) as one, Model(lambda _: call_of(name)) as two:
+        settings = config(ensemble(2), one, two)
+        for endpoint in settings["endpoints"]:
+            endpoint["doors"] = ["chat"]
+        async with Hosted(settings) as hosted:
+            reply = await (await hosted.peer()).ask(post(json.dumps(body).encode(), path="/v1/responses"))
+
+    whole = next(event["response"] for event in events_of(reply.body)[::-1]) if stream else json.loads(reply.body)
+    (call,) = whole["output"]
+    assert (call["type"], call["namespace"], call["name"]) == ("function_call", "mcp__weather", "forecast")
+
+
 async def test_tool_calls_are_voted_on_as_calls() -> None:
     async with (
         Model(lambda _: call_of("look", '{"b": 2, "a": 1}')) as one,

@@ -154,7 +154,7 @@ def _choice(choice: Choice) -> Iterator[Event]:
             if part.signature:
                 yield SignatureDelta(part.signature, at, part.is_redacted)
         elif isinstance(part, ToolUse):
-            yield ToolBegin(calls, part.id, part.name, at, part.signature, part.is_custom)
+            yield ToolBegin(calls, part.id, part.name, at, part.signature, part.is_custom, part.space)
             yield ToolDelta(calls, part.arguments, at)
             calls += 1
         elif isinstance(part, Refusal):

@@ -103,6 +103,8 @@ class ToolUse(Struct, kw_only=True):
     cache: Tree | None = None
     is_custom: bool = False
     """OpenAI's custom tool: `arguments` is free text."""
+    space: str = ""
+    """In an answer of OpenAI's: the namespace of the tool. Other dialects have none, and know the tool by its name."""
 
 
 class ToolResult(Struct, kw_only=True):
@@ -332,6 +334,7 @@ class ToolBegin(Struct):
     choice: int = 0
     signature: str = ""
     is_custom: bool = False
+    space: str = ""
 
 
 class ToolDelta(Struct):

@@ -85,7 +85,8 @@ def _parts(item: Tree, logprobs: list[Tree]) -> list[Part]:
     if kind in CALLS:
         identity = item.get("call_id") or item.get("id") or ""
         arguments = item.get(CALLS[kind]) or ""
-        return [ToolUse(id=identity, name=item.get("name") or "", arguments=arguments, is_custom=kind == "custom_tool_call")]
+        space = item.get("namespace") or ""
+        return [ToolUse(id=identity, name=item.get("name") or "", arguments=arguments, is_custom=kind == "custom_tool_call", space=space)]
     if kind == "reasoning":
         pieces = [*_texts(item.get("summary"), "\n\n"), *_texts(item.get("content"), "")]
         encrypted = item.get("encrypted_content")
@@ -214,7 +215,8 @@ def call_item(identity: str, use: ToolUse, status: str = "completed") -> Tree:
     """A call of a tool."""
     call_id = use.id or f"call_{identity}"
     kind, prefix = ("custom_tool_call", "ctc") if use.is_custom else ("function_call", "fc")
-    item: Tree = {"id": f"{prefix}_{identity}", "type": kind, "status": status, "call_id": call_id, **spaced(use.name)}
+    named = {"name": use.name, "namespace": use.space} if use.space else spaced(use.name)
+    item: Tree = {"id": f"{prefix}_{identity}", "type": kind, "status": status, "call_id": call_id, **named}
     return item | {CALLS[kind]: use.arguments}
 
 

@@ -41,6 +41,7 @@ class _Item(Struct):
     id: str | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
     input: str | None = None
     encrypted_content: str | None = None
@@ -121,7 +122,7 @@ class ResponsesReader:
         if item.type in CALLS:
             call = self._calls[frame.output_index] = len(self._calls)
             is_custom = item.type == "custom_tool_call"
-            return [ToolBegin(call, item.call_id or item.id or "", item.name or "", 0, "", is_custom)]
+            return [ToolBegin(call, item.call_id or item.id or "", item.name or "", 0, "", is_custom, item.namespace or "")]
         return [] if item.type in {"message", "reasoning"} else [Unknown(item.type)]
 
     def _end(self, frame: _Frame) -> list[Event]:

@@ -46,7 +46,8 @@ class _Call:
 
     def item(self, status: str) -> Tree:
         begin = self.begin
-        use = ToolUse(id=begin.id, name=begin.name, arguments="".join(self.pieces), is_custom=begin.is_custom)
+        arguments = "".join(self.pieces)
+        use = ToolUse(id=begin.id, name=begin.name, arguments=arguments, is_custom=begin.is_custom, space=begin.space)
         return call_item(self.identity, use, status)
 
 
