@@ -91,6 +91,16 @@ def test_a_text_has_the_tokens_that_the_tokenizer_gives_it(made: Any) -> None:
             assert [*cutter.cut(text)] == whole(tokenizer, text, unknown), text
 
 
+def test_without_a_token_for_what_is_not_known_the_tokenizer_is_asked() -> None:
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece({"a": 0, "b": 1}, unk_token="[UNK]"))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    asked = Asked(tokenizer)
+
+    assert [*Cutter(asked, None).cut("A b")] == [0, 1]
+    assert asked.times == 1
+
+
 @pytest.mark.parametrize("made", [walled, marked])
 def test_plain_text_is_cut_in_the_core(made: Any) -> None:
     asked = Asked(made())

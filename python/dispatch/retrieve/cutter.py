@@ -60,6 +60,8 @@ def _pieces(plan: dict[str, Any]) -> Pieces | None:
     }:
         return None
     vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
+    if model["unk_token"] not in vocabulary:
+        return None
     rest = {token.removeprefix(prefix): at for token, at in vocabulary.items() if token.startswith(prefix)}
     unknown, longest = vocabulary[model["unk_token"]], model["max_input_chars_per_word"]
     return Pieces(vocabulary, rest, unknown=unknown, lowered=normalizer["lowercase"], longest=longest)
