@@ -89,8 +89,10 @@ impl Pieces {
         let before = found.len();
         let (mut rest, mut known) = (word, &self.starts);
         while !rest.is_empty() {
-            let fits = (1..=rest.len()).rev().find_map(|end| known.get(&rest[..end]).map(|token| (end, *token)));
-            let Some((end, token)) = fits.filter(|_| word.len() <= self.longest) else {
+            // A long word is not even looked at: each of its heads would be hashed.
+            let ends = if word.len() > self.longest { 0 } else { rest.len() };
+            let fits = (1..=ends).rev().find_map(|end| known.get(&rest[..end]).map(|token| (end, *token)));
+            let Some((end, token)) = fits else {
                 found.truncate(before);
                 found.push(self.unknown);
                 return;
@@ -171,6 +173,7 @@ mod tests {
 
         assert_eq!(pieces.cut("A printer,\nprints"), Some(vec![3, 1, 2, 4, 1, 3]));
         assert_eq!(pieces.cut("priest,printersss a"), Some(vec![99, 4, 99, 3]));
+        assert_eq!(pieces.cut(&"a".repeat(1 << 22)), Some(vec![99]), "without a look at each of its heads");
         assert_eq!(pieces.cut("caf\u{e9}"), None);
         assert_eq!(pieces.cut(""), Some(vec![]));
     }
