@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection"),
+    # Its local mode leaves one, of which Python 3.13 warns.
+    pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning"),
+]
 
 ROWS = [(Passage("pets.md", "Cats sleep."), [1.0, 0.0]), (Passage("money.md", "Invoices are due."), [0.0, 1.0])]
 
